@@ -1,0 +1,219 @@
+// Package push says what a push notification is, what a provider must promise
+// about sending one, and how the answer of a provider is expressed.
+//
+// It holds types only and imports nothing of this module, so that the outbox
+// can speak about sending without knowing a wire format, and a provider can be
+// written without knowing a queue. Providers live below it: push/apns and
+// push/fcm are the real ones, [Log] prints, push/fake plays Apple's and
+// Google's side. push/pushtest holds the suite that every provider passes.
+package push
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Platform is the kind of device or browser that a token belongs to. It
+// selects the lane, and with it the provider, that a notification goes through.
+type Platform string
+
+// The platforms that a device record may name.
+const (
+	IOS     Platform = "ios"
+	Android Platform = "android"
+	Web     Platform = "web"
+	HMS     Platform = "hms"
+)
+
+// Environments of [Notification.Env]. Apple keeps two token spaces, and a
+// token of one is a bad token in the other. Empty means production.
+const (
+	EnvProd    = "prod"
+	EnvSandbox = "sandbox"
+)
+
+// Notification is one push to one token, already rendered: a provider adds
+// its wire format and nothing else. A provider neither changes nor keeps it.
+type Notification struct {
+	// MID is the message id: UUID text, deterministic from the claim, so that
+	// a re-send carries the id of the first attempt. It becomes the apns-id and
+	// part of the payload, where the SDK uses it to drop a duplicate.
+	MID string
+	// App and Device name the addressee, as in the NATS subjects.
+	App, Device string
+	// Token is the device token of APNs or the registration token of FCM. It is
+	// a credential: it appears in no log line and no error (see RedactToken).
+	Token string
+	// Env is EnvProd or EnvSandbox; empty is EnvProd. APNs only.
+	Env      string
+	Platform Platform
+
+	// Campaign and Fence are ids for tracing and for the payload.
+	Campaign, Fence string
+
+	Title, Subtitle, Body string
+	// Image is an https URL; Link is a deep link or an https URL. Empty: none.
+	Image, Link string
+	// Sound is a sound file in the app; "" and "default" are the system's sound
+	// and "none" is no sound.
+	Sound string
+	// Thread groups notifications on the phone (store or brand).
+	Thread string
+	// Data is passed to the app next to the gateway's own object.
+	Data map[string]string
+
+	// CollapseID makes a later notification replace an earlier one on the
+	// phone instead of stacking. Empty: derived from MID, so that a re-send
+	// after doubt replaces the first copy.
+	CollapseID string
+	// ExpiresAt is when the message loses its worth. It bounds storage at the
+	// provider and is checked before sending. Zero: no expiry is known, and the
+	// provider is told to deliver now or never.
+	ExpiresAt time.Time
+	// ReceiptKey proves a receipt: the SDK returns it with every report.
+	ReceiptKey string
+	// Silent asks for a background push: nothing is shown, the app is woken.
+	Silent bool
+}
+
+// LogValue describes n without its content and without its token, because
+// logs are read by more people than the campaign was written for.
+func (n *Notification) LogValue() slog.Value {
+	if n == nil {
+		return slog.StringValue("<nil>")
+	}
+	return slog.GroupValue(
+		slog.String("mid", n.MID),
+		slog.String("app", n.App),
+		slog.String("device", n.Device),
+		slog.String("platform", string(n.Platform)),
+		slog.String("token", RedactToken(n.Token)),
+		slog.String("campaign", n.Campaign),
+		slog.String("fence", n.Fence),
+	)
+}
+
+// RedactToken returns enough of a token to recognise it in a log and too
+// little to use it: the last four characters of a token of 16 or more, else
+// only that there is one. Tokens are compared by their end because many begin
+// alike.
+func RedactToken(token string) string {
+	switch {
+	case token == "":
+		return ""
+	case len(token) < 16:
+		return "…"
+	}
+	return "…" + token[len(token)-4:]
+}
+
+// Class is what an answer means for the queue: each one asks for a different
+// action. The set is closed; a provider maps anything unknown by its status.
+type Class string
+
+const (
+	// Accepted: the provider has taken the message. That is not "delivered".
+	Accepted Class = "accepted"
+	// TokenDead: the token is gone for good. Delete it if it was registered
+	// before Outcome.InvalidSince (zero: no time was given, delete it).
+	TokenDead Class = "token_dead"
+	// TokenBad: the provider does not know this token. Perhaps the other
+	// environment does; else as TokenDead.
+	TokenBad Class = "token_bad"
+	// TokenForeign: the token belongs to another sender. Stop using it here.
+	TokenForeign Class = "token_foreign"
+	// Config: our configuration is wrong (topic, project). Nothing is wrong with
+	// the token; alarm the lane, fail the row.
+	Config Class = "config"
+	// Auth: the provider refuses our credentials. Pause the lane and alarm.
+	Auth Class = "auth"
+	// Bug: we built a request that the provider cannot accept. Never retried.
+	Bug Class = "bug"
+	// TooLarge: the payload does not fit even after the provider shrank it.
+	TooLarge Class = "too_large"
+	// Retry: try again later, with back-off and not before RetryAfter.
+	Retry Class = "retry"
+	// RetryNow: nothing reached the provider's application; try again at once
+	// on another connection. No attempt is spent.
+	RetryNow Class = "retry_now"
+	// DeviceRate: too many messages for this device. Others are not affected.
+	DeviceRate Class = "device_rate"
+	// LaneRate: too many messages of ours. The whole lane slows down.
+	LaneRate Class = "lane_rate"
+	// InDoubt: the request may or may not have been acted on. A re-send must
+	// carry the same ids.
+	InDoubt Class = "in_doubt"
+	// Expired: ExpiresAt has passed (or less than a useful rest of it is left);
+	// nothing was sent.
+	Expired Class = "expired"
+)
+
+// Classes lists every class in the order of their declaration, for metrics
+// and for exhaustive tests. The slice is fresh.
+func Classes() []Class {
+	return []Class{Accepted, TokenDead, TokenBad, TokenForeign, Config, Auth, Bug, TooLarge,
+		Retry, RetryNow, DeviceRate, LaneRate, InDoubt, Expired}
+}
+
+// Outcome is what is known after one Send.
+type Outcome struct {
+	Class Class
+	// Status is the HTTP status of the answer; 0 when there was none.
+	Status int
+	// Reason is the provider's own word ("BadDeviceToken", "UNREGISTERED"), or,
+	// without an answer, a short description of what happened. It contains no
+	// token and no text of the message.
+	Reason string
+	// RetryAfter is the provider's wish, or the class's floor. Zero: none given.
+	RetryAfter time.Duration
+	// InvalidSince is when the provider learned that the token was gone.
+	// Only with TokenDead, and zero when not told.
+	InvalidSince time.Time
+	// ProviderID is the provider's id of an accepted message.
+	ProviderID string
+	// Sent reports that the request may have reached the provider. False is a
+	// proof that it did not: no attempt is spent and the claim may be released.
+	// True with InDoubt is the state in which nobody knows.
+	Sent bool
+}
+
+// Provider sends notifications to one push service.
+//
+// Implementations are safe for concurrent use; Send is called from many
+// goroutines and Close may be called at any time, more than once.
+type Provider interface {
+	// Name is the lane's name in logs and metrics: "apns", "fcm". Constant.
+	Name() string
+
+	// Send makes at most one attempt and reports what is known about it.
+	//
+	// One Send is exactly one HTTP request that a provider's application can
+	// have seen. It never retries by itself: a hidden retry is a duplicate on
+	// someone's phone. The one exception is invisible to the application: a
+	// request that the peer has promised not to have processed (refused
+	// stream, GOAWAY below its id) moves to another connection.
+	//
+	// It makes no request at all, and returns Sent = false, when ExpiresAt has
+	// passed (Expired), when the payload is too large (TooLarge), when n cannot
+	// be expressed (Bug), or when ctx is already done (RetryNow).
+	//
+	// Every answer is an Outcome; there is no error. When the connection is cut,
+	// ctx ends, or the answer is unreadable after the request may have been
+	// written, the class is InDoubt and Sent is true: the message may be on the
+	// phone. A re-send carries the same MID and CollapseID, so that the phone
+	// shows one.
+	//
+	// ctx bounds the attempt. A ctx without a deadline is given one by the
+	// provider, because push services are known to leave streams unanswered.
+	// Accepted says that the service queued the message: neither delivery nor
+	// order is promised, and two accepted messages may arrive swapped.
+	//
+	// n is not changed and not kept after Send returns.
+	Send(ctx context.Context, n *Notification) Outcome
+
+	// Close releases connections and waits for what the provider started.
+	// Sends in flight end as they would after a cut; later ones return RetryNow
+	// with Sent = false. A second Close does nothing and returns nil.
+	Close() error
+}
