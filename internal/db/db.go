@@ -1,0 +1,287 @@
+package db
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// Config says where the database is and how it behaves. The zero value of each
+// field but Dir is usable.
+type Config struct {
+	// Dir is the database's directory; it is made when it is missing. One
+	// process at a time may have it open for writing.
+	Dir string
+	// InMemory keeps everything in memory and needs no Dir. For tests and the
+	// demo: nothing survives Close.
+	InMemory bool
+	// NoSync leaves fsync out. An acknowledged Update then survives kill -9 but
+	// not a loss of power. Tests only.
+	NoSync bool
+	// NoCompaction starts no compactor. For tests in fake time, where a
+	// compactor's ticker makes a fake day cost real seconds; small data only.
+	NoCompaction bool
+	// MinFree is how many bytes the file system must have left for a commit to
+	// be tried; see the package comment. 0 means 256 MiB or an eighth of the
+	// file system, whichever is less.
+	MinFree int64
+	// Logger gets Badger's warnings and errors and the disk's alarms. nil: none.
+	Logger *slog.Logger
+	// Now is the clock for expiries. nil: time.Now.
+	Now func() time.Time
+}
+
+// Sizes of Badger's parts, chosen for a gateway that shares a small machine:
+// measured at 50-130 MB resident under load and as fast as the defaults for
+// our small values.
+const (
+	memTableSize   = 16 << 20
+	numMemTables   = 3
+	blockCacheSize = 16 << 20
+	indexCacheSize = 16 << 20
+	// valueLogFileSize bounds the value log's files. Rows are far below the
+	// 1 MiB from which Badger moves a value there, so it stays almost empty.
+	valueLogFileSize = 64 << 20
+)
+
+// DB is an open database. Safe for concurrent use.
+type DB struct {
+	cfg      Config
+	log      *slog.Logger
+	bdb      *badger.DB
+	owned    [256]bool // prefixes that may be written: those of the registered spaces
+	readOnly bool
+	maxCount int64 // bounds of one Badger transaction
+	maxSize  int64
+	disk     *diskGuard
+	queue    chan *request
+	writer   sync.WaitGroup
+	broken   atomic.Pointer[error]
+	groups   atomic.Int64
+	fns      atomic.Int64
+
+	mu     sync.Mutex
+	idle   sync.Cond // active has become 0
+	active int       // Views running and Submits not yet queued
+	closed bool
+	done   chan struct{} // Close has finished
+	err    error         // what it returned
+}
+
+// queueLen bounds the fns that wait for the writer. It is twice the largest
+// group, so that the next group is complete when a commit returns; beyond it
+// Submit blocks, which is how the writer slows its producers down.
+const queueLen = 2 * maxGroup
+
+// Open opens or creates the database of cfg. The error wraps ErrLocked,
+// ErrNewerFormat, ErrForeign, ErrDiskFull or ErrReadOnly where one of those is
+// the reason, names the directory and says what to do; the directory is then
+// as it was.
+func Open(cfg Config) (*DB, error) { return open(cfg, false) }
+
+// OpenReadOnly opens the database of a stopped gateway for reading. Update and
+// Submit return ErrReadOnly. Several readers may have it open at once. After a
+// crash the directory must have been opened for writing once before.
+func OpenReadOnly(cfg Config) (*DB, error) { return open(cfg, true) }
+
+func open(cfg Config, readOnly bool) (*DB, error) {
+	cfg.MinFree = max(cfg.MinFree, 0)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	d := &DB{
+		cfg:      cfg,
+		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+		readOnly: readOnly,
+		queue:    make(chan *request, queueLen),
+		done:     make(chan struct{}),
+	}
+	d.idle.L = &d.mu
+	for p := range registered() {
+		d.owned[p] = p != metaPrefix
+	}
+	opts, err := d.prepare()
+	if err != nil {
+		return nil, err
+	}
+	if d.bdb, err = badger.Open(opts); err != nil {
+		if errors.Is(err, badger.ErrTruncateNeeded) {
+			return nil, fmt.Errorf("db: open %s: the gateway was not stopped cleanly; start it once, then read: %w", cfg.Dir, err)
+		}
+		return nil, fmt.Errorf("db: open: %w", classify(err, cfg.Dir))
+	}
+	// A tenth is left for what Badger counts that entrySize does not see.
+	d.maxCount, d.maxSize = d.bdb.MaxBatchCount()*9/10, d.bdb.MaxBatchSize()*9/10
+	if err := d.checkFormat(); err != nil {
+		return nil, errors.Join(err, d.bdb.Close())
+	}
+	if !readOnly {
+		d.writer.Go(d.write)
+	}
+	return d, nil
+}
+
+// prepare checks the directory as far as that is possible before Badger
+// touches it, and returns Badger's options.
+func (d *DB) prepare() (badger.Options, error) {
+	cfg := d.cfg
+	opts := badger.DefaultOptions(cfg.Dir)
+	if cfg.InMemory {
+		opts = badger.DefaultOptions("").WithInMemory(true)
+	} else {
+		if cfg.Dir == "" {
+			return opts, errors.New("db: open: no directory given")
+		}
+		if !d.readOnly {
+			if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+				return opts, fmt.Errorf("db: open: %w", classify(err, cfg.Dir))
+			}
+			if err := probeWrite(cfg.Dir); err != nil {
+				return opts, fmt.Errorf("db: open: %w", classify(err, cfg.Dir))
+			}
+			d.disk = newDiskGuard(cfg.Dir, cfg.MinFree)
+			if err := d.disk.check(); err != nil {
+				return opts, fmt.Errorf("db: open: %w", err)
+			}
+		} else if _, err := os.Stat(filepath.Join(cfg.Dir, badger.ManifestFilename)); err != nil {
+			return opts, fmt.Errorf("db: open: no database in %s: %w", cfg.Dir, err)
+		}
+	}
+	opts = opts.
+		WithReadOnly(d.readOnly).
+		WithSyncWrites(!cfg.NoSync && !d.readOnly).
+		WithDetectConflicts(false). // there is one writer
+		WithCompression(options.None).
+		WithMemTableSize(memTableSize).
+		WithNumMemtables(numMemTables).
+		WithBlockCacheSize(blockCacheSize).
+		WithIndexCacheSize(indexCacheSize).
+		WithValueLogFileSize(valueLogFileSize).
+		WithNumCompactors(2).
+		WithMetricsEnabled(false).
+		WithLogger(badgerLog{d.log})
+	if cfg.NoCompaction {
+		opts = opts.WithNumCompactors(0).WithNumLevelZeroTables(100).WithNumLevelZeroTablesStall(200)
+	}
+	return opts, nil
+}
+
+// enter keeps Close from finishing until the matching leave.
+func (d *DB) enter() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	d.active++
+	return nil
+}
+
+func (d *DB) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.active--; d.active == 0 {
+		d.idle.Broadcast()
+	}
+}
+
+// View runs fn on a snapshot of what is committed and returns fn's error. A
+// write in fn returns an error that wraps ErrReadOnly.
+func (d *DB) View(fn func(*Tx) error) error {
+	if err := d.enter(); err != nil {
+		return err
+	}
+	defer d.leave()
+	txn := d.bdb.NewTransaction(false)
+	defer txn.Discard()
+	return fn(&Tx{db: d, txn: txn, nowMS: d.cfg.Now().UnixMilli()})
+}
+
+// Update runs fn in the next group and returns once that is synced to disk.
+//
+// fn runs on the writer goroutine, one at a time, possibly more than once; it
+// must have no effect but through its Tx, and must not call Update or Close.
+// It should be short: everybody waits. An error of fn is returned as it is and
+// leaves nothing behind; a panic in fn is returned as an error.
+//
+// When ctx ends while fn is still queued, Update returns ctx's error and fn
+// never runs. Once fn has begun Update waits for the outcome, so an error
+// always means: not stored (with ErrBroken: unknown until reopened).
+func (d *DB) Update(ctx context.Context, fn func(*Tx) error) error {
+	result := make(chan error, 1)
+	r := &request{ctx: ctx, fn: fn, done: func(err error) { result <- err }}
+	if err := d.submit(ctx, r); err != nil {
+		return err
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+	}
+	if r.abandon() {
+		return context.Cause(ctx)
+	}
+	return <-result
+}
+
+// Submit is Update without the waiting: done gets what Update would have
+// returned. It runs on the writer goroutine, after the sync, and must be quick
+// and must not block. Submit itself blocks only while the queue is full; if it
+// returns an error, neither fn nor done will run.
+func (d *DB) Submit(ctx context.Context, fn func(*Tx) error, done func(error)) error {
+	return d.submit(ctx, &request{ctx: ctx, fn: fn, done: done})
+}
+
+func (d *DB) submit(ctx context.Context, r *request) error {
+	if d.readOnly {
+		return fmt.Errorf("%w: %s was opened for reading only", ErrReadOnly, d.cfg.Dir)
+	}
+	if err := d.enter(); err != nil {
+		return err
+	}
+	defer d.leave()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case d.queue <- r:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Close commits what is queued, waits for running Views, and closes the
+// directory. From its start on new work gets ErrClosed. A second Close waits
+// for the first and returns the same.
+func (d *DB) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		<-d.done
+		return d.err
+	}
+	d.closed = true
+	for d.active > 0 {
+		d.idle.Wait()
+	}
+	d.mu.Unlock()
+
+	close(d.queue) // no Submit is in progress and none will begin
+	d.writer.Wait()
+	if err := d.bdb.Close(); err != nil {
+		d.err = fmt.Errorf("db: close: %w", classify(err, d.cfg.Dir))
+	}
+	close(d.done)
+	return d.err
+}
