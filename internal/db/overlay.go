@@ -111,4 +111,3 @@ func (o *overlay) apply(txn *badger.Txn, now, real time.Time) error {
 	}
 	return nil
 }
-

@@ -1,0 +1,306 @@
+package dedupe
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"footfall/internal/db"
+)
+
+// Conditions that a caller branches on. Nothing has been written when one of
+// them comes back.
+var (
+	// ErrKeyBytes: the bytes are not a claim key.
+	ErrKeyBytes = errors.New("dedupe: not a claim key")
+	// ErrNoClaim: there is no claim under the key, or its time is over.
+	ErrNoClaim = errors.New("dedupe: no such claim")
+	// ErrNotHolder: the claim belongs to another message id.
+	ErrNotHolder = errors.New("dedupe: claim held by another message")
+	// ErrCommitted: a committed claim cannot be released.
+	ErrCommitted = errors.New("dedupe: claim is committed")
+)
+
+// KeepAfterEnd is how long a claim outlives its period, so that late replays
+// and questions still find it.
+const KeepAfterEnd = 48 * time.Hour
+
+// State of a claim. The zero value is no state.
+type State uint8
+
+const (
+	// Reserved: a delivery for it is on its way.
+	Reserved State = iota + 1
+	// Committed: the provider has taken the message.
+	Committed
+	// Released: the delivery has failed for certain; the slot is free again.
+	Released
+)
+
+// String returns "reserved", "committed" or "released".
+func (s State) String() string {
+	switch s {
+	case Reserved:
+		return "reserved"
+	case Committed:
+		return "committed"
+	case Released:
+		return "released"
+	}
+	return "State(" + strconv.Itoa(int(s)) + ")"
+}
+
+// Claim is the stored record. Times have millisecond precision.
+type Claim struct {
+	State State
+	// MID is the message id, see Key.MessageID. Reserve fills it.
+	MID string
+	// At is when the slot was taken: the event time of the entry.
+	At time.Time
+	// PeriodEnds is when the slot becomes free by itself; zero: never.
+	PeriodEnds time.Time
+	// Fence is where it happened; part of the message id.
+	Fence string
+	// Releases counts how often the slot was released before this claim.
+	Releases int
+	// Reason is why it was released.
+	Reason string
+}
+
+// Reserve tries to take the slot k under rule p, with At, PeriodEnds and Fence
+// from c (the rest of c is ignored). When won, got is the new claim with its
+// message id; else nothing changes and got is the standing claim.
+//
+// It is won when there is no claim, when the standing one was released, when p
+// is rolling and the standing claim's At + p.Rolling is not after c.At, and
+// always under PeriodNone. A rolling claim that is older than the standing one
+// loses: arrival order decides.
+func Reserve(tx *db.Tx, k Key, p Period, c Claim) (got Claim, won bool, err error) {
+	c.State, c.Releases, c.Reason = Reserved, 0, ""
+	if p.Kind == PeriodNone {
+		return reserveNone(tx, k, c)
+	}
+	if p.Kind == PeriodRolling && c.PeriodEnds.IsZero() {
+		c.PeriodEnds = c.At.Add(p.Rolling)
+	}
+	old, found, err := load(tx, k.Bytes())
+	if err != nil {
+		return Claim{}, false, err
+	}
+	if found {
+		lapsed := p.Kind == PeriodRolling && !c.At.Before(old.At.Add(p.Rolling))
+		if old.State != Released && !lapsed {
+			return old, false, nil
+		}
+		c.Releases = old.Releases
+		if old.State == Released {
+			c.Releases++
+		}
+	}
+	named := k
+	if p.Kind == PeriodRolling {
+		// One key serves all the windows of a rolling period, and the row of an
+		// earlier one may be gone: only the time tells its messages apart.
+		named.Period += "@" + strconv.FormatInt(c.At.UnixMilli(), 10)
+	}
+	c.MID = named.MessageID(c.Fence, c.Releases)
+	return c, true, store(tx, k.Bytes(), c)
+}
+
+// reserveNone adds a claim beside those that stand. Two of the same
+// millisecond and fence are told apart by the counter.
+func reserveNone(tx *db.Tx, k Key, c Claim) (Claim, bool, error) {
+	for ; ; c.Releases++ {
+		c.MID = k.MessageID(c.Fence, c.Releases)
+		row := rowKey(k, c.MID)
+		_, found, err := load(tx, row)
+		if err != nil {
+			return Claim{}, false, err
+		}
+		if !found {
+			return c, true, store(tx, row, c)
+		}
+	}
+}
+
+// Commit makes the claim of message mid final. Repeating it changes nothing.
+// A claim that the same message had released is taken back, because the
+// provider's acceptance is the stronger word. ErrNoClaim and ErrNotHolder.
+func Commit(tx *db.Tx, k Key, mid string) error {
+	row := rowKey(k, mid)
+	c, err := held(tx, row, mid)
+	if err != nil || c.State == Committed {
+		return err
+	}
+	c.State, c.Reason = Committed, ""
+	return store(tx, row, c)
+}
+
+// Release frees the slot that message mid holds and notes why. Repeating it
+// changes nothing and keeps the first reason. ErrNoClaim, ErrNotHolder, and
+// ErrCommitted: what the provider took is never given back.
+func Release(tx *db.Tx, k Key, mid, reason string) error {
+	row := rowKey(k, mid)
+	c, err := held(tx, row, mid)
+	switch {
+	case err != nil:
+		return err
+	case c.State == Committed:
+		return fmt.Errorf("%w: %s", ErrCommitted, mid)
+	case c.State == Released:
+		return nil
+	}
+	c.State, c.Reason = Released, reason
+	return store(tx, row, c)
+}
+
+// Get returns the claim under k. Under PeriodNone there may be several; then
+// it is one of them, and Scan lists all.
+func Get(tx *db.Tx, k Key) (Claim, bool, error) {
+	if !isNone(k.Period) {
+		return load(tx, k.Bytes())
+	}
+	var got Claim
+	var found bool
+	err := tx.Scan(k.Bytes(), nil, func(_, val []byte) (bool, error) {
+		var err error
+		got, err = decode(val)
+		found = err == nil
+		return false, err
+	})
+	return got, found, err
+}
+
+// Scan calls fn for every claim of a campaign, in the order of period, scope
+// and subject, until fn returns false. period "" is all of them. It is the
+// proof that nobody was told twice: one line per subject and period, none
+// twice.
+func Scan(tx *db.Tx, campaign, period string, fn func(Key, Claim) bool) error {
+	prefix := claims.Key([]byte(campaign))
+	if period != "" {
+		prefix = claims.Key([]byte(campaign), []byte(period))
+	}
+	return tx.Scan(prefix, nil, func(key, val []byte) (bool, error) {
+		k, err := ParseKey(key)
+		if err != nil {
+			return false, err
+		}
+		c, err := decode(val)
+		if err != nil {
+			return false, fmt.Errorf("%w (campaign %q, period %q, subject %q)", err, k.Campaign, k.Period, k.Subject)
+		}
+		return fn(k, c), nil
+	})
+}
+
+// rowKey is where the claim of message mid is stored.
+func rowKey(k Key, mid string) []byte {
+	if !isNone(k.Period) {
+		return k.Bytes()
+	}
+	return claims.Key([]byte(k.Campaign), []byte(k.Period), []byte(k.Scope), []byte(k.Subject), []byte(mid))
+}
+
+// held loads a claim that message mid must be the holder of.
+func held(tx *db.Tx, row []byte, mid string) (Claim, error) {
+	c, found, err := load(tx, row)
+	switch {
+	case err != nil:
+		return Claim{}, err
+	case !found:
+		return Claim{}, fmt.Errorf("%w: for message %s", ErrNoClaim, mid)
+	case c.MID != mid:
+		return Claim{}, fmt.Errorf("%w: %s, not %s", ErrNotHolder, c.MID, mid)
+	}
+	return c, nil
+}
+
+func load(tx *db.Tx, row []byte) (Claim, bool, error) {
+	val, err := tx.Get(row)
+	if errors.Is(err, db.ErrNotFound) {
+		return Claim{}, false, nil
+	}
+	if err != nil {
+		return Claim{}, false, fmt.Errorf("dedupe: read claim: %w", err)
+	}
+	c, err := decode(val)
+	return c, err == nil, err
+}
+
+func store(tx *db.Tx, row []byte, c Claim) error {
+	var until time.Time
+	if !c.PeriodEnds.IsZero() {
+		until = c.PeriodEnds.Add(KeepAfterEnd)
+	}
+	if err := tx.SetUntil(row, encode(c), until); err != nil {
+		return fmt.Errorf("dedupe: write claim: %w", err)
+	}
+	return nil
+}
+
+// codecVersion begins every stored claim.
+const codecVersion = 1
+
+// encode writes version, state, the times (Unix ms; PeriodEnds 0 for never),
+// the counter and the texts, each with its length in front.
+func encode(c Claim) []byte {
+	b := make([]byte, 0, 32+len(c.MID)+len(c.Fence)+len(c.Reason))
+	b = append(b, codecVersion, byte(c.State))
+	b = binary.AppendVarint(b, c.At.UnixMilli())
+	var ends int64
+	if !c.PeriodEnds.IsZero() {
+		ends = c.PeriodEnds.UnixMilli()
+	}
+	b = binary.AppendVarint(b, ends)
+	b = binary.AppendUvarint(b, uint64(c.Releases))
+	for _, s := range []string{c.MID, c.Fence, c.Reason} {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
+
+// errCorrupt: a stored claim that decode cannot read. The checksums of the
+// store make this a mistake of ours or a newer encoding.
+var errCorrupt = errors.New("dedupe: unreadable claim")
+
+func decode(b []byte) (Claim, error) {
+	if len(b) < 2 || b[0] != codecVersion || b[1] < byte(Reserved) || b[1] > byte(Released) {
+		return Claim{}, errCorrupt
+	}
+	c := Claim{State: State(b[1])}
+	b = b[2:]
+	at, n := binary.Varint(b)
+	if n <= 0 {
+		return Claim{}, errCorrupt
+	}
+	b = b[n:]
+	ends, n := binary.Varint(b)
+	if n <= 0 {
+		return Claim{}, errCorrupt
+	}
+	b = b[n:]
+	releases, n := binary.Uvarint(b)
+	if n <= 0 || releases > 1<<31 {
+		return Claim{}, errCorrupt
+	}
+	b = b[n:]
+	c.At, c.Releases = time.UnixMilli(at).UTC(), int(releases)
+	if ends != 0 {
+		c.PeriodEnds = time.UnixMilli(ends).UTC()
+	}
+	for _, dst := range []*string{&c.MID, &c.Fence, &c.Reason} {
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return Claim{}, errCorrupt
+		}
+		*dst = string(b[n : n+int(size)])
+		b = b[n+int(size):]
+	}
+	if len(b) != 0 {
+		return Claim{}, errCorrupt
+	}
+	return c, nil
+}
