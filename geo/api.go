@@ -1,10 +1,6 @@
 package geo
 
-import (
-	"errors"
-
-	"github.com/uber/h3-go/v4"
-)
+import "errors"
 
 type Point struct{ Lat, Lng float64 }
 
@@ -68,19 +64,6 @@ type Problem struct {
 }
 
 func CheckPolygon(p Polygon, limit int) []Problem { return nil }
-
-type Cell uint64
-
-func CellAt(p Point, res int) Cell {
-	c, _ := h3.LatLngToCell(h3.LatLng{Lat: p.Lat, Lng: p.Lng}, res)
-	return Cell(c)
-}
-func (c Cell) Resolution() int         { return int(c >> 52 & 15) }
-func (c Cell) Parent(res int) Cell     { return c }
-func (c Cell) String() string          { return h3.Cell(c).String() }
-func (c Cell) Boundary() []Point       { return nil }
-func (c Cell) Center() Point           { return Point{} }
-func ParseCell(s string) (Cell, error) { return 0, nil }
 
 type Index struct{}
 
