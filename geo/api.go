@@ -2,16 +2,6 @@ package geo
 
 import "errors"
 
-type Point struct{ Lat, Lng float64 }
-
-func (p Point) Validate() error { return nil }
-
-type ECEF struct{ X, Y, Z float64 }
-
-func (p Point) ECEF() ECEF { return ECEF{} }
-
-func DistanceM(a, b Point) float64 { return 0 }
-
 type Polygon [][]Point
 
 type Shape struct{ center Point }
