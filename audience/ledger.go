@@ -1,23 +1,166 @@
 package audience
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 
 	"footfall/internal/db"
 )
 
-// Get reads the profile of device ("app.device"); false when there is none.
+var (
+	profileSpace = db.Register(0x03, "profiles", 1)
+	personSpace  = db.Register(0x0b, "person devices", 1)
+)
+
+// rowVersion leads every stored profile. A reader refuses what it does not
+// know rather than guess.
+const rowVersion = 1
+
+// row is the stored form. Names are short because there may be millions, and
+// fixed: renaming one is a change of version.
+type row struct {
+	Person          string         `json:"u,omitempty"`
+	Platform        string         `json:"p,omitempty"`
+	Token           string         `json:"t,omitempty"`
+	Env             string         `json:"e,omitempty"`
+	Locale          string         `json:"l,omitempty"`
+	Zone            string         `json:"z,omitempty"`
+	Tags            map[string]any `json:"g,omitempty"`
+	ConsentLocation *bool          `json:"cl,omitempty"`
+	ConsentPush     *bool          `json:"cp,omitempty"`
+	SDK             string         `json:"s,omitempty"`
+	OS              string         `json:"o,omitempty"`
+	TokenAt         int64          `json:"ta,omitempty"`
+	UpdatedAt       int64          `json:"at,omitempty"`
+	TokenDead       bool           `json:"td,omitempty"`
+}
+
+// encode appends the versioned row of p: one version byte, then JSON with
+// sorted keys, so equal profiles have equal bytes.
+func encode(p *Profile) ([]byte, error) {
+	body, err := json.Marshal(row{
+		Person: p.Person, Platform: p.Platform, Token: p.Token, Env: p.Env, Locale: p.Locale, Zone: p.Zone,
+		Tags: p.Tags, ConsentLocation: p.ConsentLocation, ConsentPush: p.ConsentPush, SDK: p.SDK, OS: p.OS,
+		TokenAt: p.TokenAt, UpdatedAt: p.UpdatedAt, TokenDead: p.TokenDead,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("audience: encode profile of %s: %w", p.Device, err)
+	}
+	return append([]byte{rowVersion}, body...), nil
+}
+
+func decode(device string, b []byte) (Profile, error) {
+	if len(b) == 0 || b[0] != rowVersion {
+		return Profile{}, fmt.Errorf("audience: profile of %s has a format that this version does not read", device)
+	}
+	var r row
+	if err := json.Unmarshal(b[1:], &r); err != nil {
+		return Profile{}, fmt.Errorf("audience: profile of %s is damaged: %w", device, err)
+	}
+	for name, v := range r.Tags {
+		list, ok := v.([]any)
+		if !ok {
+			continue
+		}
+		texts := make([]string, len(list))
+		for i, item := range list {
+			if texts[i], ok = item.(string); !ok {
+				return Profile{}, fmt.Errorf("audience: profile of %s is damaged: tag %q", device, name)
+			}
+		}
+		r.Tags[name] = texts
+	}
+	return Profile{
+		Device: device, Person: r.Person, Platform: r.Platform, Token: r.Token, Env: r.Env, Locale: r.Locale, Zone: r.Zone,
+		Tags: r.Tags, ConsentLocation: r.ConsentLocation, ConsentPush: r.ConsentPush, SDK: r.SDK, OS: r.OS,
+		TokenAt: r.TokenAt, UpdatedAt: r.UpdatedAt, TokenDead: r.TokenDead,
+	}, nil
+}
+
+// Get reads the profile of device ("<app>.<device>"); false when there is none.
+// The result shares nothing with the transaction.
 func Get(tx *db.Tx, device string) (Profile, bool, error) {
-	return Profile{}, false, errors.New("audience: not ready")
+	val, err := tx.Get(profileSpace.Key([]byte(device)))
+	if errors.Is(err, db.ErrNotFound) {
+		return Profile{}, false, nil
+	}
+	if err != nil {
+		return Profile{}, false, fmt.Errorf("audience: read profile of %s: %w", device, err)
+	}
+	p, err := decode(device, val)
+	return p, err == nil, err
 }
 
-// Put writes p and keeps the person's list of devices in step.
-func Put(tx *db.Tx, p *Profile) error { return errors.New("audience: not ready") }
+// Put writes p under p.Device and keeps the person's list of devices in step:
+// a device that changed hands leaves the former person's list.
+func Put(tx *db.Tx, p *Profile) error {
+	if p.Device == "" {
+		return errors.New("audience: profile without a device")
+	}
+	old, _, err := Get(tx, p.Device)
+	if err != nil {
+		return err
+	}
+	val, err := encode(p)
+	if err != nil {
+		return err
+	}
+	if old.Person != "" && old.Person != p.Person {
+		if err := tx.Delete(personKey(old.Person, p.Device)); err != nil {
+			return fmt.Errorf("audience: unlink %s: %w", p.Device, err)
+		}
+	}
+	if p.Person != "" && p.Person != old.Person {
+		if err := tx.Set(personKey(p.Person, p.Device), nil); err != nil {
+			return fmt.Errorf("audience: link %s: %w", p.Device, err)
+		}
+	}
+	if err := tx.Set(profileSpace.Key([]byte(p.Device)), val); err != nil {
+		return fmt.Errorf("audience: write profile of %s: %w", p.Device, err)
+	}
+	return nil
+}
 
-// DevicesOf lists the devices of one person, ascending.
+func personKey(person, device string) []byte {
+	return personSpace.Key([]byte(person), []byte(device))
+}
+
+// DevicesOf lists the devices of one person in ascending order; empty for a
+// person that no profile names.
 func DevicesOf(tx *db.Tx, person string) ([]string, error) {
-	return nil, errors.New("audience: not ready")
+	var devices []string
+	err := tx.Scan(personSpace.Key([]byte(person)), nil, func(key, _ []byte) (bool, error) {
+		parts, ok := personSpace.Split(key)
+		if !ok || len(parts) != 2 {
+			return false, fmt.Errorf("damaged key % x", key)
+		}
+		devices = append(devices, string(parts[1]))
+		return true, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("audience: list a person's devices: %w", err)
+	}
+	return devices, nil
 }
 
-// Erase removes the profile and its place in the person's list.
-func Erase(tx *db.Tx, device string) error { return errors.New("audience: not ready") }
+// Erase removes the profile of device and its place in the person's list. A
+// device without a profile is not an error.
+func Erase(tx *db.Tx, device string) error {
+	old, found, err := Get(tx, device)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return nil
+	}
+	if old.Person != "" {
+		if err := tx.Delete(personKey(old.Person, device)); err != nil {
+			return fmt.Errorf("audience: unlink %s: %w", device, err)
+		}
+	}
+	if err := tx.Delete(profileSpace.Key([]byte(device))); err != nil {
+		return fmt.Errorf("audience: erase %s: %w", device, err)
+	}
+	return nil
+}
