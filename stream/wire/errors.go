@@ -52,3 +52,18 @@ type PayloadError struct {
 
 // Error implements error.
 func (e *PayloadError) Error() string { return "wire: " + string(e.Code) + ": " + e.Reason }
+
+// Payload errors are values, not built per message: a flood of garbage must not become garbage of ours.
+var (
+	errTooLarge    = &PayloadError{CodeTooLarge, "over 262144 bytes"}
+	errTooLarge16  = &PayloadError{CodeTooLarge, "over 16384 bytes"}
+	errTooMany     = &PayloadError{CodeTooMany, "over 1000 records in one payload; send several"}
+	errTooDeep     = &PayloadError{CodeTooDeep, "JSON nested deeper than 32"}
+	errEmpty       = &PayloadError{CodeEmpty, "no record in the payload"}
+	errJSON        = &PayloadError{CodeMalformed, "not valid JSON"}
+	errBOM         = &PayloadError{CodeMalformed, "JSON must not start with a byte order mark"}
+	errProto       = &PayloadError{CodeMalformed, "neither a JSON object or array nor a footfall.v1.PingBatch"}
+	errNotObject   = &PayloadError{CodeBadType, "payload is not a JSON object"}
+	errBadSubject  = &PayloadError{CodeBadSubject, "not a subject of the protocol, or app or device is not 1 to 64 of A-Z a-z 0-9 _ -"}
+	errNotReadable = &PayloadError{CodeMalformed, "the payload could not be read"}
+)

@@ -2,14 +2,12 @@ package wire
 
 import (
 	"errors"
+	"strings"
 
 	"footfall/track"
 )
 
-// MaxToken is the longest app or device token, in bytes.
-const MaxToken = 64
-
-// Subjects to subscribe to. PingAll and its like match every app and device.
+// Subjects to subscribe to, and the name of the output stream. "…All" match every app and device.
 const (
 	PingAll            = "ping.*.*"
 	EventAll           = "event.*.*"
@@ -18,17 +16,17 @@ const (
 	DownAll            = "down.*.*"
 	FeedAll            = "feed.*"
 	OwnTracksAll       = "owntracks.*.*"
-	OwnTracksEventsAll = "owntracks.*.*.event" // transitions come here
+	OwnTracksEventsAll = "owntracks.*.*.event" // OwnTracks sends transitions here
 	LogAll             = "log.*"
 	EventsStream       = "EVENTS"
 	EventsAll          = "ev.>"
 )
 
+// MaxPartitions bounds the numbers in log subjects: they have two digits.
+const MaxPartitions = 100
+
 // ErrSubject is returned for a subject that is not one of the protocol.
 var ErrSubject = errors.New("wire: not a Footfall subject")
-
-// ErrToken is returned for an app, device or user that is not [A-Za-z0-9_-]{1,64}.
-var ErrToken = errors.New("wire: an app and a device are 1 to 64 of A-Z a-z 0-9 _ -")
 
 // Class is what a subject carries: its first token.
 type Class uint8
@@ -44,6 +42,17 @@ const (
 	ClassOwnTracks
 )
 
+var classNames = [...]string{ClassPing: "ping", ClassEvent: "event", ClassDevice: "device",
+	ClassReceipt: "receipt", ClassDown: "down", ClassFeed: "feed", ClassOwnTracks: "owntracks"}
+
+// String is the first token of the class's subjects.
+func (c Class) String() string {
+	if int(c) < len(classNames) {
+		return classNames[c]
+	}
+	return ""
+}
+
 // Subject is a parsed device-side subject. App and Device share the memory of the parsed string.
 // For ClassFeed Device is empty; for ClassOwnTracks App is the OwnTracks user (see OwnTracksDevice).
 type Subject struct {
@@ -52,63 +61,134 @@ type Subject struct {
 	Device string
 }
 
-// ParseSubject takes a device-side subject apart without allocating. It returns ErrSubject or ErrToken.
-func ParseSubject(s string) (Subject, error) { return Subject{}, ErrSubject }
+// ParseSubject takes a device-side subject apart without allocating. ErrSubject: unknown first
+// token or wrong number of tokens; ErrToken: an app, device or user that is no token. OwnTracks' ".event" (transitions)
+// parses like the position subject; its other subtopics (waypoints, cmd, dump, …) are ErrSubject.
+func ParseSubject(s string) (Subject, error) {
+	first, rest, ok := strings.Cut(s, ".")
+	if !ok {
+		return Subject{}, ErrSubject
+	}
+	var c Class
+	switch first {
+	case "ping":
+		c = ClassPing
+	case "event":
+		c = ClassEvent
+	case "device":
+		c = ClassDevice
+	case "receipt":
+		c = ClassReceipt
+	case "down":
+		c = ClassDown
+	case "feed":
+		if strings.IndexByte(rest, '.') >= 0 {
+			return Subject{}, ErrSubject
+		}
+		if !ValidToken(rest) {
+			return Subject{}, ErrToken
+		}
+		return Subject{Class: ClassFeed, App: rest}, nil
+	case "owntracks":
+		c = ClassOwnTracks
+		rest = strings.TrimSuffix(rest, ".event")
+	default:
+		return Subject{}, ErrSubject
+	}
+	app, device, ok := strings.Cut(rest, ".")
+	if !ok || strings.IndexByte(device, '.') >= 0 {
+		return Subject{}, ErrSubject
+	}
+	if !ValidToken(app) || !ValidToken(device) {
+		return Subject{}, ErrToken
+	}
+	return Subject{Class: c, App: app, Device: device}, nil
+}
 
 // DeviceSubject builds the subject of a device: DeviceSubject(ClassPing, "shop.d1") is "ping.shop.d1".
-// It returns "" for ClassFeed and ClassOwnTracks, which are not subjects of a device.
-func DeviceSubject(c Class, id track.DeviceID) string { return "" }
+// It returns "" for ClassFeed and ClassOwnTracks, which are not subjects of one of our devices. id must be valid.
+func DeviceSubject(c Class, id track.DeviceID) string {
+	if c < ClassPing || c > ClassDown {
+		return ""
+	}
+	return classNames[c] + "." + string(id)
+}
 
 // FeedSubject is feed.<app>.
 func FeedSubject(app string) string { return "feed." + app }
 
-// LogStream is the name of partition n's stream, LOG_00 to LOG_99.
-func LogStream(n int) string { return "" }
+// LogStream is the name of the stream of partition n, LOG_00 to LOG_99. It panics outside 0..MaxPartitions-1.
+func LogStream(n int) string { return "LOG_" + twoDigits(n) }
 
-// LogSubject is the subject that partition n's stream stores, log.00 to log.99.
-func LogSubject(n int) string { return "" }
+// LogSubject is the one subject of that stream, log.00 to log.99. It panics outside 0..MaxPartitions-1.
+func LogSubject(n int) string { return "log." + twoDigits(n) }
 
-// ParseLogSubject is the inverse of LogSubject.
-func ParseLogSubject(s string) (n int, err error) { return 0, ErrSubject }
+func twoDigits(n int) string {
+	if n < 0 || n >= MaxPartitions {
+		panic("wire: partition out of range")
+	}
+	return string([]byte{byte('0' + n/10), byte('0' + n%10)})
+}
+
+// ParseLogSubject is the inverse of LogSubject; anything else is ErrSubject. It does not allocate.
+func ParseLogSubject(s string) (n int, err error) {
+	d, ok := strings.CutPrefix(s, "log.")
+	if !ok || len(d) != 2 || d[0] < '0' || d[0] > '9' || d[1] < '0' || d[1] > '9' {
+		return 0, ErrSubject
+	}
+	return int(d[0]-'0')*10 + int(d[1]-'0'), nil
+}
 
 // TransitionSubject is where a transition is published: ev.<app>.<kind>.<fence>, the fence id
 // through EncodeID. kind is enter, exit, dwell or crossed.
-func TransitionSubject(app, kind, fence string) string { return "" }
+func TransitionSubject(app, kind, fence string) string {
+	return "ev." + app + "." + kind + "." + EncodeID(fence)
+}
 
 // PushSubject is where the outcome of a push is published: ev.<app>.push.<campaign>.<outcome>, the
 // campaign id through EncodeID.
-func PushSubject(app, campaign, outcome string) string { return "" }
+func PushSubject(app, campaign, outcome string) string {
+	return "ev." + app + ".push." + EncodeID(campaign) + "." + outcome
+}
 
 // Event is a parsed subject of the EVENTS stream. Fields share the memory of the parsed string.
 type Event struct {
-	App  string
-	Kind string // enter, exit, dwell, crossed, push
-	ID   string // fence or campaign, still encoded: see DecodeID
-	Tail string // outcome of a push, else ""
+	App     string
+	Kind    string // enter, exit, dwell, crossed or push
+	ID      string // fence (push: campaign), still encoded: see DecodeID
+	Outcome string // of a push; else ""
 }
 
-// ParseEvent takes a subject of the EVENTS stream apart without allocating.
-func ParseEvent(s string) (Event, error) { return Event{}, ErrSubject }
+// ParseEvent takes a subject of the EVENTS stream apart without allocating. It accepts any Kind that is
+// a token, so that a reader of an older version passes new kinds by; anything else is ErrSubject.
+func ParseEvent(s string) (Event, error) {
+	s, ok := strings.CutPrefix(s, "ev.")
+	if !ok {
+		return Event{}, ErrSubject
+	}
+	var e Event
+	e.App, s, _ = strings.Cut(s, ".")
+	e.Kind, s, _ = strings.Cut(s, ".")
+	if e.Kind == "push" {
+		e.ID, e.Outcome, _ = strings.Cut(s, ".")
+		if !ValidToken(e.Outcome) {
+			return Event{}, ErrSubject
+		}
+	} else {
+		e.ID = s
+	}
+	if !ValidToken(e.App) || !ValidToken(e.Kind) || !encodedToken(e.ID) {
+		return Event{}, ErrSubject
+	}
+	return e, nil
+}
 
-// ValidToken reports whether s is an app or device token: [A-Za-z0-9_-]{1,64}.
-func ValidToken(s string) bool { return false }
-
-// EncodeID makes a subject token of any fence or campaign id, reversibly: bytes outside
-// [A-Za-z0-9_-] become =XX (upper-case hex), the empty id becomes "=". A legal token is its own encoding.
-func EncodeID(id string) string { return id }
-
-// DecodeID is the inverse of EncodeID. It allocates only when something was encoded.
-func DecodeID(token string) (string, error) { return token, nil }
-
-// JoinDevice makes a device id of two tokens, or returns ErrToken.
-func JoinDevice(app, device string) (track.DeviceID, error) { return "", ErrToken }
-
-// SplitDevice takes a device id apart without allocating.
-func SplitDevice(id track.DeviceID) (app, device string, ok bool) { return "", "", false }
-
-// OwnTracksDevice is the device id of an OwnTracks user's device in app. It is reversible, so two
-// OwnTracks users never share a device: every "_" of the user is doubled, then "_-", then the device.
-func OwnTracksDevice(app, user, device string) (track.DeviceID, error) { return "", ErrToken }
-
-// Partition is FNV-1a 32 of app then device, without separator, modulo n.
-func Partition(id track.DeviceID, n int) int { return 0 }
+// encodedToken reports whether s has only the bytes that EncodeID writes.
+func encodedToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !tokenByte[s[i]] && s[i] != '=' {
+			return false
+		}
+	}
+	return s != ""
+}
