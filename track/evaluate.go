@@ -1,0 +1,422 @@
+package track
+
+import (
+	"slices"
+	"strings"
+
+	"footfall/fences"
+)
+
+// settle brings the device's visits up to date with what happened to the
+// fences and to the clock since its last input, before the input is looked at.
+func (s *step) settle() {
+	if s.r.flags&recSeen != 0 {
+		from := s.r.lastAt
+		if s.via > from {
+			// The quarantined fix in between was a sign of life too.
+			s.silent = s.gap(from, s.via)
+			from = s.via
+		}
+		s.silent = s.silent || s.gap(from, s.f.FixedAt)
+	}
+	x := s.t.table.extraOf(s.r, false)
+	if x == nil {
+		return
+	}
+	kept := x.visits[:0]
+	for _, v := range x.visits {
+		f := s.t.names.fence[v.fence]
+		switch {
+		case f == nil:
+			if v.state == stateInside {
+				s.emit(Exit, nil, &v, FenceDeleted, s.f.FixedAt)
+			}
+			continue
+		case s.silent && v.state == stateInside:
+			v.state, v.seenAt = stateUnknown, s.r.lastAt
+		case s.silent && v.state != stateUnknown:
+			continue
+		}
+		kept = append(kept, v)
+	}
+	x.visits = kept
+}
+
+// evaluate compares the fix with every fence the device is at, then with every
+// fence around the fix. The fence that the phone names is left to obey.
+func (s *step) evaluate() {
+	if x := s.t.table.extraOf(s.r, false); x != nil {
+		kept := x.visits[:0]
+		for _, v := range x.visits {
+			f := s.t.names.fence[v.fence]
+			if f == s.named || s.advance(&v, f) {
+				kept = append(kept, v)
+			}
+		}
+		x.visits = kept
+	}
+	s.t.match = s.t.set.Match(s.t.match[:0], s.p)
+	for _, i := range s.t.match {
+		f := s.t.set.At(i)
+		if f != s.named && s.find(f) < 0 {
+			s.arrive(f)
+		}
+	}
+	if s.t.nearby.empty() {
+		return
+	}
+	if s.t.rules.BufferEntries && s.acc > 0 {
+		s.arriveNearby()
+	}
+	s.cross()
+}
+
+// advance moves one visit on by the fix and reports whether it goes on.
+func (s *step) advance(v *visit, f *fences.Fence) (stays bool) {
+	rules := &s.t.rules
+	inside := f.Shape.Contains(s.p)
+	var edge float64
+	if !inside {
+		edge = f.Shape.EdgeDistanceM(s.p)
+	}
+	sharp := s.acc <= rules.maxAccuracyM(f)
+	in := inside || s.touches(edge)
+	out := !inside && rules.exits(f, edge, s.acc)
+	switch v.state {
+	case stateInside:
+		switch {
+		case out:
+			s.emit(Exit, f, v, s.editReason(v, f), s.f.FixedAt)
+			return false
+		case inside:
+			v.shapeGen = f.ShapeGen
+			if sharp {
+				s.dwell(v, f)
+			}
+		default:
+			s.noteStaying(v, f, edge)
+		}
+	case stateUnknown:
+		switch {
+		case out:
+			if rules.InferExit {
+				s.emit(Exit, f, v, Resumed|Inferred, v.seenAt)
+			}
+			return false
+		case in && sharp:
+			s.begin(v, f, Resumed)
+		case in:
+			s.note(v, f, notedAccuracy, AccuracyTooPoor, edge)
+		}
+	case statePending:
+		switch {
+		case out:
+			return false
+		case in && sharp:
+			s.confirm(v, f)
+		case in:
+			s.note(v, f, notedAccuracy, AccuracyTooPoor, edge)
+		}
+	case stateNear:
+		switch {
+		case in && sharp:
+			s.begin(v, f, v.reason)
+		case !in && (sharp || out):
+			return false
+		}
+	}
+	return true
+}
+
+// arrive takes a fence that contains the fix (or is touched by it) and that the
+// device was not at.
+func (s *step) arrive(f *fences.Fence) {
+	v := s.add(f)
+	var reason Reason
+	switch {
+	case s.t.rules.Plain:
+	case s.first:
+		reason = Initial
+	case f.ShapeGen > s.r.gen && f.Shape.Contains(s.prev.point()):
+		// The device was here before the fence was: the edit moved, not it.
+		reason = FenceChanged
+		if f.CreatedGen > s.r.gen {
+			reason = FenceCreated
+		}
+	}
+	if s.acc > s.t.rules.maxAccuracyM(f) && !s.t.rules.Plain {
+		v.state, v.reason = stateNear, reason
+		s.note(v, f, notedAccuracy, AccuracyTooPoor, f.Shape.EdgeDistanceM(s.p))
+		return
+	}
+	s.begin(v, f, reason)
+}
+
+// begin starts a visit at the time of the fix: it enters, or waits for the min
+// stay.
+func (s *step) begin(v *visit, f *fences.Fence, reason Reason) {
+	v.since, v.reason, v.shapeGen = s.f.FixedAt, reason, f.ShapeGen
+	v.seenAt = 0
+	v.flags &^= visitDwelled
+	switch {
+	case reason.Has(Initial) && !s.t.rules.initial(f):
+		v.state, v.reason = stateInside, 0
+		s.note(v, f, 0, InitialOff, s.edge(f))
+	case s.t.rules.minStayMS(f) > 0:
+		v.state = statePending
+		s.note(v, f, notedPending, PendingMinStay, s.edge(f))
+	default:
+		s.enter(v, f)
+	}
+}
+
+// confirm enters when the min stay is over.
+func (s *step) confirm(v *visit, f *fences.Fence) {
+	if s.f.FixedAt-v.since >= s.t.rules.minStayMS(f) {
+		s.enter(v, f)
+		s.dwell(v, f)
+	}
+}
+
+func (s *step) enter(v *visit, f *fences.Fence) {
+	s.emit(Enter, f, v, v.reason, v.since)
+	v.state, v.reason, v.shapeGen = stateInside, 0, f.ShapeGen
+}
+
+// dwell fires once per visit, at the first fix that shows the device inside
+// after the dwell time.
+func (s *step) dwell(v *visit, f *fences.Fence) {
+	d := s.t.rules.dwellMS(f)
+	if d == 0 || v.flags&visitDwelled != 0 || s.f.FixedAt-v.since < d {
+		return
+	}
+	v.flags |= visitDwelled
+	s.emit(Dwell, f, v, 0, s.f.FixedAt)
+}
+
+// editReason tells an exit made by moving the fence from one made by moving the
+// device: the device was not yet seen inside the new shape, and its last place
+// is not inside it either.
+func (s *step) editReason(v *visit, f *fences.Fence) Reason {
+	if v.shapeGen != f.ShapeGen && s.hasPrev && !f.Shape.Contains(s.prev.point()) {
+		return FenceChanged
+	}
+	return 0
+}
+
+// obey applies the phone's own transition to the fence it names and reports
+// whether the device's state changed.
+func (s *step) obey() bool {
+	f := s.named
+	i := s.find(f)
+	if s.f.Source == SourceOSExit {
+		if i < 0 {
+			return false
+		}
+		x := s.t.table.extraOf(s.r, false)
+		v := &x.visits[i]
+		if v.state == stateInside || v.state == stateUnknown {
+			s.emit(Exit, f, v, Device, s.f.FixedAt)
+		}
+		x.visits = slices.Delete(x.visits, i, i+1)
+		return true
+	}
+	var v *visit
+	if i < 0 {
+		v = s.add(f)
+	} else {
+		v = &s.t.table.extraOf(s.r, false).visits[i]
+	}
+	before := *v
+	switch v.state {
+	case stateInside:
+	case statePending:
+		// A pending visit only ends its wait by the phone's dwell, below.
+	case stateUnknown:
+		s.begin(v, f, Resumed|Device)
+	default:
+		s.begin(v, f, Device)
+	}
+	if s.f.Source == SourceOSDwell {
+		if v.state == statePending {
+			v.reason |= Device
+			s.enter(v, f)
+		}
+		if v.flags&visitDwelled == 0 {
+			v.flags |= visitDwelled
+			s.emit(Dwell, f, v, Device, s.f.FixedAt)
+		}
+	}
+	return i < 0 || *v != before
+}
+
+// plain is the whole of Rules.Plain.
+func (s *step) plain() Verdict {
+	r, f := s.r, s.f
+	if !f.HasPosition {
+		return Accepted // only positions count
+	}
+	s.p.Lat, s.p.Lng = f.Lat, f.Lng
+	if x := s.t.table.extraOf(r, false); x != nil {
+		kept := x.visits[:0]
+		for _, v := range x.visits {
+			switch fence := s.t.names.fence[v.fence]; {
+			case fence == nil:
+				s.emit(Exit, nil, &v, FenceDeleted, f.FixedAt)
+			case !fence.Shape.Contains(s.p):
+				s.emit(Exit, fence, &v, 0, f.FixedAt)
+			default:
+				kept = append(kept, v)
+			}
+		}
+		x.visits = kept
+	}
+	s.t.match = s.t.set.Match(s.t.match[:0], s.p)
+	for _, i := range s.t.match {
+		if fence := s.t.set.At(i); s.find(fence) < 0 {
+			s.arrive(fence)
+		}
+	}
+	r.lastAt, r.posLag, r.place, r.gen = f.FixedAt, 0, placeOf(f), s.t.set.Gen()
+	r.flags |= recSeen
+	return Accepted
+}
+
+// find returns the index of the device's visit to f, -1 when it has none.
+func (s *step) find(f *fences.Fence) int {
+	if x := s.t.table.extraOf(s.r, false); x != nil {
+		for i := range x.visits {
+			if s.t.names.fence[x.visits[i].fence] == f {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// add makes a visit to f, in order of fence id. The pointer is good until the
+// device's visits change again.
+func (s *step) add(f *fences.Fence) *visit {
+	ids := &s.t.names
+	n := ids.number(f.ID, f)
+	x := s.t.table.extraOf(s.r, true)
+	i := len(x.visits)
+	for i > 0 && ids.ids[x.visits[i-1].fence] > f.ID {
+		i--
+	}
+	x.visits = slices.Insert(x.visits, i, visit{fence: n, since: s.f.FixedAt, shapeGen: f.ShapeGen})
+	return &x.visits[i]
+}
+
+// touches reports whether BufferEntries counts a fix edge metres outside as in.
+func (s *step) touches(edge float64) bool { return s.t.rules.BufferEntries && edge <= s.acc }
+
+func (s *step) edge(f *fences.Fence) float64 {
+	if !s.f.HasPosition {
+		return 0
+	}
+	return f.Shape.EdgeDistanceM(s.p)
+}
+
+// noteStaying says why a device past the edge has not left.
+func (s *step) noteStaying(v *visit, f *fences.Fence, edge float64) {
+	if s.t.rules.blind(edge, s.acc) {
+		s.note(v, f, notedBlind, ExitAccuracyTooPoor, edge)
+	} else {
+		s.note(v, f, notedMargin, InsideMargin, edge)
+	}
+}
+
+// note adds a note unless this visit has it already. flag 0 is for notes that
+// cannot repeat.
+func (s *step) note(v *visit, f *fences.Fence, flag visitFlags, kind NoteKind, edge float64) {
+	if s.t.rules.Plain || v.flags&flag != 0 {
+		return
+	}
+	v.flags |= flag
+	s.res.Notes = append(s.res.Notes, Note{FenceID: f.ID, Kind: kind, EdgeDistanceM: edge, AccuracyM: s.acc})
+}
+
+// emit adds a transition. f is nil for a fence that is gone.
+func (s *step) emit(kind Kind, f *fences.Fence, v *visit, reason Reason, at int64) {
+	tr := Transition{
+		Kind: kind, Fence: f, FenceID: s.t.names.ids[v.fence], Reason: reason,
+		At: at, ConfirmedAt: s.f.FixedAt, Fix: *s.f, Confidence: 2, EnteredAt: v.since,
+	}
+	if f == nil {
+		tr.Confidence = 3 // a fence that is gone has nobody inside
+	} else if s.f.HasPosition {
+		tr.EdgeDistanceM = f.Shape.EdgeDistanceM(s.p)
+		tr.CenterDistanceM = f.Shape.CenterDistanceM(s.p)
+		if f != s.named {
+			tr.Confidence = confidence(kind, tr.EdgeDistanceM, s.acc)
+		}
+	}
+	if !s.t.rules.Plain {
+		if s.f.ReceivedAt-s.f.FixedAt > s.t.rules.MaxAge.Milliseconds() {
+			tr.Reason |= Stale
+		}
+		if s.f.Skewed {
+			tr.Reason |= Skewed
+		}
+	}
+	s.res.Transitions = append(s.res.Transitions, tr)
+}
+
+// confidence grades a transition by where the accuracy circle lies.
+func confidence(kind Kind, edge, acc float64) uint8 {
+	switch {
+	case kind == Crossed:
+		return 2
+	case kind == Exit:
+		if acc > 0 && edge > acc {
+			return 3
+		}
+		return 2
+	case acc > 0 && edge+acc <= 0:
+		return 3
+	case edge <= 0:
+		return 2
+	default:
+		return 1
+	}
+}
+
+// sortTransitions puts the transitions of one fix in the order that Result
+// promises. There are rarely more than two.
+func sortTransitions(trs []Transition) {
+	if len(trs) > 1 {
+		slices.SortFunc(trs, func(a, b Transition) int {
+			if d := rank(a.Kind) - rank(b.Kind); d != 0 {
+				return d
+			}
+			if d := area(a.Fence) - area(b.Fence); d < 0 {
+				return -1
+			} else if d > 0 {
+				return 1
+			}
+			return strings.Compare(string(a.FenceID), string(b.FenceID))
+		})
+	}
+}
+
+func rank(k Kind) int {
+	switch k {
+	case Exit:
+		return 0
+	case Enter:
+		return 1
+	case Dwell:
+		return 2
+	default:
+		return 3
+	}
+}
+
+// area of a fence that is gone is 0: it is left first.
+func area(f *fences.Fence) float64 {
+	if f == nil {
+		return 0
+	}
+	return f.Shape.AreaM2()
+}

@@ -1,0 +1,85 @@
+package track
+
+import "footfall/fences"
+
+// Presence is what a Tracker knows about one device, for people and tools.
+// Times are Unix milliseconds of event time. Positions are rounded to 1e-7
+// degrees.
+type Presence struct {
+	LastFixedAt int64  // of the last accepted input, with or without a position
+	LastPos     uint64 // log position of the last input of any verdict
+	Seen        bool   // an input was accepted; LastFixedAt means something
+
+	// The last accepted position.
+	HasPosition bool
+	PositionAt  int64
+	Lat, Lng    float64
+	AccuracyM   float32 // metres, 0 = unknown
+
+	// The fences the device is at, each list ordered by fence id.
+	Inside  []InsideFence
+	Pending []PendingFence
+
+	Quarantined *QuarantinedFix // nil when no fix is in doubt
+}
+
+// InsideFence is a fence that the device is in.
+type InsideFence struct {
+	FenceID fences.ID
+	Since   int64 // of the first fix inside
+	Dwelled bool  // the dwell transition of this visit has been made
+	Unknown bool  // silent for PresenceTTL and not seen inside since
+}
+
+// PendingFence is a fence in which the min stay is running, or whose every fix
+// so far was too vague to enter.
+type PendingFence struct {
+	FenceID fences.ID
+	Since   int64 // of the first fix inside
+	Vague   bool  // waiting for a better accuracy rather than for the min stay
+}
+
+// QuarantinedFix is a position that implied an implausible speed and waits for
+// a fix that agrees.
+type QuarantinedFix struct {
+	FixedAt   int64
+	Lat, Lng  float64
+	AccuracyM float32
+}
+
+// Presence returns what is known about a device. It copies; false means that
+// the device is not known.
+func (t *Tracker) Presence(id DeviceID) (Presence, bool) {
+	i, ok := t.table.find(id)
+	if !ok {
+		return Presence{}, false
+	}
+	r := &t.table.recs[i]
+	p := Presence{LastPos: r.pos, Seen: r.flags&recSeen != 0}
+	if p.Seen {
+		p.LastFixedAt = r.lastAt
+	}
+	if r.posLag != noPosition {
+		at := r.place.point()
+		p.HasPosition, p.PositionAt = true, r.lastAt-int64(r.posLag)
+		p.Lat, p.Lng, p.AccuracyM = at.Lat, at.Lng, r.place.acc
+	}
+	x := t.table.extraOf(r, false)
+	if x == nil {
+		return p, true
+	}
+	for _, v := range x.visits {
+		id := t.names.ids[v.fence]
+		switch v.state {
+		case stateInside, stateUnknown:
+			p.Inside = append(p.Inside, InsideFence{FenceID: id, Since: v.since, Dwelled: v.flags&visitDwelled != 0, Unknown: v.state == stateUnknown})
+		default:
+			p.Pending = append(p.Pending, PendingFence{FenceID: id, Since: v.since, Vague: v.state == stateNear})
+		}
+	}
+	if x.hasQ {
+		at := x.q.point()
+		p.Quarantined = &QuarantinedFix{FixedAt: x.q.at, Lat: at.Lat, Lng: at.Lng, AccuracyM: x.q.acc}
+	}
+	return p, true
+}
