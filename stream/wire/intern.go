@@ -5,13 +5,17 @@ import "footfall/track"
 // defaultInternSlots is the size of the interner that a BatchReader makes for itself: 8,192 names, 128 KiB of slots.
 const defaultInternSlots = 1 << 13
 
+// internWays is how many slots a name can be in. With one, a hundred devices in 8,192 slots already collide and
+// two of them evict each other for ever; with four that takes five names of one set.
+const internWays = 4
+
 // Interner returns the same string for the same device bytes, so that reading a record allocates only
-// when a device is met for the first time. It is a direct-mapped cache: a name whose slot is taken by another
-// replaces it and costs one allocation of its length, so memory is bounded whatever is sent. Size it
-// near the number of devices that one worker sees in a few minutes. Not safe for concurrent use.
+// when a device is met for the first time. It is a set-associative cache: a name that finds its four slots
+// taken drives out the oldest and costs one allocation of its length, so memory is bounded whatever is sent. Size it
+// at about twice the number of devices that one worker sees in a few minutes. Not safe for concurrent use.
 type Interner struct {
-	slots []track.DeviceID
-	mask  uint32
+	sets [][internWays]track.DeviceID
+	mask uint32
 }
 
 // NewInterner returns an interner of slots names, rounded up to a power of two; at least 64.
@@ -20,7 +24,8 @@ func NewInterner(slots int) *Interner {
 	for n < slots && n < 1<<24 {
 		n <<= 1
 	}
-	return &Interner{slots: make([]track.DeviceID, n), mask: uint32(n - 1)}
+	n /= internWays
+	return &Interner{sets: make([][internWays]track.DeviceID, n), mask: uint32(n - 1)}
 }
 
 // Device returns id as a DeviceID. id is not retained.
@@ -29,12 +34,16 @@ func (in *Interner) Device(id []byte) track.DeviceID {
 	for _, c := range id {
 		h = (h ^ uint32(c)) * fnvPrime32
 	}
-	// The low bits of FNV-1a are its weakest, and all names of one partition agree in some of them.
-	slot := &in.slots[(h^h>>15)*0x9E3779B1>>8&in.mask]
-	if string(*slot) != string(id) {
-		*slot = track.DeviceID(id)
+	// The names that one worker sees share their partition and so the low bits of (nearly) this hash: mix.
+	set := &in.sets[(h^h>>15)*0x9E3779B1>>8&in.mask]
+	for i := range set {
+		if string(set[i]) == string(id) {
+			return set[i]
+		}
 	}
-	return *slot
+	copy(set[1:], set[:internWays-1])
+	set[0] = track.DeviceID(id)
+	return set[0]
 }
 
 // Join returns app + "." + device as a DeviceID. Both must be tokens; neither is retained.

@@ -32,7 +32,7 @@ const (
 func (d *decoder) proto(b []byte) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
+		if n < 0 || num > protowire.MaxValidNumber {
 			return errProto
 		}
 		b = b[n:]
@@ -64,7 +64,7 @@ func (d *decoder) proto(b []byte) error {
 func (f *fields) proto(b []byte) bool {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
+		if n < 0 || num > protowire.MaxValidNumber {
 			return false
 		}
 		b = b[n:]
