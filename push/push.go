@@ -60,6 +60,8 @@ type Notification struct {
 	Sound string
 	// Thread groups notifications on the phone (store or brand).
 	Thread string
+	// Category names the set of buttons that the app has registered.
+	Category string
 	// Data is passed to the app next to the gateway's own object.
 	Data map[string]string
 
@@ -134,8 +136,9 @@ const (
 	TooLarge Class = "too_large"
 	// Retry: try again later, with back-off and not before RetryAfter.
 	Retry Class = "retry"
-	// RetryNow: nothing reached the provider's application; try again at once
-	// on another connection. No attempt is spent.
+	// RetryNow: the message was not accepted and the cause lay in a connection
+	// or a provider token that has been replaced. Try again at once; no attempt
+	// is spent.
 	RetryNow Class = "retry_now"
 	// DeviceRate: too many messages for this device. Others are not affected.
 	DeviceRate Class = "device_rate"
@@ -196,7 +199,7 @@ type Provider interface {
 	//
 	// It makes no request at all, and returns Sent = false, when ExpiresAt has
 	// passed (Expired), when the payload is too large (TooLarge), when n cannot
-	// be expressed (Bug), or when ctx is already done (RetryNow).
+	// be expressed (Bug), or when there is no connection before ctx ends (Retry).
 	//
 	// Every answer is an Outcome; there is no error. When the connection is cut,
 	// ctx ends, or the answer is unreadable after the request may have been
@@ -213,7 +216,7 @@ type Provider interface {
 	Send(ctx context.Context, n *Notification) Outcome
 
 	// Close releases connections and waits for what the provider started.
-	// Sends in flight end as they would after a cut; later ones return RetryNow
+	// Sends in flight end as they would after a cut; later ones return Retry
 	// with Sent = false. A second Close does nothing and returns nil.
 	Close() error
 }
