@@ -21,6 +21,9 @@ var (
 	ErrNotHolder = errors.New("dedupe: claim held by another message")
 	// ErrCommitted: a committed claim cannot be released.
 	ErrCommitted = errors.New("dedupe: claim is committed")
+	// ErrUnreadable: a stored claim that cannot be decoded. The store has
+	// checksums, so this is a mistake of ours, not of the disk.
+	ErrUnreadable = errors.New("dedupe: unreadable claim")
 )
 
 // KeepAfterEnd is how long a claim outlives its period, so that late replays
@@ -262,29 +265,25 @@ func encode(c Claim) []byte {
 	return b
 }
 
-// errCorrupt: a stored claim that decode cannot read. The checksums of the
-// store make this a mistake of ours or a newer encoding.
-var errCorrupt = errors.New("dedupe: unreadable claim")
-
 func decode(b []byte) (Claim, error) {
 	if len(b) < 2 || b[0] != codecVersion || b[1] < byte(Reserved) || b[1] > byte(Released) {
-		return Claim{}, errCorrupt
+		return Claim{}, ErrUnreadable
 	}
 	c := Claim{State: State(b[1])}
 	b = b[2:]
 	at, n := binary.Varint(b)
 	if n <= 0 {
-		return Claim{}, errCorrupt
+		return Claim{}, ErrUnreadable
 	}
 	b = b[n:]
 	ends, n := binary.Varint(b)
 	if n <= 0 {
-		return Claim{}, errCorrupt
+		return Claim{}, ErrUnreadable
 	}
 	b = b[n:]
 	releases, n := binary.Uvarint(b)
 	if n <= 0 || releases > 1<<31 {
-		return Claim{}, errCorrupt
+		return Claim{}, ErrUnreadable
 	}
 	b = b[n:]
 	c.At, c.Releases = time.UnixMilli(at).UTC(), int(releases)
@@ -294,13 +293,13 @@ func decode(b []byte) (Claim, error) {
 	for _, dst := range []*string{&c.MID, &c.Fence, &c.Reason} {
 		size, n := binary.Uvarint(b)
 		if n <= 0 || size > uint64(len(b)-n) {
-			return Claim{}, errCorrupt
+			return Claim{}, ErrUnreadable
 		}
 		*dst = string(b[n : n+int(size)])
 		b = b[n+int(size):]
 	}
 	if len(b) != 0 {
-		return Claim{}, errCorrupt
+		return Claim{}, ErrUnreadable
 	}
 	return c, nil
 }

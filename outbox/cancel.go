@@ -1,0 +1,126 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+
+	"footfall/internal/db"
+)
+
+// CancelCampaign ends every delivery of a campaign that has no outcome yet and
+// returns how many. When it returns without an error, nothing more of what was
+// enqueued before the call will be sent: requests in flight have been waited
+// for, and count by their own outcome. The claims of cancelled rows are
+// released, unless a row is in doubt.
+//
+// Stop the campaign's decisions first; rows that are enqueued during the call
+// may or may not be cancelled. After an error (ctx ended, the disk is full) a
+// part has been cancelled; call it again.
+func (o *Outbox) CancelCampaign(ctx context.Context, id, reason string) (n int, err error) {
+	o.markStopping(id, +1)
+	defer o.markStopping(id, -1)
+	defer o.Notify() // rows handed back by the mark, in case of an error
+	for {
+		cancelled, flying, err := o.cancelPass(ctx, id, reason)
+		n += cancelled
+		if err != nil {
+			return n, fmt.Errorf("cancel campaign %s: %w", id, err)
+		}
+		if len(flying) > 0 {
+			if err := o.waitFor(ctx, flying); err != nil {
+				return n, fmt.Errorf("cancel campaign %s: %w", id, err)
+			}
+			continue // they may have come back unsent or to be tried again
+		}
+		if cancelled == 0 {
+			return n, nil
+		}
+	}
+}
+
+// cancelPass goes once over all rows that are not final. flying are those of
+// the campaign that this process is sending.
+func (o *Outbox) cancelPass(ctx context.Context, id, reason string) (n int, flying []string, err error) {
+	var from []byte
+	for {
+		var page []*change
+		more := false
+		err := o.cfg.DB.View(func(tx *db.Tx) error {
+			return tx.Scan(ready.Key(byDue), from, func(key, campaign []byte) (bool, error) {
+				if string(campaign) != id {
+					return true, nil
+				}
+				_, _, mid, err := parseDue(key)
+				if err != nil {
+					return true, nil // its lane takes it out
+				}
+				if o.taken(mid) {
+					flying = append(flying, mid)
+					return true, nil
+				}
+				d, found, err := Get(tx, mid)
+				if err != nil || !found || d.State.Final() {
+					return true, nil
+				}
+				page = append(page, o.final(d, StateCancelled, reason, "", d.State == StateSending))
+				if len(page) == sweepPage {
+					from, more = db.After(key), true
+				}
+				return !more, nil
+			})
+		})
+		if err != nil {
+			return n, nil, err
+		}
+		made, err := o.recordAll(ctx, page)
+		n += len(made)
+		if err != nil {
+			return n, nil, err
+		}
+		if err := context.Cause(ctx); err != nil {
+			return n, nil, err
+		}
+		if !more {
+			return n, flying, nil
+		}
+	}
+}
+
+// waitFor returns when none of the rows is in flight any more.
+func (o *Outbox) waitFor(ctx context.Context, mids []string) error {
+	stop := context.AfterFunc(ctx, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.changed.Broadcast()
+	})
+	defer stop()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, mid := range mids {
+		for {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			if _, flying := o.inFlight[mid]; !flying {
+				break
+			}
+			o.changed.Wait()
+		}
+	}
+	return nil
+}
+
+// markStopping counts the CancelCampaign calls for a campaign.
+func (o *Outbox) markStopping(id string, delta int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stopping[id] += delta; o.stopping[id] == 0 {
+		delete(o.stopping, id)
+	}
+}
+
+func (o *Outbox) isStopping(campaign string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stopping[campaign] > 0
+}

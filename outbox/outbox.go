@@ -1,0 +1,144 @@
+package outbox
+
+import (
+	"context"
+	"sync"
+)
+
+// Outbox sends what Enqueue has written. Safe for concurrent use.
+type Outbox struct {
+	cfg   Config
+	lanes map[string]*lane
+
+	mu       sync.Mutex
+	changed  sync.Cond           // inFlight has lost a row
+	inFlight map[string]struct{} // message ids leased by this process
+	stopping map[string]int      // campaigns that CancelCampaign is clearing
+	counts   counts
+}
+
+// New checks cfg and makes an outbox. It reads nothing: opening costs the same
+// with a million rows as with none. Nothing is sent before Run.
+func New(cfg Config) (*Outbox, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	o := &Outbox{
+		cfg:      cfg,
+		lanes:    make(map[string]*lane, len(cfg.Providers)),
+		inFlight: make(map[string]struct{}),
+		stopping: make(map[string]int),
+		counts:   counts{finals: make(map[State]int64)},
+	}
+	o.changed.L = &o.mu
+	for name, p := range cfg.Providers {
+		o.lanes[name] = newLane(o, name, p)
+	}
+	return o, nil
+}
+
+// Run sends until ctx ends, then starts nothing new, waits for the requests in
+// flight and records their outcomes, and returns nil. That takes as long as
+// Config.AttemptTimeout at most, unless the database refuses to write.
+func (o *Outbox) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, l := range o.lanes {
+		wg.Go(func() { l.run(ctx) })
+	}
+	wg.Go(func() { o.expireRows(ctx) })
+	wg.Wait()
+	return nil
+}
+
+// Notify says that rows have been enqueued. It never blocks; without it they
+// are found within pollEvery.
+func (o *Outbox) Notify() {
+	for _, l := range o.lanes {
+		l.poke()
+	}
+}
+
+// Resume ends a lane's pause or hold at once, for an operator who has mended
+// its cause. It reports whether there is such a lane.
+func (o *Outbox) Resume(lane string) bool {
+	l, ok := o.lanes[lane]
+	if ok {
+		l.resume()
+	}
+	return ok
+}
+
+// take marks a row as in flight; false when it is already.
+func (o *Outbox) take(mid string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, dup := o.inFlight[mid]; dup {
+		return false
+	}
+	o.inFlight[mid] = struct{}{}
+	return true
+}
+
+func (o *Outbox) taken(mid string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.inFlight[mid]
+	return ok
+}
+
+// drop undoes take.
+func (o *Outbox) drop(mid string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.inFlight, mid)
+	o.changed.Broadcast()
+}
+
+// counts are totals since New, guarded by Outbox.mu.
+type counts struct {
+	finals                              map[State]int64
+	doubts, stale, hookFails, claimOdds int64
+}
+
+// Stats is a snapshot for health and metrics.
+type Stats struct {
+	// Finals counts rows by the final state they came to.
+	Finals map[State]int64
+	// Doubts counts outcomes that nobody knows, including leases that a crash
+	// left behind.
+	Doubts int64
+	// Stale counts outcomes for rows that were no longer being sent.
+	Stale int64
+	// HookErrors counts changes written without OnOutcome; see Config.
+	HookErrors int64
+	// ClaimErrors counts claims that were not there to be settled.
+	ClaimErrors int64
+	Lanes       map[string]LaneStats
+}
+
+// Stats returns the current figures. The maps are fresh.
+func (o *Outbox) Stats() Stats {
+	o.mu.Lock()
+	s := Stats{
+		Finals: make(map[State]int64, len(o.counts.finals)),
+		Doubts: o.counts.doubts, Stale: o.counts.stale,
+		HookErrors: o.counts.hookFails, ClaimErrors: o.counts.claimOdds,
+		Lanes: make(map[string]LaneStats, len(o.lanes)),
+	}
+	for state, n := range o.counts.finals {
+		s.Finals[state] = n
+	}
+	o.mu.Unlock()
+	for name, l := range o.lanes {
+		s.Lanes[name] = l.stats()
+	}
+	return s
+}
+
+// count adds to the totals.
+func (o *Outbox) count(f func(*counts)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f(&o.counts)
+}

@@ -1,0 +1,179 @@
+package outbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"footfall/internal/db"
+)
+
+// Key spaces. A row that is not final has one entry in each half of the ready
+// space; a final one has one entry in the finished space, and both live for
+// Config.KeepFinished.
+var (
+	rows     = db.Register(0x05, "deliveries", 1)           // mid
+	ready    = db.Register(0x06, "delivery ready index", 1) // "q", lane, next_at, mid -> campaign; "x", expires_at, mid
+	finished = db.Register(0x07, "finished deliveries", 1)  // state, updated_at, mid
+	byDue    = []byte("q")
+	byExpiry = []byte("x")
+)
+
+// ms writes a time so that byte order is time order. Times before 1970 are 0.
+func ms(t int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(max(t, 0))) }
+
+func rowKey(mid string) []byte { return rows.Key([]byte(mid)) }
+func dueKey(lane string, at int64, mid string) []byte {
+	return ready.Key(byDue, []byte(lane), ms(at), []byte(mid))
+}
+func expiryKey(at int64, mid string) []byte { return ready.Key(byExpiry, ms(at), []byte(mid)) }
+func finishedKey(d *Delivery) []byte {
+	return finished.Key([]byte(d.State), ms(d.UpdatedAt), []byte(d.MID))
+}
+
+// parseDue reads a key of the due half of the ready index.
+func parseDue(key []byte) (lane string, at int64, mid string, err error) {
+	parts, ok := ready.Split(key)
+	if !ok || len(parts) != 4 || len(parts[2]) != 8 {
+		return "", 0, "", fmt.Errorf("outbox: bad ready key % x", key)
+	}
+	return string(parts[1]), int64(binary.BigEndian.Uint64(parts[2])), string(parts[3]), nil
+}
+
+// parseExpiry reads a key of the expiry half.
+func parseExpiry(key []byte) (at int64, mid string, err error) {
+	parts, ok := ready.Split(key)
+	if !ok || len(parts) != 3 || len(parts[1]) != 8 {
+		return 0, "", fmt.Errorf("outbox: bad expiry key % x", key)
+	}
+	return int64(binary.BigEndian.Uint64(parts[1])), string(parts[2]), nil
+}
+
+// ErrIncomplete: a delivery lacks what it cannot be sent without.
+var ErrIncomplete = errors.New("outbox: incomplete delivery")
+
+// Enqueue writes d as pending, due at NextAt (0: CreatedAt). It is idempotent:
+// when a delivery with this MID exists, in whatever state, nothing changes.
+// MID, Lane, CreatedAt and ExpiresAt are required. Call it in the transaction
+// that reserves the claim, and Outbox.Notify once that has committed.
+func Enqueue(tx *db.Tx, d *Delivery) error {
+	if d.MID == "" || d.Lane == "" || d.CreatedAt <= 0 || d.ExpiresAt <= 0 {
+		return fmt.Errorf("%w: mid %q, lane %q, created %d, expires %d", ErrIncomplete, d.MID, d.Lane, d.CreatedAt, d.ExpiresAt)
+	}
+	switch _, found, err := Get(tx, d.MID); {
+	case err != nil:
+		return err
+	case found:
+		return nil
+	}
+	row := *d
+	row.State, row.UpdatedAt = StatePending, row.CreatedAt
+	if row.NextAt <= 0 {
+		row.NextAt = row.CreatedAt
+	}
+	return put(tx, nil, &row, 0)
+}
+
+// Get returns the delivery with this message id.
+func Get(tx *db.Tx, mid string) (Delivery, bool, error) {
+	val, err := tx.Get(rowKey(mid))
+	if errors.Is(err, db.ErrNotFound) {
+		return Delivery{}, false, nil
+	}
+	if err != nil {
+		return Delivery{}, false, fmt.Errorf("outbox: read delivery: %w", err)
+	}
+	d, err := decode(val)
+	return d, err == nil, err
+}
+
+// Filter selects deliveries for List. Empty fields select all.
+type Filter struct {
+	State                  State
+	Lane, Campaign, Device string
+	Limit                  int // 0: no limit
+}
+
+func (f *Filter) match(d *Delivery) bool {
+	return (f.State == "" || d.State == f.State) && (f.Lane == "" || d.Lane == f.Lane) &&
+		(f.Campaign == "" || d.Campaign == f.Campaign) && (f.Device == "" || d.Device == f.Device)
+}
+
+// List calls fn for the deliveries that f selects until fn returns false. A
+// final State is listed from its own index, oldest first; else the order is
+// that of the message ids and every row is read. Nothing is loaded ahead.
+func List(tx *db.Tx, f Filter, fn func(*Delivery) bool) error {
+	n := 0
+	visit := func(d *Delivery) bool {
+		if !f.match(d) {
+			return true
+		}
+		n++
+		return fn(d) && (f.Limit <= 0 || n < f.Limit)
+	}
+	if !f.State.Final() {
+		return tx.Scan(rows.Prefix(), nil, func(_, val []byte) (bool, error) {
+			d, err := decode(val)
+			if err != nil {
+				return false, err
+			}
+			return visit(&d), nil
+		})
+	}
+	return tx.Scan(finished.Key([]byte(f.State)), nil, func(key, _ []byte) (bool, error) {
+		parts, ok := finished.Split(key)
+		if !ok || len(parts) != 3 {
+			return false, fmt.Errorf("outbox: bad finished key % x", key)
+		}
+		d, found, err := Get(tx, string(parts[2]))
+		if err != nil || !found {
+			return err == nil, err
+		}
+		return visit(&d), nil
+	})
+}
+
+// Backlog counts the rows of a lane ("": of all) that are not final, up to
+// limit. Its cost grows with what it counts.
+func Backlog(tx *db.Tx, lane string, limit int) (int, error) {
+	prefix := ready.Key(byDue)
+	if lane != "" {
+		prefix = ready.Key(byDue, []byte(lane))
+	}
+	n := 0
+	err := tx.Scan(prefix, nil, func(_, _ []byte) (bool, error) {
+		n++
+		return n < limit, nil
+	})
+	return n, err
+}
+
+// put writes the row and its index entries; old is the stored row, nil for a
+// new one. Lane, MID and ExpiresAt never change. A final row lives for keep.
+func put(tx *db.Tx, old, d *Delivery, keep time.Duration) error {
+	val, err := d.encode()
+	if err != nil {
+		return err
+	}
+	if old != nil && (d.State.Final() || d.NextAt != old.NextAt) {
+		if err := tx.Delete(dueKey(old.Lane, old.NextAt, old.MID)); err != nil {
+			return err
+		}
+	}
+	if d.State.Final() {
+		until := time.UnixMilli(d.UpdatedAt).Add(keep)
+		return errors.Join(
+			tx.Delete(expiryKey(d.ExpiresAt, d.MID)),
+			tx.SetUntil(rowKey(d.MID), val, until),
+			tx.SetUntil(finishedKey(d), nil, until))
+	}
+	if old == nil {
+		if err := tx.Set(expiryKey(d.ExpiresAt, d.MID), nil); err != nil {
+			return err
+		}
+	}
+	return errors.Join(
+		tx.Set(rowKey(d.MID), val),
+		tx.Set(dueKey(d.Lane, d.NextAt, d.MID), []byte(d.Campaign)))
+}
