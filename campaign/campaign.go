@@ -1,10 +1,10 @@
-// Package campaign says who gets which push, where and when: the model, its
-// YAML form, schedule windows, templates, and [Campaign.Decide], the one pure
-// function that both the hot path and explain use. It reads no clock and no
-// disk except in [Load].
 package campaign
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
 	"time"
 
 	"footfall/dedupe"
@@ -12,64 +12,134 @@ import (
 	"footfall/track"
 )
 
-// A Campaign is one loaded, valid campaign. It is immutable after [Parse] and
-// safe for concurrent use.
+// Defaults and limits of the model.
+const (
+	DefaultMaxAge = 10 * time.Minute
+	DefaultTTL    = 15 * time.Minute
+
+	MaxIDLen = 64
+	maxName  = 200
+	minAge   = time.Second
+	maxAge   = 7 * 24 * time.Hour
+	minTTL   = 10 * time.Second
+	maxTTL   = 28 * 24 * time.Hour // the longest that FCM keeps a message
+)
+
+// A Campaign is one loaded, valid campaign. [Parse] makes it; it is not changed
+// afterwards and is safe for concurrent use.
 type Campaign struct {
 	ID      string
-	Name    string
+	Name    string // for people; ID when the file gives none
 	Enabled bool
 	Paused  bool
-	Zone    string // IANA; the zone of "day: campaign"; "" when not set
+	Zone    string // IANA; "" when not given
 	Trigger Trigger
 	Window  Window
 	Once    dedupe.Period
 	Scope   Scope
-	MaxAge  time.Duration
+	MaxAge  time.Duration // of a fix on arrival
 	Push    PushStep
-	File    string
-	Line    int
-	Col     int
+
+	File      string // where it was read, for messages
+	Line, Col int
+
+	zone     *time.Location // of "day: campaign"; nil otherwise
+	revision string
 }
 
-// Scope says across what a claim counts.
+// Scope says across what one claim counts.
 type Scope string
 
+// The scopes.
 const (
-	ScopeCampaign Scope = "campaign" // one claim for the whole campaign (default)
-	ScopeFence    Scope = "fence"    // one claim per fence
+	ScopeCampaign Scope = "campaign" // all fences of the campaign together (default)
+	ScopeFence    Scope = "fence"    // each fence by itself
 )
 
 // Trigger selects transitions.
 type Trigger struct {
-	Kind          track.Kind
-	Fences        Selector
-	Initial       *bool // nil: the fence's own setting, else true
-	Edits         bool
-	Crossed       bool
+	Kind   track.Kind // Enter, Exit or Dwell
+	Fences Selector
+	// Initial: a first known position that is already inside counts. (A fence
+	// whose own initial is false never reports one.)
+	Initial bool
+	// Edits: a transition that an edit of the fence caused counts. A deleted
+	// fence never leads to a push.
+	Edits bool
+	// Crossed: for Enter, passing through between two fixes counts as well.
+	Crossed bool
+	// MinConfidence is the least track.Transition.Confidence that counts.
 	MinConfidence uint8
 }
 
-// Selector names fences.
+// Selector names fences: all of them, or those with one of the ids or one of
+// the tags. Tags are compared exactly.
 type Selector struct {
 	All  bool
 	IDs  []fences.ID
 	Tags []string
 }
 
-// PushStep is the push that a campaign sends.
+// PushStep is the push of a campaign.
 type PushStep struct {
-	Template string // "" for an inline template
-	TTL      time.Duration
+	Template *Template
+	// TTL is how long the push is worth showing, counted from the fix that
+	// settled the transition.
+	TTL time.Duration
 }
 
-// Parse reads every campaign of a YAML file.
-func Parse(file string, data []byte) ([]*Campaign, error) { return nil, nil }
+// selects reports whether the trigger is for this transition.
+func (t *Trigger) selects(tr *track.Transition) bool {
+	if tr.Kind != t.Kind && !(t.Crossed && tr.Kind == track.Crossed) {
+		return false
+	}
+	s := &t.Fences
+	if s.All || slices.Contains(s.IDs, tr.FenceID) {
+		return true
+	}
+	if tr.Fence == nil { // deleted: its tags are gone with it
+		return false
+	}
+	return slices.ContainsFunc(s.Tags, tr.Fence.HasTag)
+}
 
-// Load reads a file or every *.yaml and *.yml of a folder.
-func Load(path string) ([]*Campaign, error) { return nil, nil }
+// Revision is a hash of everything that decides or renders: equal campaigns
+// have equal revisions, on every machine, wherever in a file they stand. 16
+// hexadecimal digits.
+func (c *Campaign) Revision() string { return c.revision }
 
-// Revision is a hash of the content.
-func (c *Campaign) Revision() string { return "" }
+// seal computes the revision. The JSON of the exported model is its canonical
+// form: struct fields in order, maps sorted.
+func (c *Campaign) seal() {
+	view := *c
+	view.File, view.Line, view.Col = "", 0, 0
+	body, err := json.Marshal(view)
+	if err != nil {
+		panic("campaign: model does not marshal: " + err.Error()) // a field of a kind that JSON cannot hold
+	}
+	sum := sha256.Sum256(body)
+	c.revision = hex.EncodeToString(sum[:8])
+}
 
-// Window is when a campaign may send.
-type Window struct{}
+// Unmatched lists the ids and tags of the selector that no fence of the set
+// has, for a check that tells a typo from a choice: "tag kyiw", "id k99".
+func (c *Campaign) Unmatched(set *fences.Set) []string {
+	var missing []string
+	for _, id := range c.Trigger.Fences.IDs {
+		if _, ok := set.Lookup(id); !ok {
+			missing = append(missing, "id "+string(id))
+		}
+	}
+	for _, tag := range c.Trigger.Fences.Tags {
+		found := false
+		for i := range set.Len() {
+			if found = set.At(int32(i)).HasTag(tag); found {
+				break
+			}
+		}
+		if !found {
+			missing = append(missing, "tag "+tag)
+		}
+	}
+	return missing
+}
