@@ -15,7 +15,11 @@ func CellAt(p Point, res int) Cell {
 	if uint(res) > MaxResolution {
 		return 0
 	}
-	v := sphereVec(p)
+	return cellAt(p, sphereVec(p), res)
+}
+
+// cellAt is CellAt for a caller that has sphereVec(p) already; 0 <= res <= 15.
+func cellAt(p Point, v vec, res int) Cell {
 	if v.x-v.x != 0 || v.z-v.z != 0 { // NaN, which is what Sincos makes of infinities too
 		return 0
 	}

@@ -88,8 +88,6 @@ func TestDistanceSpecialPairs(t *testing.T) {
 	}
 }
 
-func (e ECEF) vec() vec { return vec{e.X, e.Y, e.Z} }
-
 func BenchmarkDistanceM(b *testing.B) {
 	for _, bb := range []struct {
 		name string

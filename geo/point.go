@@ -45,15 +45,13 @@ func (p Point) Validate() error {
 type ECEF struct{ X, Y, Z float64 }
 
 // ECEF is p on the surface of the ellipsoid.
-func (p Point) ECEF() ECEF {
-	sinLat, cosLat := math.Sincos(p.Lat * degree)
-	sinLng, cosLng := math.Sincos(p.Lng * degree)
-	n := semiMajorM / math.Sqrt(1-eccSq*sinLat*sinLat)
-	return ECEF{
-		X: n * cosLat * cosLng,
-		Y: n * cosLat * sinLng,
-		Z: n * (1 - eccSq) * sinLat,
-	}
+func (p Point) ECEF() ECEF { return ellipsoidECEF(sphereVec(p)) }
+
+// ellipsoidECEF is ECEF for a caller that has the sines and cosines: sphereVec(p) is
+// the surface normal at p.
+func ellipsoidECEF(normal vec) ECEF {
+	n := semiMajorM / math.Sqrt(1-eccSq*normal.z*normal.z)
+	return ECEF{X: n * normal.x, Y: n * normal.y, Z: n * (1 - eccSq) * normal.z}
 }
 
 // chordSq is the square of the straight distance through the Earth.
