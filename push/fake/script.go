@@ -1,6 +1,12 @@
 package fake
 
-import "time"
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+)
 
 // Fault is a way of failing below the level of an HTTP answer.
 type Fault uint8
@@ -113,3 +119,35 @@ const (
 	// TokenExpired: APNs 410 ExpiredToken with a timestamp; FCM as TokenGone.
 	TokenExpired
 )
+
+// ordinary reports whether the answer leaves the verdict to the service.
+func (a *Answer) ordinary() bool {
+	return a.Reason == "" && a.Body == "" && (a.Status == 0 || a.Status == http.StatusOK)
+}
+
+func (a *Answer) contentType() string {
+	return cmp.Or(a.ContentType, "text/html")
+}
+
+// retryAfter is the value of the Retry-After header, "" for none (RFC 9110,
+// section 10.2.3). A date is cut to seconds by its format, so it is rounded up
+// first: a client must not come back too early because of us.
+func (a *Answer) retryAfter(now time.Time) string {
+	if a.RetryAfter <= 0 {
+		return ""
+	}
+	up := func(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
+	if a.RetryAfterDate {
+		return now.Add(a.RetryAfter + time.Second - 1).UTC().Format(http.TimeFormat)
+	}
+	return strconv.FormatInt(int64(up(a.RetryAfter)/time.Second), 10)
+}
+
+// debug is the frame's debug data.
+func (g *GoAway) debug() []byte {
+	if len(g.Debug) > 0 {
+		return g.Debug[:min(len(g.Debug), maxAnswerBody-8)]
+	}
+	j, _ := json.Marshal(map[string]string{"reason": cmp.Or(g.Reason, "Shutdown")})
+	return j
+}

@@ -1,0 +1,186 @@
+package fake
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Limits and names of Google's OAuth server.
+const (
+	messagingScope  = "https://www.googleapis.com/auth/firebase.messaging"
+	platformScope   = "https://www.googleapis.com/auth/cloud-platform"
+	jwtGrant        = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	accessTokenLife = time.Hour
+	assertionSkew   = 5 * time.Minute
+	maxAccessTokens = 10_000
+	maxTokenForm    = 32 << 10
+)
+
+// oauth gives out access tokens for signed assertions (RFC 7523) and checks
+// them. Safe for concurrent use.
+type oauth struct {
+	key         *rsa.PrivateKey
+	keyID       string
+	email       string
+	audience    string // its own address
+	credentials []byte
+	now         func() time.Time
+
+	mu     sync.Mutex
+	access map[string]time.Time // token to its end
+	count  int64
+}
+
+func newOAuth(project, audience string, now func() time.Time) (*oauth, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	o := &oauth{
+		key: key, keyID: randomHex(20), email: "footfall-fake@" + project + ".iam.gserviceaccount.com",
+		audience: audience, now: now, access: make(map[string]time.Time),
+	}
+	o.credentials, err = json.MarshalIndent(map[string]string{
+		"type": "service_account", "project_id": project,
+		"private_key_id": o.keyID,
+		"private_key":    string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		"client_email":   o.email, "client_id": "100000000000000000000",
+		"auth_uri":  strings.TrimSuffix(audience, "/token") + "/auth",
+		"token_uri": audience, "universe_domain": "googleapis.com",
+	}, "", "  ")
+	return o, err
+}
+
+// handleToken is the token endpoint.
+func (f *FCM) handleToken(w http.ResponseWriter, r *http.Request) {
+	f.stats.tokenRequests.Add(1)
+	r.Body = http.MaxBytesReader(w, r.Body, maxTokenForm)
+	if err := r.ParseForm(); err != nil {
+		oauthError(w, "invalid_request", "The request body is not a form.")
+		return
+	}
+	if g := r.PostForm.Get("grant_type"); g != jwtGrant {
+		oauthError(w, "unsupported_grant_type", "Invalid grant_type: "+clip(g, 100))
+		return
+	}
+	if code, text := f.oauth.checkAssertion(r.PostForm.Get("assertion")); code != "" {
+		f.cfg.Logger.Debug("assertion refused", "error", code, "description", text)
+		oauthError(w, code, text)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"access_token": f.oauth.issue(), "expires_in": int(accessTokenLife / time.Second), "token_type": "Bearer",
+	})
+}
+
+// oauthError is the error form of RFC 6749, section 5.2.
+func oauthError(w http.ResponseWriter, code, text string) {
+	writeJSON(w, http.StatusBadRequest, map[string]string{"error": code, "error_description": text})
+}
+
+// checkAssertion checks signature, key, issuer, audience, times and scope. It
+// returns "" or an error code with a text that names the fault.
+func (o *oauth) checkAssertion(assertion string) (code, text string) {
+	const grant = "invalid_grant"
+	t, err := parseJWT(assertion)
+	if err != nil {
+		return grant, "Invalid JWT: not a JSON web token."
+	}
+	if t.Kid != "" && t.Kid != o.keyID || !t.verifyRS256(&o.key.PublicKey) {
+		return grant, "Invalid JWT Signature."
+	}
+	var c struct {
+		Iss, Aud, Scope string
+		Iat, Exp        int64
+	}
+	if json.Unmarshal(t.claims, &c) != nil {
+		return grant, "Invalid JWT: claims of a wrong type."
+	}
+	now := o.now()
+	iat, exp := time.Unix(c.Iat, 0), time.Unix(c.Exp, 0)
+	switch {
+	case c.Iss != o.email:
+		return grant, "Invalid grant: account not found"
+	case c.Aud != o.audience:
+		return grant, "Invalid JWT: Failed audience check."
+	case iat.After(now.Add(assertionSkew)), !exp.After(now.Add(-assertionSkew)), exp.Sub(iat) > accessTokenLife+assertionSkew:
+		return grant, "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim."
+	}
+	for s := range strings.FieldsSeq(c.Scope) {
+		if s == messagingScope || s == platformScope {
+			return "", ""
+		}
+	}
+	return "invalid_scope", "Invalid OAuth scope or ID token audience provided."
+}
+
+// issue makes an access token.
+func (o *oauth) issue() string {
+	tok := "ya29.fake." + randomHex(32)
+	now := o.now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.access) >= maxAccessTokens {
+		for t, end := range o.access {
+			if !end.After(now) {
+				delete(o.access, t)
+			}
+		}
+		if len(o.access) >= maxAccessTokens {
+			clear(o.access) // a client in a loop; it will ask again
+		}
+	}
+	o.access[tok] = now.Add(accessTokenLife)
+	o.count++
+	return tok
+}
+
+// allows reports whether an Authorization header carries a live access token.
+func (o *oauth) allows(authorization string) bool {
+	scheme, tok, ok := strings.Cut(authorization, " ")
+	if !ok || !strings.EqualFold(scheme, "bearer") {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	end, ok := o.access[tok]
+	return ok && o.now().Before(end)
+}
+
+func (o *oauth) revoke() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.access)
+}
+
+func (o *oauth) given() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.count
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// clip cuts text of a client before it goes back into an answer.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
