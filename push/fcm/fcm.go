@@ -1,0 +1,221 @@
+// Package fcm sends notifications to Android through Firebase Cloud
+// Messaging, HTTP v1.
+//
+// It uses Google's Go SDK for the message format, and nothing else of it: the
+// SDK would repeat a request up to five times inside one Send, each of them
+// perhaps a duplicate on the phone, sleep through Retry-After in the worker
+// and lose the status. Connections, access token and outcome are ours.
+package fcm
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"footfall/push"
+	"footfall/push/h2pool"
+	"footfall/push/internal/exchange"
+
+	"firebase.google.com/go/v4/messaging"
+	"google.golang.org/api/option"
+)
+
+// defaultEndpoint is Google's.
+const defaultEndpoint = "https://fcm.googleapis.com/v1"
+
+// sdkVersion is what the SDK reports as its own version in a header.
+const sdkVersion = "4.19.0"
+
+// Config describes one Firebase project. CredentialsFile (or CredentialsJSON)
+// is required.
+type Config struct {
+	// CredentialsFile is the service account's JSON file; CredentialsJSON is
+	// its content instead. The project and the address of the token server come
+	// from it.
+	CredentialsFile string
+	CredentialsJSON []byte
+
+	// Endpoint replaces "https://fcm.googleapis.com/v1".
+	Endpoint string
+	// RootCAs verifies FCM and the token server; nil is the system's roots.
+	RootCAs *x509.CertPool
+	// Connections, default 2. Google allows 100 messages in flight on each.
+	Connections int
+	// Timeout bounds one attempt, default 10 s.
+	Timeout time.Duration
+	// Style says who draws the notification, default Display.
+	Style Style
+	// Channel is the Android notification channel; empty is the app's default.
+	Channel string
+	// Now is the clock for expiry and token age; nil is time.Now.
+	Now func() time.Time
+	// Logger gets what an operator should act on; nil discards.
+	Logger *slog.Logger
+}
+
+// Provider sends to FCM. It implements push.Provider.
+type Provider struct {
+	cfg    Config
+	pool   *h2pool.Pool
+	client *messaging.Client
+	tokens *tokens
+	oauth  *http.Transport // of the token server
+}
+
+var _ push.Provider = (*Provider)(nil)
+
+// New checks cfg and the credentials and returns a provider. The error says
+// what is wrong, where, and what to do. Nothing is sent and nothing dialled.
+func New(cfg Config) (*Provider, error) {
+	creds, err := loadCredentials(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Endpoint = strings.TrimRight(cmp.Or(cfg.Endpoint, defaultEndpoint), "/")
+	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
+	cfg.Style = cmp.Or(cfg.Style, Display)
+	if cfg.Style != Display && cfg.Style != DataOnly {
+		return nil, fmt.Errorf("fcm: style %q is neither %q nor %q", cfg.Style, Display, DataOnly)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	endpoint, err := url.Parse(cfg.Endpoint)
+	if err != nil || endpoint.Host == "" {
+		return nil, fmt.Errorf("fcm: endpoint %q is not of the form %s", cfg.Endpoint, defaultEndpoint)
+	}
+	pool, err := h2pool.New(h2pool.Config{
+		Origin: endpoint.Scheme + "://" + endpoint.Host, RootCAs: cfg.RootCAs, Connections: cfg.Connections,
+	})
+	if err != nil {
+		return nil, errors.New("fcm: endpoint: " + strings.TrimPrefix(err.Error(), "h2pool: "))
+	}
+	client, err := newMessaging(context.Background(), messaging.NewClient, clientConfig{
+		ProjectID: creds.project,
+		Version:   sdkVersion,
+		Opts: []option.ClientOption{
+			option.WithEndpoint(cfg.Endpoint),
+			option.WithHTTPClient(&http.Client{
+				Transport: &exchange.Transport{Base: authorize{pool}, Quiet: true},
+				// A redirect would repeat the push somewhere else.
+				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			}),
+		},
+	})
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("fcm: set up the messaging client: %w", err)
+	}
+	p := &Provider{cfg: cfg, pool: pool, client: client}
+	p.oauth = &http.Transport{
+		Proxy:             http.ProxyFromEnvironment,
+		TLSClientConfig:   &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2: true,
+		IdleConnTimeout:   30 * time.Second, // one request an hour
+	}
+	p.tokens = &tokens{conf: creds.oauth, client: &http.Client{Transport: p.oauth}, now: cfg.Now}
+	p.tokens.ctx, p.tokens.stop = context.WithCancel(context.Background())
+	return p, nil
+}
+
+// authorize adds the access token of the call.
+type authorize struct{ base *h2pool.Pool }
+
+type bearerKey struct{}
+
+func (a authorize) RoundTrip(req *http.Request) (*http.Response, error) {
+	bearer, _ := req.Context().Value(bearerKey{}).(string)
+	r := *req
+	r.Header = req.Header.Clone()
+	r.Header.Set("Authorization", "Bearer "+bearer)
+	return a.base.RoundTrip(&r)
+}
+
+// Name implements push.Provider.
+func (p *Provider) Name() string { return "fcm" }
+
+// Warm opens all connections, so that the first burst does not wait for
+// them, and fetches an access token, so that wrong credentials show at start.
+// Optional.
+func (p *Provider) Warm(ctx context.Context) error {
+	if _, err := p.tokens.get(ctx); err != nil {
+		return errors.New("fcm: " + tokenFailure(err, p.cfg.Now()).Reason)
+	}
+	return p.pool.Warm(ctx)
+}
+
+// Stats describes the connections.
+func (p *Provider) Stats() h2pool.Stats { return p.pool.Stats() }
+
+// Send implements push.Provider. A 401 for an access token that had been in
+// use for a minute is RetryNow with a new one, else Auth.
+func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome {
+	now := p.cfg.Now()
+	if !n.ExpiresAt.IsZero() && !now.Before(n.ExpiresAt) {
+		return push.Outcome{Class: push.Expired, Reason: "expired before sending"}
+	}
+	switch {
+	case n.MID == "":
+		return push.Outcome{Class: push.Bug, Reason: "no message id"}
+	case n.Token == "":
+		return push.Outcome{Class: push.TokenBad, Reason: "no registration token"}
+	}
+	msg, err := compose(n, p.cfg.Style, p.cfg.Channel, now)
+	switch {
+	case errors.Is(err, errTooLarge):
+		return push.Outcome{Class: push.TooLarge, Reason: err.Error()}
+	case err != nil:
+		return push.Outcome{Class: push.Bug, Reason: exchange.Brief(err.Error())}
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	bearer, err := p.tokens.get(ctx)
+	if err != nil {
+		return tokenFailure(err, now)
+	}
+	ctx, x := exchange.With(context.WithValue(ctx, bearerKey{}, bearer))
+	// The library's answer is not needed: the exchange has the whole one.
+	_, err = p.client.Send(ctx, msg)
+	switch {
+	case x.Requests == 0:
+		return push.Outcome{Class: push.Bug, Reason: exchange.Brief("the SDK refuses the message: " + scrub(err, n))}
+	case x.Status == 0:
+		return exchange.Failure(x.Err)
+	}
+	o := Classify(x.Status, x.Header, x.Body, now)
+	if o.Class == push.Auth && x.Status == http.StatusUnauthorized && o.Reason != "THIRD_PARTY_AUTH_ERROR" {
+		if p.tokens.refused(bearer) {
+			o.Class = push.RetryNow
+		} else {
+			p.cfg.Logger.Error("fcm: Google refuses a fresh access token: check the service account and its role", "reason", o.Reason)
+		}
+	}
+	return o
+}
+
+// scrub removes the token from a text of the SDK.
+func scrub(err error, n *push.Notification) string {
+	if err == nil {
+		return "unknown"
+	}
+	return strings.ReplaceAll(err.Error(), n.Token, push.RedactToken(n.Token))
+}
+
+// Close implements push.Provider.
+func (p *Provider) Close() error {
+	p.tokens.close()
+	p.pool.Close()
+	p.oauth.CloseIdleConnections()
+	return nil
+}

@@ -1,0 +1,267 @@
+// Package pushtest holds the suite that every push.Provider passes: the
+// promises of its doc comments, as tests.
+package pushtest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"footfall/push"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Answer is what the server does with the requests that follow.
+type Answer uint8
+
+const (
+	// Accept takes the message.
+	Accept Answer = iota
+	// TokenDead says that the token is gone for good.
+	TokenDead
+	// Unavailable is the service's own "try again later", a 503 as a rule.
+	Unavailable
+	// Cut reads the whole request and closes the connection without an answer.
+	Cut
+	// Hang reads the whole request and never answers it.
+	Hang
+)
+
+// Harness is one provider with a scripted server behind it.
+type Harness struct {
+	Provider push.Provider
+	// Notification is a valid one, whose token the server knows. The suite
+	// works on copies.
+	Notification push.Notification
+	// Script sets what the server does from now on. A new server accepts.
+	Script func(Answer)
+	// Requests is how many whole requests for a push the server's application
+	// has seen.
+	Requests func() int
+}
+
+// Conformance runs the suite. start makes a fresh harness for each test and
+// cleans up with t.Cleanup; it may be called in any order.
+func Conformance(t *testing.T, start func(t *testing.T) Harness) {
+	t.Helper()
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, *Harness)
+	}{
+		{"name", testName},
+		{"accepted", testAccepted},
+		{"token dead", testTokenDead},
+		{"unavailable is one request", testUnavailable},
+		{"cut is in doubt and one request", testCut},
+		{"silence is in doubt", testHang},
+		{"context already done", testDoneContext},
+		{"expired", testExpired},
+		{"nothing to say", testEmpty},
+		{"too large", testTooLarge},
+		{"many at once", testConcurrent},
+		{"close", testClose},
+		{"close while sending", testCloseWhileSending},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := start(t)
+			c.run(t, &h)
+		})
+	}
+}
+
+// limit is how long anything may take that does not wait for a peer.
+const limit = 5 * time.Second
+
+// send sends a copy of the notification and checks what holds for every
+// outcome.
+func (h *Harness) send(ctx context.Context, t *testing.T, mod func(*push.Notification)) push.Outcome {
+	t.Helper()
+	n := h.Notification
+	if mod != nil {
+		mod(&n)
+	}
+	before := n
+	o := h.Provider.Send(ctx, &n)
+	if d := cmp.Diff(before, n); d != "" {
+		t.Errorf("Send changed the notification:\n%s", d)
+	}
+	known := false
+	for _, c := range push.Classes() {
+		known = known || c == o.Class
+	}
+	if !known {
+		t.Errorf("class %q is not one of push.Classes", o.Class)
+	}
+	if strings.Contains(fmt.Sprintf("%+v", o), n.Token) {
+		t.Errorf("the outcome shows the token: %+v", o)
+	}
+	if !o.Sent && o.Status != 0 {
+		t.Errorf("not sent, and yet a status: %+v", o)
+	}
+	return o
+}
+
+// want compares class, Sent and the number of requests so far.
+func (h *Harness) want(t *testing.T, o push.Outcome, class push.Class, sent bool, requests int) {
+	t.Helper()
+	if o.Class != class || o.Sent != sent {
+		t.Errorf("got %+v; want class %s, sent %v", o, class, sent)
+	}
+	if n := h.Requests(); n != requests {
+		t.Errorf("the server has seen %d requests, want %d", n, requests)
+	}
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func testName(t *testing.T, h *Harness) {
+	if h.Provider.Name() == "" || h.Provider.Name() != h.Provider.Name() {
+		t.Errorf("name %q", h.Provider.Name())
+	}
+}
+
+func testAccepted(t *testing.T, h *Harness) {
+	o := h.send(t.Context(), t, nil)
+	h.want(t, o, push.Accepted, true, 1)
+	if o.ProviderID == "" {
+		t.Errorf("no provider id: %+v", o)
+	}
+	h.want(t, h.send(t.Context(), t, func(n *push.Notification) { n.Silent = true }), push.Accepted, true, 2)
+}
+
+func testTokenDead(t *testing.T, h *Harness) {
+	h.Script(TokenDead)
+	h.want(t, h.send(t.Context(), t, nil), push.TokenDead, true, 1)
+}
+
+func testUnavailable(t *testing.T, h *Harness) {
+	h.Script(Unavailable)
+	start := time.Now()
+	h.want(t, h.send(t.Context(), t, nil), push.Retry, true, 1)
+	if d := time.Since(start); d > limit {
+		t.Errorf("took %v: the provider waits or retries by itself", d)
+	}
+	h.Script(Accept)
+	h.want(t, h.send(t.Context(), t, nil), push.Accepted, true, 2)
+}
+
+func testCut(t *testing.T, h *Harness) {
+	// On a connection that works, and on one that never has.
+	h.want(t, h.send(t.Context(), t, nil), push.Accepted, true, 1)
+	h.Script(Cut)
+	start := time.Now()
+	h.want(t, h.send(t.Context(), t, nil), push.InDoubt, true, 2)
+	h.want(t, h.send(within(t, limit), t, nil), push.InDoubt, true, 3)
+	if d := time.Since(start); d > limit {
+		t.Errorf("took %v: the provider waits or retries by itself", d)
+	}
+	h.Script(Accept)
+	h.want(t, h.send(within(t, limit), t, nil), push.Accepted, true, 4)
+}
+
+func testHang(t *testing.T, h *Harness) {
+	h.want(t, h.send(t.Context(), t, nil), push.Accepted, true, 1)
+	h.Script(Hang)
+	start := time.Now()
+	h.want(t, h.send(within(t, 200*time.Millisecond), t, nil), push.InDoubt, true, 2)
+	if d := time.Since(start); d > limit {
+		t.Errorf("took %v with a deadline of 200 ms", d)
+	}
+	// Given up by the caller, which is no deadline.
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for h.Requests() < 3 && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	h.want(t, h.send(ctx, t, nil), push.InDoubt, true, 3)
+	h.Script(Accept)
+	h.want(t, h.send(within(t, limit), t, nil), push.Accepted, true, 4)
+}
+
+func testDoneContext(t *testing.T, h *Harness) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	h.want(t, h.send(ctx, t, nil), push.Retry, false, 0)
+	past, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	h.want(t, h.send(past, t, nil), push.Retry, false, 0)
+}
+
+func testExpired(t *testing.T, h *Harness) {
+	h.want(t, h.send(t.Context(), t, func(n *push.Notification) { n.ExpiresAt = time.Unix(1e9, 0) }), push.Expired, false, 0)
+	h.want(t, h.send(t.Context(), t, func(n *push.Notification) { n.ExpiresAt = time.Time{} }), push.Accepted, true, 1)
+}
+
+func testEmpty(t *testing.T, h *Harness) {
+	h.want(t, h.send(t.Context(), t, func(n *push.Notification) { n.Title, n.Body = "", "" }), push.Bug, false, 0)
+	h.want(t, h.send(t.Context(), t, func(n *push.Notification) { n.MID = "" }), push.Bug, false, 0)
+}
+
+func testTooLarge(t *testing.T, h *Harness) {
+	h.want(t, h.send(t.Context(), t, func(n *push.Notification) { n.Body = strings.Repeat("ї", 4096) }), push.TooLarge, false, 0)
+	// Subtitle and data are given up before the message is.
+	h.want(t, h.send(t.Context(), t, func(n *push.Notification) {
+		n.Subtitle = strings.Repeat("s", 3000)
+		n.Data = map[string]string{"note": strings.Repeat("d", 3000)}
+	}), push.Accepted, true, 1)
+}
+
+func testConcurrent(t *testing.T, h *Harness) {
+	const n = 100
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			o := h.Provider.Send(within(t, 4*limit), &push.Notification{
+				MID: fmt.Sprintf("00000000-0000-4000-8000-%012x", i), Token: h.Notification.Token,
+				Platform: h.Notification.Platform, Title: "t", ExpiresAt: time.Now().Add(time.Minute),
+			})
+			if o.Class != push.Accepted {
+				t.Errorf("got %+v", o)
+			}
+		})
+	}
+	wg.Wait()
+	if got := h.Requests(); got != n {
+		t.Errorf("the server has seen %d requests for %d messages", got, n)
+	}
+}
+
+func testClose(t *testing.T, h *Harness) {
+	h.want(t, h.send(t.Context(), t, nil), push.Accepted, true, 1)
+	for range 2 {
+		if err := h.Provider.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	h.want(t, h.send(within(t, limit), t, nil), push.Retry, false, 1)
+}
+
+func testCloseWhileSending(t *testing.T, h *Harness) {
+	h.Script(Hang)
+	got := make(chan push.Outcome, 1)
+	go func() { got <- h.send(context.Background(), t, nil) }()
+	for start := time.Now(); h.Requests() == 0; time.Sleep(time.Millisecond) {
+		if time.Since(start) > 2*limit {
+			t.Fatal("the request has not arrived")
+		}
+	}
+	if err := h.Provider.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	select {
+	case o := <-got:
+		h.want(t, o, push.InDoubt, true, 1)
+	case <-time.After(limit):
+		t.Error("Send has not ended after Close")
+	}
+}
