@@ -73,7 +73,7 @@ type envelope struct {
 	name, id []byte // event; receipt: ev, mid
 }
 
-// Bits of fields.seen for envelopes; fT is shared with pings.
+// Bits of fields.seen for events and receipts; fT is shared with pings.
 const (
 	eName = fT << (iota + 1)
 	eID
@@ -85,7 +85,7 @@ const (
 )
 
 func (e *envelope) judge(f *fields, k Kind) {
-	if f.seen&fT != 0 {
+	if k != KindDevice && f.seen&fT != 0 { // a device has no t and uses the bits for its own members
 		checkTime(f, f.t)
 	}
 	switch k {

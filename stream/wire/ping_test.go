@@ -128,7 +128,9 @@ func TestDecodePing(t *testing.T) {
 	}{
 		{"least", `{"t":1795859999000,"lat":50.4501,"lon":30.5234}`, base},
 		{"all", `{"t":1795859999000,"lat":50.4501,"lon":30.5234,"acc":12.5,"spd":1.5,"crs":270,"alt":179,"src":"foreground","mock":true,"age_ms":40,"fence":"f"}`,
-			with(func(f *track.Fix) { f.AccuracyM, f.SpeedMPS, f.Source, f.Mock = 12.5, 1.5, track.SourceForeground, true })},
+			with(func(f *track.Fix) {
+				f.AccuracyM, f.SpeedMPS, f.Source, f.Mock = 12.5, 1.5, track.SourceForeground, true
+			})},
 		{"age", `{"age_ms":1000.9,"lat":50.4501,"lon":30.5234}`, base},
 		{"fractions of a millisecond", `{"t":1795859999000.75,"lat":50.4501,"lon":30.5234}`, base},
 		{"unknown speed", `{"t":1795859999000,"lat":50.4501,"lon":30.5234,"spd":-1}`, base},
