@@ -309,7 +309,12 @@ func (s *step) add(f *fences.Fence) *visit {
 }
 
 // touches reports whether BufferEntries counts a fix edge metres outside as in.
-func (s *step) touches(edge float64) bool { return s.t.rules.BufferEntries && edge <= s.acc }
+// The cap is the one of exits, so that no fix can both touch and have left.
+func (s *step) touches(edge float64) bool {
+	return s.t.rules.BufferEntries && s.acc > 0 && edge <= s.reach()
+}
+
+func (s *step) reach() float64 { return min(s.acc, s.t.rules.ExitAccuracyCapM) }
 
 func (s *step) edge(f *fences.Fence) float64 {
 	if !s.f.HasPosition {

@@ -161,7 +161,7 @@ func boxesOf(s *geo.Shape) []box {
 
 // arriveNearby enters fences that only the accuracy circle touches.
 func (s *step) arriveNearby() {
-	for _, i := range s.t.nearby.query(around(s.p, s.acc)) {
+	for _, i := range s.t.nearby.query(around(s.p, s.reach())) {
 		f := s.t.set.At(i)
 		if f == s.named || s.find(f) >= 0 || s.acc > s.t.rules.maxAccuracyM(f) {
 			continue

@@ -51,7 +51,8 @@ type Rules struct {
 	EnterAccuracyM     float64
 	EnterAccuracyRatio float64
 	// BufferEntries lets a fix enter whose accuracy circle touches the fence
-	// although its position is outside (confidence 1). Default off.
+	// although its position is outside (confidence 1). The circle counts up to
+	// ExitAccuracyCapM. Default off.
 	BufferEntries bool
 
 	// ExitMarginM and ExitMarginRatio are the distance beyond the edge of a
