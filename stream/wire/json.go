@@ -23,6 +23,13 @@ func (s *scanner) bad() bool {
 
 // peek skips white space and returns the next byte, or 0 at the end; a NUL byte is no JSON either way.
 func (s *scanner) peek() byte {
+	if s.i < len(s.b) && s.b[s.i] > ' ' { // most messages have no white space; small enough to be inlined
+		return s.b[s.i]
+	}
+	return s.peekSpace()
+}
+
+func (s *scanner) peekSpace() byte {
 	for s.i < len(s.b) {
 		switch c := s.b[s.i]; c {
 		case ' ', '\t', '\n', '\r':
@@ -69,6 +76,20 @@ func (s *scanner) more(first bool, closing byte) bool {
 func (s *scanner) key() (name []byte, ok bool) {
 	if s.peek() != '"' {
 		return nil, s.bad()
+	}
+	// Fast path: a short plain name with the colon right behind it, as every encoder writes our names.
+	short := s.b[s.i+1 : min(s.i+12, len(s.b))]
+	for i, c := range short {
+		if c == '"' {
+			if i+1 < len(short) && short[i+1] == ':' {
+				s.i += i + 3
+				return short[:i], true
+			}
+			break
+		}
+		if c < 0x20 || c >= 0x80 || c == '\\' {
+			break
+		}
 	}
 	raw, plain, ok := s.str()
 	if !ok {
