@@ -36,21 +36,14 @@ func normal(west, south, east, north float64) box {
 }
 
 func polygonsBox(polys []geo.Polygon) box {
-	west, south, east, north := math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)
-	for _, poly := range polys {
-		if len(poly) == 0 {
-			continue
-		}
-		lng := poly[0][0].Lng
-		for i, p := range poly[0] {
-			if i > 0 { // unwrapped, the short way
-				lng += math.Remainder(p.Lng-lng, 360)
-			}
-			west, east = min(west, lng), max(east, lng)
-			south, north = min(south, p.Lat), max(north, p.Lat)
-		}
+	all := newPlane(polys[0])
+	for _, poly := range polys[1:] {
+		pl := newPlane(poly)
+		shift := all.shift((pl.west + pl.east) / 2)
+		all.west, all.east = min(all.west, pl.west+shift), max(all.east, pl.east+shift)
+		all.south, all.north = min(all.south, pl.south), max(all.north, pl.north)
 	}
-	return normal(west, south, east, north)
+	return all.box()
 }
 
 func (b box) overlaps(o box) bool {

@@ -3,7 +3,6 @@ package fences
 import (
 	"cmp"
 	"fmt"
-	"math"
 
 	"footfall/geo"
 )
@@ -42,6 +41,7 @@ func (l *loader) overlaps() {
 	t := newTree(boxes)
 	work := overlapWork
 	listed, more := 0, 0
+	cache := make(map[int]*flatFence)
 	for i := range l.fences {
 		a := &l.fences[i]
 		partners, deepest, winner := 0, 0.0, -1
@@ -51,7 +51,7 @@ func (l *loader) overlaps() {
 				return work > 0
 			}
 			b := &l.fences[k]
-			if d := depth(a, b, &work); d >= minOverlapM || d > 0 && d >= min(a.Shape.SizeM(), b.Shape.SizeM()) {
+			if d := depth(l.flat(cache, i), l.flat(cache, int(k)), &work); d >= minOverlapM || d > 0 && d >= min(a.Shape.SizeM(), b.Shape.SizeM()) {
 				if partners++; d > deepest {
 					deepest, winner = d, int(k)
 				}
@@ -107,96 +107,82 @@ func (l *loader) samePosition(i, k int) bool {
 	return a.IsCircle() && b.IsCircle() && a.Center() == b.Center()
 }
 
+// flatFence is a fence with its polygons laid out in the plane when needed.
+type flatFence struct {
+	*Fence
+	planes []*plane
+}
+
+func (l *loader) flat(cache map[int]*flatFence, i int) *flatFence {
+	f := cache[i]
+	if f == nil {
+		f = &flatFence{Fence: &l.fences[i]}
+		for _, poly := range f.Shape.Polygons() {
+			f.planes = append(f.planes, newPlane(poly))
+		}
+		cache[i] = f
+	}
+	return f
+}
+
 // depth is how many metres the fences lie in each other, 0 or less when they
 // do not, as far as the search can tell.
-func depth(a, b *Fence, work *int) float64 {
+func depth(a, b *flatFence, work *int) float64 {
 	switch ac, bc := a.Shape.IsCircle(), b.Shape.IsCircle(); {
 	case ac && bc:
 		*work -= 20
 		ra, rb := a.Shape.RadiusM(), b.Shape.RadiusM()
 		return min(ra+rb-geo.DistanceM(a.Shape.Center(), b.Shape.Center()), 2*min(ra, rb))
 	case ac:
-		*work -= vertices(&b.Shape)
-		return min(a.Shape.RadiusM()+insideM(b.Shape.Polygons(), a.Shape.Center()), 2*a.Shape.RadiusM())
+		deepest := 0.0
+		for _, pl := range b.planes {
+			*work -= pl.edges()
+			d := pl.edgeM(a.Shape.Center())
+			if !pl.contains(a.Shape.Center()) {
+				d = -d
+			}
+			deepest = max(deepest, a.Shape.RadiusM()+d)
+		}
+		return min(deepest, 2*a.Shape.RadiusM())
 	case bc:
 		return depth(b, a, work)
 	}
 	return max(deepestVertex(a, b, work), deepestVertex(b, a, work))
 }
 
-func vertices(s *geo.Shape) int {
-	n := 0
-	for _, poly := range s.Polygons() {
-		for _, ring := range poly {
-			n += len(ring)
-		}
-	}
-	return n
-}
-
 // deepestVertex is how deep vertices and edge midpoints of a lie inside b.
-func deepestVertex(a, b *Fence, work *int) float64 {
+func deepestVertex(a, b *flatFence, work *int) float64 {
 	const most = 64
-	cost := vertices(&b.Shape)
-	bounds := polygonsBox(b.Shape.Polygons())
-	deepest := 0.0
-	total := vertices(&a.Shape)
-	stride := max(1, total/most)
-	n := 0
-	for _, poly := range a.Shape.Polygons() {
-		ring := poly[0]
-		for i := 0; i+1 < len(ring); i++ {
+	deepest, n, stride := 0.0, 0, 1
+	for _, pl := range a.planes {
+		n += len(pl.rings[0])
+	}
+	stride = max(1, n/most)
+	n = 0
+	for _, pl := range a.planes {
+		r := pl.rings[0]
+		for i := 1; i < len(r); i++ {
 			if n++; n%stride != 0 {
 				continue
 			}
-			for _, p := range [2]geo.Point{ring[i], middle(ring[i], ring[i+1])} {
-				if !bounds.overlaps(box{p.Lng, p.Lat, p.Lng, p.Lat}) {
-					continue
+			for _, q := range [2]flat{r[i-1], {(r[i-1].x + r[i].x) / 2, (r[i-1].y + r[i].y) / 2}} {
+				p := geo.Point{Lat: q.y, Lng: q.x}
+				for _, other := range b.planes {
+					if *work <= 0 {
+						return deepest
+					}
+					*work--
+					if x := p.Lng + other.shift(p.Lng); x < other.west || x > other.east || p.Lat < other.south || p.Lat > other.north {
+						continue
+					}
+					*work -= other.edges() / 2
+					if other.contains(p) {
+						*work -= other.edges()
+						deepest = max(deepest, other.edgeM(p))
+					}
 				}
-				if *work -= cost; *work <= 0 {
-					return deepest
-				}
-				deepest = max(deepest, insideM(b.Shape.Polygons(), p))
 			}
 		}
 	}
 	return deepest
-}
-
-func middle(a, b geo.Point) geo.Point {
-	return geo.Point{Lat: (a.Lat + b.Lat) / 2, Lng: a.Lng + math.Remainder(b.Lng-a.Lng, 360)/2}
-}
-
-// insideM is how far p lies inside the polygons, in metres to the nearest edge,
-// negative outside. It measures on the plane around p: good to a percent over
-// tens of kilometres, which is all that a message needs.
-func insideM(polys []geo.Polygon, p geo.Point) float64 {
-	kx := math.Cos(p.Lat * math.Pi / 180)
-	best := math.Inf(1)
-	inside := false
-	for _, poly := range polys {
-		in := false
-		for _, ring := range poly {
-			for i := 0; i+1 < len(ring); i++ {
-				ax, ay := math.Remainder(ring[i].Lng-p.Lng, 360), ring[i].Lat-p.Lat
-				bx, by := ax+math.Remainder(ring[i+1].Lng-ring[i].Lng, 360), ring[i+1].Lat-p.Lat
-				if (ay > 0) != (by > 0) && ax+(bx-ax)*(-ay)/(by-ay) > 0 {
-					in = !in
-				}
-				dx, dy := (bx-ax)*kx, by-ay
-				t := 0.0
-				if q := dx*dx + dy*dy; q > 0 {
-					t = min(max(-(ax*kx*dx+ay*dy)/q, 0), 1)
-				}
-				ex, ey := ax*kx+t*dx, ay+t*dy
-				best = min(best, ex*ex+ey*ey)
-			}
-		}
-		inside = inside || in
-	}
-	d := math.Sqrt(best) * metresPerDegree
-	if inside {
-		return d
-	}
-	return -d
 }

@@ -1,10 +1,6 @@
 package fences
 
-import (
-	"math"
-
-	"footfall/geo"
-)
+import "footfall/geo"
 
 // partsWork bounds the search for overlapping parts of one feature, in edges
 // looked at.
@@ -18,9 +14,11 @@ func (p *parser) overlappingParts(g *geometry) {
 	if len(g.polys) < 2 {
 		return
 	}
+	planes := make([]*plane, len(g.polys))
 	boxes := make([]box, len(g.polys))
 	for i := range g.polys {
-		boxes[i] = polygonsBox(g.polys[i : i+1])
+		planes[i] = newPlane(g.polys[i])
+		boxes[i] = planes[i].box()
 	}
 	t := newTree(boxes)
 	work := partsWork
@@ -28,13 +26,12 @@ func (p *parser) overlappingParts(g *geometry) {
 		found := -1
 		t.search(boxes[i], func(k int32) bool {
 			if int(k) != i && work > 0 {
-				small, large := g.polys[i], g.polys[k]
-				if len(small[0]) > len(large[0]) || len(small[0]) == len(large[0]) && i > int(k) {
-					return true // seen from the other side
-				}
-				work -= len(large[0]) + len(small[0])
-				if partsOverlap(small, large, boxes[i], boxes[k], &work) {
-					found = int(k)
+				small, large := planes[i], planes[k]
+				n, m := len(small.rings[0]), len(large.rings[0])
+				if n < m || n == m && i < int(k) { // else seen from the other side
+					if work -= m; partsOverlap(small, large, &work) {
+						found = int(k)
+					}
 				}
 			}
 			return found < 0 && work > 0
@@ -56,47 +53,52 @@ func (p *parser) overlappingParts(g *geometry) {
 
 // partsOverlap reports whether the interiors of two parts meet: their outer
 // rings cross properly, or a vertex of one lies inside the other.
-func partsOverlap(a, b geo.Polygon, aBox, bBox box, work *int) bool {
-	// Only edges of the larger part near the smaller one can cross it.
-	near := func(p, q geo.Point) bool {
-		e := normal(min(p.Lng, q.Lng), min(p.Lat, q.Lat), max(p.Lng, q.Lng), max(p.Lat, q.Lat))
-		return e.overlaps(aBox)
-	}
-	for i := 0; i+1 < len(b[0]); i++ {
-		if !near(b[0][i], b[0][i+1]) {
+func partsOverlap(small, large *plane, work *int) bool {
+	a, b := small.rings[0], large.rings[0]
+	shift := large.shift(a[0].x)
+	west, east := small.west+shift, small.east+shift
+	for i := 1; i < len(b); i++ {
+		p, q := b[i-1], b[i]
+		// Only edges near the small part can cross it.
+		if p.x < west && q.x < west || p.x > east && q.x > east || p.y < small.south && q.y < small.south || p.y > small.north && q.y > small.north {
 			continue
 		}
-		if *work -= len(a[0]); *work <= 0 {
+		if *work -= len(a); *work <= 0 {
 			return false
 		}
-		for k := 0; k+1 < len(a[0]); k++ {
-			if crosses(a[0][k], a[0][k+1], b[0][i], b[0][i+1]) {
+		p.x -= shift
+		q.x -= shift
+		for k := 1; k < len(a); k++ {
+			if cross(a[k-1], a[k], p, q) {
 				return true
 			}
 		}
 	}
-	return vertexInside(a, b) || vertexInside(b, a)
+	return vertexInside(small, large, work) || vertexInside(large, small, work)
 }
 
 // vertexInside reports whether the first vertex of a that is not on an edge of
 // b lies inside b.
-func vertexInside(a, b geo.Polygon) bool {
-	for i, p := range a[0] {
-		d := insideM([]geo.Polygon{b}, p)
-		if math.Abs(d) > 0.01 {
-			return d > 0
+func vertexInside(a, b *plane, work *int) bool {
+	for i, q := range a.rings[0] {
+		p := geo.Point{Lat: q.y, Lng: q.x}
+		*work -= 10
+		if x := p.Lng + b.shift(p.Lng); x < b.west || x > b.east || p.Lat < b.south || p.Lat > b.north {
+			return false
 		}
-		if i == 8 { // shares its outline: the edges have been compared
+		*work -= b.edges()
+		if b.edgeM(p) > 0.01 {
+			return b.contains(p)
+		}
+		if i == 8 || *work <= 0 { // shares its outline: the edges have been compared
 			break
 		}
 	}
 	return false
 }
 
-// crosses reports whether two segments cross at a point inside both.
-func crosses(a, b, c, d geo.Point) bool {
-	side := func(p, q, r geo.Point) float64 {
-		return math.Remainder(q.Lng-p.Lng, 360)*(r.Lat-p.Lat) - math.Remainder(r.Lng-p.Lng, 360)*(q.Lat-p.Lat)
-	}
+// cross reports whether two segments cross at a point inside both.
+func cross(a, b, c, d flat) bool {
+	side := func(p, q, r flat) float64 { return (q.x-p.x)*(r.y-p.y) - (r.x-p.x)*(q.y-p.y) }
 	return side(a, b, c)*side(a, b, d) < 0 && side(c, d, a)*side(c, d, b) < 0
 }

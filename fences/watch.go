@@ -140,7 +140,10 @@ func (w *watcher) change() {
 		}
 		return
 	}
-	w.trouble = ""
+	if w.trouble != "" {
+		w.trouble = ""
+		w.log.Info("fences can be read again", "path", w.path)
+	}
 }
 
 // load reads the files and hands them to apply unless nothing has changed.
