@@ -344,7 +344,7 @@ func TestAPNsWedge(t *testing.T) {
 	if got := []int{send(old), send(fresh), send(fresh)}; !cmp.Equal(got, []int{403, 403, 403}) {
 		t.Errorf("on the wedged connection: %v, want 403 for every token", got)
 	}
-	hc.Transport.(*http.Transport).CloseIdleConnections()
+	hc = h2Client(t, a)
 	if s := send(fresh); s != 200 {
 		t.Errorf("fresh token on a new connection: %d", s)
 	}
