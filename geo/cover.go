@@ -109,7 +109,7 @@ const childReach = 1.4
 // cellReach is how far from the centre of a cell a point can lie that is looked up in it.
 func cellReach(res int) float64 {
 	if res == BaseResolution {
-		return circumradius(res)*(1+1e-6) + padding
+		return circumradius(res)*1.001 + padding
 	}
 	return circumradius(res)*childReach + padding
 }
