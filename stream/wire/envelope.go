@@ -49,7 +49,7 @@ func CheckPayload(k Kind, payload []byte) error {
 		case KindDevice:
 			ok = d.deviceMember(&f, key)
 		default:
-			return errNotReadable
+			return errInternal
 		}
 		if !ok {
 			return d.fail

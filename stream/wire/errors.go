@@ -28,6 +28,7 @@ const (
 	CodeBadFence         Code = "bad_fence"         // fence is empty, too long, or not UTF-8
 	CodeBadDevice        Code = "bad_device"        // feed only: device absent or not a token
 	CodeBadValue         Code = "bad_value"         // a text field holds a value outside its set
+	CodeInternal         Code = "internal"          // (payload) a fault of the gateway; sending it again does not help
 	CodeIgnored          Code = "ignored"           // OwnTracks only: a message type that carries no position; not an error
 )
 
@@ -43,6 +44,19 @@ func (e *PingError) Error() string {
 	return "wire: record " + strconv.Itoa(e.Index) + ": " + string(e.Code) + ": " + e.Reason
 }
 
+// IndexOf returns the position in the payload, from 0, of the i-th record that a decoder accepted, given the
+// refusals of the same call: for naming in a reply a record that a later check refuses. It looks
+// through refused, which must be as the decoder returned it.
+func IndexOf(refused []PingError, i int) int {
+	for k := range refused {
+		if refused[k].Index > i {
+			break
+		}
+		i++
+	}
+	return i
+}
+
 // PayloadError says why a whole payload was refused: nothing of it was taken. Values are shared and
 // must not be modified.
 type PayloadError struct {
@@ -55,15 +69,15 @@ func (e *PayloadError) Error() string { return "wire: " + string(e.Code) + ": " 
 
 // Payload errors are values, not built per message: a flood of garbage must not become garbage of ours.
 var (
-	errTooLarge    = &PayloadError{CodeTooLarge, "over 262144 bytes"}
-	errTooLarge16  = &PayloadError{CodeTooLarge, "over 16384 bytes"}
-	errTooMany     = &PayloadError{CodeTooMany, "over 1000 records in one payload; send several"}
-	errTooDeep     = &PayloadError{CodeTooDeep, "JSON nested deeper than 32"}
-	errEmpty       = &PayloadError{CodeEmpty, "no record in the payload"}
-	errJSON        = &PayloadError{CodeMalformed, "not valid JSON"}
-	errBOM         = &PayloadError{CodeMalformed, "JSON must not start with a byte order mark"}
-	errProto       = &PayloadError{CodeMalformed, "neither a JSON object or array nor a footfall.v1.PingBatch"}
-	errNotObject   = &PayloadError{CodeBadType, "payload is not a JSON object"}
-	errBadSubject  = &PayloadError{CodeBadSubject, "not a subject of the protocol, or app or device is not 1 to 64 of A-Z a-z 0-9 _ -"}
-	errNotReadable = &PayloadError{CodeMalformed, "the payload could not be read"}
+	errTooLarge   = &PayloadError{CodeTooLarge, "over 262144 bytes"}
+	errTooLarge16 = &PayloadError{CodeTooLarge, "over 16384 bytes"}
+	errTooMany    = &PayloadError{CodeTooMany, "over 1000 records in one payload; send several"}
+	errTooDeep    = &PayloadError{CodeTooDeep, "JSON nested deeper than 32"}
+	errEmpty      = &PayloadError{CodeEmpty, "no record in the payload"}
+	errJSON       = &PayloadError{CodeMalformed, "not valid JSON"}
+	errBOM        = &PayloadError{CodeMalformed, "JSON must not start with a byte order mark"}
+	errProto      = &PayloadError{CodeMalformed, "neither a JSON object or array nor a footfall.v1.PingBatch"}
+	errNotObject  = &PayloadError{CodeBadType, "payload is not a JSON object"}
+	errBadSubject = &PayloadError{CodeBadSubject, "not a subject of the protocol, or app or device is not 1 to 64 of A-Z a-z 0-9 _ -"}
+	errInternal   = &PayloadError{CodeInternal, "the gateway could not handle this message; its log says why"}
 )

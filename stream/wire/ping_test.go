@@ -151,6 +151,31 @@ func TestDecodePing(t *testing.T) {
 	}
 }
 
+func TestIndexOf(t *testing.T) {
+	at := func(indexes ...int) (errs []PingError) {
+		for _, i := range indexes {
+			errs = append(errs, PingError{Index: i})
+		}
+		return errs
+	}
+	for _, tt := range []struct {
+		refused []PingError
+		want    []int // of the accepted records 0, 1, 2
+	}{
+		{nil, []int{0, 1, 2}},
+		{at(0), []int{1, 2, 3}},
+		{at(1), []int{0, 2, 3}},
+		{at(0, 1, 4), []int{2, 3, 5}},
+		{at(3), []int{0, 1, 2}},
+	} {
+		for i, want := range tt.want {
+			if got := IndexOf(tt.refused, i); got != want {
+				t.Errorf("IndexOf(%v, %d) = %d, want %d", tt.refused, i, got, want)
+			}
+		}
+	}
+}
+
 func TestDecodeFeed(t *testing.T) {
 	const payload = `[{"device":"bus-1","t":1795859999000,"lat":50.45,"lon":30.52},
 		{"t":1795859999000,"lat":50.45,"lon":30.52},

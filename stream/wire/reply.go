@@ -51,7 +51,7 @@ func AppendRefused(dst []byte, accepted int, errs []PingError) []byte {
 }
 
 // AppendError appends the reply to a payload that was refused whole. For a *PayloadError and for ErrSubject and
-// ErrToken the sender learns code and reason; any other error is ours and is answered as "malformed"
+// ErrToken the sender learns code and reason; any other error is ours and is answered as CodeInternal
 // without its text.
 func AppendError(dst []byte, err error) []byte {
 	p, ok := errors.AsType[*PayloadError](err)
@@ -60,7 +60,7 @@ func AppendError(dst []byte, err error) []byte {
 	case errors.Is(err, ErrSubject), errors.Is(err, ErrToken):
 		p = errBadSubject
 	default:
-		p = errNotReadable
+		p = errInternal
 	}
 	dst = append(dst, `{"ok":false,"error":{"code":`...)
 	dst = appendText(dst, string(p.Code))

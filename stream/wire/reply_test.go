@@ -31,7 +31,7 @@ func TestReplies(t *testing.T) {
 			Reply{Error: &ReplyError{Code: CodeTooMany, Reason: errTooMany.Reason}}, true},
 		{"subject", AppendError(nil, ErrToken), "", Reply{Error: &ReplyError{Code: CodeBadSubject, Reason: errBadSubject.Reason}}, true},
 		// Text of an unknown error may hold anything, file names and positions included: it stays inside.
-		{"unknown error", AppendError(nil, errors.New("open /secret")), "", Reply{Error: &ReplyError{Code: CodeMalformed, Reason: errNotReadable.Reason}}, true},
+		{"unknown error", AppendError(nil, errors.New("open /secret")), "", Reply{Error: &ReplyError{Code: CodeInternal, Reason: errInternal.Reason}}, true},
 	}
 	for _, tt := range tests {
 		if tt.want != "" && string(tt.got) != tt.want {
