@@ -259,7 +259,7 @@ func (s *source) duration(f field, low, high time.Duration) (time.Duration, bool
 }
 
 func (s *source) trigger(f field, t *Trigger) {
-	count := 0
+	count, before := 0, len(s.errs)
 	ok := s.keys(f.val, "trigger", kindKeys, kindLater, func(k field) {
 		count++
 		if count > 1 {
@@ -270,13 +270,13 @@ func (s *source) trigger(f field, t *Trigger) {
 		t.Initial = true
 		s.triggerBody(k, t)
 	})
-	if ok && count == 0 {
+	if ok && count == 0 && len(s.errs) == before { // else a misspelt kind has been named
 		s.fail(where(f.val), CodeMissing, "such as enter: {fences: {tag: kyiv}}", "the trigger names no kind")
 	}
 }
 
 func (s *source) triggerBody(k field, t *Trigger) {
-	haveFences := false
+	haveFences, before := false, len(s.errs)
 	ok := s.keys(k.val, k.name, triggerKeys, triggerLater, func(f field) {
 		switch f.name {
 		case "fences":
@@ -298,7 +298,7 @@ func (s *source) triggerBody(k field, t *Trigger) {
 			t.MinConfidence = uint8(n)
 		}
 	})
-	if ok && !haveFences {
+	if ok && !haveFences && len(s.errs) == before {
 		s.fail(k.key, CodeMissing, "fences: {tag: kyiv}, {id: store-1} or {all: true}", "%s names no fences", k.name)
 	}
 }
@@ -515,7 +515,7 @@ func (s *source) steps(f field, c *Campaign, named map[string]*Template) {
 
 func (s *source) push(f field, c *Campaign, named map[string]*Template) {
 	c.Push.TTL = DefaultTTL
-	have := false
+	have, before := false, len(s.errs)
 	ok := s.keys(f.val, "push", pushKeys, pushLater, func(k field) {
 		switch k.name {
 		case "ttl":
@@ -548,7 +548,7 @@ func (s *source) push(f field, c *Campaign, named map[string]*Template) {
 			c.Push.Template = t
 		}
 	})
-	if ok && !have {
+	if ok && !have && len(s.errs) == before {
 		s.fail(f.key, CodeMissing, "template: welcome", "the push names no template")
 	}
 }

@@ -215,7 +215,9 @@ func (s *source) locales(f field, t *Template) {
 	}
 	for _, k := range fields {
 		l := LocaleText{Locale: s.locale(k.name, k.key), at: k.key}
+		said := false // something to show, even if it is faulty
 		ok := s.keys(k.val, "locale "+k.name, localeKeys, localeLater, func(p field) {
+			said = said || p.name == "title" || p.name == "body"
 			switch p.name {
 			case "title":
 				l.Title = s.liquid(p)
@@ -236,7 +238,7 @@ func (s *source) locales(f field, t *Template) {
 			s.fail(k.key, CodeDuplicate, "", "locale %s a second time", l.Locale)
 			continue
 		}
-		if l.Title.Source == "" && l.Body.Source == "" {
+		if !said {
 			s.fail(k.key, CodeMissing, "title: … or body: …", "locale %s has neither title nor body", l.Locale)
 		}
 		t.Locales = append(t.Locales, l)
