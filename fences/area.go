@@ -3,6 +3,7 @@ package fences
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"footfall/geo"
@@ -23,6 +24,8 @@ func (p *parser) area(f *rawFeature, fence *Fence, m *meta) bool {
 	}
 	p.dateLine(g)
 	if p.failed() {
+		// The direction of a ring that is wrong in itself means nothing.
+		p.local = slices.DeleteFunc(p.local, func(d draft) bool { return d.Code == codeWinding })
 		return false
 	}
 	shape, err := geo.NewPolygons(g.polys)

@@ -59,7 +59,7 @@ const (
 // have fences.
 var Codes = []CodeInfo{
 	{codeSyntax, SeverityError, "the text is not JSON", "correct it at the place named; a comma, quote or bracket is usually missing or too many", true},
-	{codeNotGeoJSON, SeverityError, "not a Feature or FeatureCollection", `wrap a bare geometry as {"type":"Feature","id":…,"properties":{…},"geometry":…}`, false},
+	{codeNotGeoJSON, SeverityError, "not a Feature or FeatureCollection", `wrap a bare geometry as {"type":"Feature","id":…,"properties":{…},"geometry":…}`, true},
 	{codeID, SeverityError, "a fence has no id, one that cannot be used, or one that another fence has", "give every feature its own id; presence and claims are kept under it", true},
 	{codeGeometry, SeverityError, "the geometry is missing, empty or of a type that is no area", "use a Point with a radius, a Polygon or a MultiPolygon", false},
 	{codeCoordinate, SeverityError, "a coordinate is not a number or out of range", "write positions as [longitude, latitude] in degrees", true},

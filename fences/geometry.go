@@ -149,19 +149,19 @@ func (p *parser) list(g *geometry, what string, depth int, visit func(i int) boo
 	if c := p.peek(); c != '[' {
 		return p.wrongKind(g, "an array of "+what, c)
 	}
+	shallow := false
 	return p.array(func(i int) bool {
 		c := p.peek()
+		if i == 0 && c == '[' && p.depthHere() < depth && !p.opensEmpty() {
+			g.broken, shallow = true, true
+			p.note(p.here(), p.pointer(), newFinding(codeCoordinate, "the coordinates are not nested deeply enough for a %s; expected %s here", clip(g.typ), what))
+		}
+		if shallow { // said once
+			_, ok := p.skip()
+			return ok
+		}
 		if c != '[' {
 			return p.wrongKind(g, what, c)
-		}
-		if i == 0 && p.depthHere() < depth && !p.opensEmpty() {
-			g.broken = true
-			at, pointer := p.here(), p.pointer()
-			_, ok := p.skip()
-			if ok {
-				p.note(at, pointer, newFinding(codeCoordinate, "the coordinates are not nested deeply enough for a %s; expected %s here", clip(g.typ), what))
-			}
-			return ok
 		}
 		return visit(i)
 	})

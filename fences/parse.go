@@ -185,34 +185,46 @@ func (p *parser) prologue() bool {
 const recordSeparator = 0x1E
 
 // values reads the values of the document one after the other. lines says that
-// each stands on its own line, so that a broken one does not hide the others.
+// each stands on a line of its own, so that a broken one cannot hide the others;
+// record separators do the same.
 func (p *parser) values(lines bool) {
-	n := 0
-	for ; ; n++ {
+	whole := p.data
+	defer func() { p.data = whole }()
+	separated := false
+	for n := 0; ; n++ {
+		p.data = whole
 		from := p.pos
-		for {
-			p.space()
-			if p.pos < len(p.data) && p.data[p.pos] == recordSeparator {
-				p.pos++
-				lines = true
-				continue
-			}
-			break
+		for p.peek() == recordSeparator {
+			p.pos++
+			separated = true
 		}
 		if p.pos >= len(p.data) {
-			break
-		}
-		if n > 0 {
-			if !lines && (p.data[p.pos] != '{' || bytes.IndexByte(p.data[from:p.pos], '\n') < 0) {
-				at := span{p.pos, min(p.pos+1, len(p.data))}
-				p.add(at, "", newFinding(codeSyntax, "expected the end of the document, but %s; remove what follows, or put each feature on a line of its own", p.found()))
-				return
+			if n == 0 {
+				p.add(span{}, "", newFinding(codeSyntax, "the document is empty; expected a FeatureCollection"))
 			}
-			lines = true
+			return
 		}
+		if n > 0 && !lines && !separated && (p.data[p.pos] != '{' || bytes.IndexByte(p.data[from:p.pos], '\n') < 0) {
+			p.add(p.here(), "", newFinding(codeSyntax, "expected the end of the document, but %s; remove what follows, or put each feature on a line of its own", p.found()))
+			return
+		}
+		end := -1
+		if separated {
+			end = bytes.IndexByte(p.data[p.pos:], recordSeparator)
+		} else if lines {
+			end = indexNewline(p.data[p.pos:])
+		}
+		if end >= 0 {
+			p.data = whole[:p.pos+end]
+		}
+		limit := len(p.data)
 		p.base, p.local = "", p.local[:0]
 		p.path, p.names = p.path[:0], p.names[:0]
 		if p.value() {
+			if (lines || separated) && p.peek() != 0 {
+				p.add(p.here(), "", newFinding(codeSyntax, "expected the end of the record, but %s", p.found()))
+				p.pos = limit
+			}
 			continue
 		}
 		e := p.err
@@ -221,18 +233,10 @@ func (p *parser) values(lines bool) {
 		f := newFinding(codeSyntax, "%s", e.msg)
 		f.Fix = e.fix
 		p.add(e.at, e.path, f)
-		if !lines {
+		if !lines && !separated {
 			return
 		}
-		p.pos = max(p.pos, e.at.start)
-		if i := bytes.IndexAny(p.data[p.pos:], "\n\x1E"); i >= 0 {
-			p.pos += i
-		} else {
-			p.pos = len(p.data)
-		}
-	}
-	if n == 0 {
-		p.add(span{}, "", newFinding(codeSyntax, "the document is empty; expected a FeatureCollection"))
+		p.pos = limit
 	}
 }
 
@@ -371,13 +375,15 @@ func (p *parser) onDuplicate(c objectKind, key []byte, at, first span) {
 	}
 }
 
-// excerpt shows the text from a place to the end of its line, shortened.
-func (p *parser) excerpt(at span) string {
-	text := p.data[at.start:min(at.start+40, len(p.data))]
-	if i := bytes.IndexAny(text, "\r\n"); i >= 0 {
-		text = text[:i]
+// excerpt shows the member whose name stands at a place, shortened.
+func (p *parser) excerpt(name span) string {
+	s := scanner{data: p.data, pos: name.end}
+	s.space()
+	s.pos++ // :
+	if v, ok := s.skip(); ok {
+		return clip(p.data[name.start:v.end])
 	}
-	return strings.TrimSuffix(strings.ToValidUTF8(string(text), ""), ",")
+	return clip(p.data[name.start:name.end])
 }
 
 // onBadUTF8 reports the first byte that is not UTF-8.
