@@ -21,6 +21,10 @@ import (
 const (
 	tokenLife  = 50 * time.Minute
 	tokenFloor = 20 * time.Minute
+	// changeover is how long after a renewal a refusal of the new token says
+	// nothing about it: it may have gone down a connection that the old one had
+	// spoilt a moment before.
+	changeover = 10 * time.Second
 )
 
 // signer makes the provider token that all connections share. It is safe for
@@ -35,6 +39,8 @@ type signer struct {
 	mu     sync.Mutex
 	bearer string
 	issued time.Time
+	// renewed is when Apple's refusal last led to a new token.
+	renewed time.Time
 }
 
 // bearerNow returns the current token, a new one when the old is too old or
@@ -52,18 +58,24 @@ func (s *signer) bearerNow() (string, error) {
 }
 
 // renew answers Apple's ExpiredProviderToken for the token rejected. It
-// reports whether a different token is in use now. Within 20 minutes it is
-// not: then the clock is wrong, and another token would not be better.
+// reports whether a retry has better chances: another token is in use, or
+// other connections. A token younger than 20 minutes is kept: then the clock
+// is wrong, and another token would not be better.
 func (s *signer) renew(rejected string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bearer != rejected {
 		return true // somebody else was faster
 	}
-	if age := s.now().Sub(s.issued); age >= 0 && age < tokenFloor {
+	now := s.now()
+	if age := now.Sub(s.issued); age >= 0 && age < tokenFloor {
+		return now.Sub(s.renewed) < changeover
+	}
+	if s.issueLocked() != nil {
 		return false
 	}
-	return s.issueLocked() == nil
+	s.renewed = now
+	return true
 }
 
 func (s *signer) issueLocked() error {

@@ -13,8 +13,7 @@ import (
 	"firebase.google.com/go/v4/messaging"
 )
 
-// MaxMessage is Google's limit. It counts the decoded content; we measure the
-// JSON without HTML escapes and without the token, which is a little more.
+// MaxMessage is Google's limit in bytes; see size.
 const MaxMessage = 4096
 
 // maxTTL is Google's limit of storage.
@@ -156,13 +155,35 @@ func label(s string) bool {
 		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~%") == ""
 }
 
+// size is what travels to the phone, as Google counts it: names and decoded
+// values. fieldCost is our reserve for what else may be counted.
 func size(m *messaging.Message) int {
-	data, err := plainJSON(m)
-	if err != nil {
-		return 0 // the library will say so
+	n := 0
+	add := func(name, value string) {
+		if value != "" {
+			n += len(name) + len(value) + fieldCost
+		}
 	}
-	return len(data)
+	for k, v := range m.Data {
+		add(k, v)
+	}
+	if x := m.Notification; x != nil {
+		add("title", x.Title)
+		add("body", x.Body)
+		add("image", x.ImageURL)
+	}
+	if a := m.Android; a != nil {
+		add("collapse_key", a.CollapseKey)
+		if x := a.Notification; x != nil {
+			add("tag", x.Tag)
+			add("channel_id", x.ChannelID)
+			add("sound", x.Sound)
+		}
+	}
+	return n
 }
+
+const fieldCost = 6 // quotes, colon, comma
 
 // plainJSON encodes without HTML escapes, which would make an & six bytes.
 func plainJSON(v any) ([]byte, error) {

@@ -38,8 +38,10 @@ type tokens struct {
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
-	current *oauth2.Token
+	current string        // "": none
 	since   time.Time     // when current was fetched
+	renewAt time.Time     // when to fetch the next one
+	expires time.Time     // when current ends
 	fetch   chan struct{} // closed when the fetch under way ends; nil: none
 	err     error
 	retryAt time.Time
@@ -54,14 +56,11 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 			return "", err
 		}
 		now := t.now()
-		usable := t.current != nil && now.Before(t.current.Expiry)
-		if t.fetch == nil && !now.Before(t.retryAt) && (!usable || t.current.Expiry.Sub(now) < refreshBefore) {
+		usable := t.current != "" && now.Before(t.expires)
+		if t.fetch == nil && !now.Before(t.retryAt) && (!usable || !now.Before(t.renewAt)) {
 			t.startLocked()
 		}
-		bearer, fetch, err := "", t.fetch, t.err
-		if usable {
-			bearer = t.current.AccessToken
-		}
+		bearer, fetch, err := t.current, t.fetch, t.err
 		t.mu.Unlock()
 		switch {
 		case usable:
@@ -91,12 +90,12 @@ func (t *tokens) refused(bearer string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case t.current == nil || t.current.AccessToken != bearer:
+	case t.current != bearer:
 		return true
 	case t.now().Sub(t.since) < freshFor:
 		return false // a token just made is refused: the account is at fault
 	}
-	t.current = nil
+	t.current = ""
 	return true
 }
 
@@ -110,13 +109,17 @@ func (t *tokens) startLocked() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.fetch, t.err = nil, err
+		now := t.now()
 		if err != nil {
-			t.retryAt = t.now().Add(fetchPause)
+			t.retryAt = now.Add(fetchPause)
 		} else {
-			t.current, t.since = tok, t.now()
-			if t.current.Expiry.IsZero() { // Google always says; an hour is its habit
-				t.current.Expiry = t.since.Add(time.Hour)
+			// The library reckons with the machine's clock; a span does not care.
+			life := time.Hour // Google always says; an hour is its habit
+			if !tok.Expiry.IsZero() {
+				life = max(time.Until(tok.Expiry), fetchPause)
 			}
+			t.current, t.since, t.expires = tok.AccessToken, now, now.Add(life)
+			t.renewAt = t.expires.Add(-min(refreshBefore, life/4))
 		}
 		close(done)
 	})
