@@ -7,7 +7,8 @@ import "strconv"
 type Code string
 
 // The codes of refusals. Those marked (payload) concern a whole message: nothing of it was taken.
-// The others concern one record: the rest of the array was taken.
+// The others concern one record: the rest of the array was taken. An event, device or receipt payload is one
+// object and is refused whole with either.
 const (
 	CodeTooLarge         Code = "too_large"         // (payload) over the size limit of its kind
 	CodeTooMany          Code = "too_many"          // (payload) more than MaxPings records
