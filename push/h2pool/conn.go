@@ -16,8 +16,13 @@ type conn struct {
 	retired bool
 	closed  bool
 	active  int // requests granted and not finished
-	misses  int // deadlines missed since the last answer
-	limit   int // stream limit last seen while there was room
+	// starting is how many of them have not opened their stream yet, so that
+	// net/http does not count them. (ClientConn.Reserve would count them, but
+	// when the peer lowers its limit, reservations block the very requests that
+	// hold them: each waits for the others' places.)
+	starting int
+	misses   int // deadlines missed since the last answer
+	limit    int // stream limit last seen while there was room
 	// stuckSince is since when the connection has no room although it carries
 	// fewer requests than limit. Zero: it is not so.
 	stuckSince time.Time
@@ -32,7 +37,7 @@ func (c *conn) room() bool {
 	case !c.open:
 		return c.active == 0
 	}
-	return c.cc.Available() > 0
+	return c.cc.Available() > c.starting
 }
 
 // observe keeps limit and stuckSince up to date.
@@ -74,6 +79,15 @@ func (p *Pool) answered(c *conn) {
 		c.open = true
 		p.kick()
 	}
+}
+
+// opened notes that a granted request on c has opened its stream, or will
+// never do so.
+func (p *Pool) opened(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.starting--
+	p.kick()
 }
 
 // failed notes that a request has ended on c without a response.
@@ -168,15 +182,19 @@ func (p *Pool) closeLocked(c *conn) {
 // stream has not ended; and after abandon nothing is handed out any more. So
 // the answer of abandon is exact, whatever the transport is still doing.
 type gate struct {
+	opened func() // called once: at the first Read, or by abandon
+
 	mu        sync.Mutex
 	rest      []byte
 	begun     bool
 	abandoned bool
+	once      sync.Once
 }
 
-func newGate(body []byte) *gate { return &gate{rest: body} }
+func newGate(body []byte, opened func()) *gate { return &gate{rest: body, opened: opened} }
 
 func (g *gate) Read(b []byte) (int, error) {
+	g.once.Do(g.opened)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.abandoned {
@@ -195,6 +213,7 @@ func (g *gate) Close() error { return nil }
 
 // abandon ends the handing out and reports whether it had begun.
 func (g *gate) abandon() bool {
+	g.once.Do(g.opened)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.abandoned = true

@@ -44,7 +44,7 @@ func (p *Pool) acquire(ctx context.Context, avoid *conn) (*conn, error) {
 	}
 	// Fast path: there is room and nobody was here before.
 	if p.waiters.Len() == 0 {
-		if c := p.reserveLocked(avoid); c != nil {
+		if c := p.grantLocked(avoid); c != nil {
 			p.mu.Unlock()
 			return c, nil
 		}
@@ -70,7 +70,7 @@ func (p *Pool) acquire(ctx context.Context, avoid *conn) (*conn, error) {
 	select {
 	case g := <-w.answer: // granted in the same moment: hand it back
 		if g.conn != nil {
-			g.conn.cc.Release()
+			g.conn.starting--
 			p.releaseLocked(g.conn)
 		}
 	default:
@@ -79,8 +79,8 @@ func (p *Pool) acquire(ctx context.Context, avoid *conn) (*conn, error) {
 	return nil, &NotSentError{Err: ctx.Err()}
 }
 
-// reserveLocked takes a place on the least busy connection, or returns nil.
-func (p *Pool) reserveLocked(avoid *conn) *conn {
+// grantLocked takes a place on the least busy connection, or returns nil.
+func (p *Pool) grantLocked(avoid *conn) *conn {
 	var best *conn
 	for _, c := range p.conns {
 		// The connection that refused this request is the last choice.
@@ -88,10 +88,11 @@ func (p *Pool) reserveLocked(avoid *conn) *conn {
 			best = c
 		}
 	}
-	if best == nil || best.cc.Reserve() != nil {
+	if best == nil {
 		return nil
 	}
 	best.active++
+	best.starting++
 	// Requests that overlap show that the origin is in real use: have all
 	// connections then, so that losing one is not losing everything.
 	if best.active > 1 && len(p.conns)+p.dialing < p.cfg.Connections && !time.Now().Before(p.dialAfter) {
@@ -136,7 +137,7 @@ func (p *Pool) serve(now time.Time) int {
 	p.reapLocked()
 	for e := p.waiters.Front(); e != nil; e = p.waiters.Front() {
 		w := e.Value.(*waiter)
-		c := p.reserveLocked(w.avoid)
+		c := p.grantLocked(w.avoid)
 		if c == nil {
 			break
 		}

@@ -179,7 +179,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		g := newGate(body)
+		g := newGate(body, func() { p.opened(c) })
 		r := *req
 		r.Body, r.GetBody = nil, nil
 		if body != nil {
@@ -187,6 +187,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		resp, err := c.cc.RoundTrip(&r)
 		if err == nil {
+			g.once.Do(g.opened) // an answer may come before the body was asked for
 			p.answered(c)
 			resp.Request = req
 			resp.Body = &responseBody{ReadCloser: resp.Body, pool: p, conn: c}

@@ -539,7 +539,7 @@ func TestConfigIsChecked(t *testing.T) {
 // The answer of the gate must hold whatever the transport does afterwards.
 func TestGateIsExact(t *testing.T) {
 	for range 200 {
-		g := newGate([]byte("body"))
+		g := newGate([]byte("body"), func() {})
 		read := make(chan int)
 		go func() { b, _ := io.ReadAll(g); read <- len(b) }()
 		begun := g.abandon()
