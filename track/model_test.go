@@ -249,7 +249,7 @@ func (o *moment) judge(f *fences.Fence, s *modelFence) {
 	if margin == 0 {
 		margin = max(20, f.Shape.SizeM()/10)
 	}
-	far := !contained && edge > margin+min(150, o.accuracy()) && !(o.accuracy() > 1000 && edge <= o.accuracy())
+	far := !contained && edge > margin+min(150, o.accuracy()) && !(o.accuracy() > 500 && edge <= o.accuracy())
 	usable := o.accuracy() <= o.ceiling(f)
 	inside := contained || r.BufferEntries && o.accuracy() > 0 && edge <= min(150, o.accuracy())
 
@@ -300,7 +300,7 @@ func (o *moment) judge(f *fences.Fence, s *modelFence) {
 			if usable {
 				o.dwell(f, s)
 			}
-		} else if o.accuracy() > 1000 && edge <= o.accuracy() {
+		} else if o.accuracy() > 500 && edge <= o.accuracy() {
 			o.tell(s, track.ExitAccuracyTooPoor)
 		} else {
 			o.tell(s, track.InsideMargin)

@@ -18,8 +18,10 @@ type Tracker struct {
 	set    *fences.Set // of the last Apply
 	nearby nearby      // fences of set that need a search by distance
 
-	// Scratch of one Apply.
+	// Scratch of one Apply: here so that none of it is allocated for each ping.
 	match []int32
+	in    Fix
+	step  step
 }
 
 // New returns a tracker without devices. The rules should have passed
@@ -65,7 +67,9 @@ func (t *Tracker) Apply(set *fences.Set, id DeviceID, f Fix, pos uint64, res *Re
 	t.table.markDirty(i)
 	r := &t.table.recs[i]
 	r.pos = pos
-	s := step{t: t, r: r, f: &f, res: res}
+	t.in = f
+	t.step = step{t: t, r: r, f: &t.in, res: res}
+	s := &t.step
 	if t.rules.Plain {
 		res.Verdict = s.plain()
 	} else {
