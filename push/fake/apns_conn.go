@@ -62,6 +62,7 @@ type apnsConn struct {
 	peerIni int64 // and on a new stream
 	owed    int   // bytes received and not yet given back as window
 
+	settled    bool // our SETTINGS are out; nothing may be sent before them
 	authorised bool // a valid provider token was seen
 	wedged     bool // an expired one was seen
 	silent     bool
@@ -115,6 +116,7 @@ func (c *apnsConn) serve() {
 		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHeaderList},
 	)
+	c.settled = true
 	c.kick()
 	c.mu.Unlock()
 	c.a.wg.Go(c.write)

@@ -292,7 +292,7 @@ func (c *apnsConn) dropStreams(last uint32) {
 
 // goAway sends GOAWAY and arranges what follows. Callers hold mu.
 func (c *apnsConn) goAway(g GoAway) {
-	if c.closed || c.silent || c.flush || c.goneAway {
+	if !c.settled || c.closed || c.silent || c.flush || c.goneAway {
 		return
 	}
 	last := c.highest

@@ -55,10 +55,11 @@ func FuzzFCMMessage(f *testing.F) {
 }
 
 func FuzzAPNsRules(f *testing.F) {
-	f.Add("POST", "/3/device/"+phone1, "123E4567-E89B-12D3-A456-426614174000", "com.example.footfall", "c", "10", "alert", "0", 10)
-	f.Add("GET", "/3/device/", "", "", "", "", "", "99999999999999999999", 0)
-	f.Add("POST", "/3/device/%00", "x", "com.example.footfall.voip", "", "5", "voip", "-0", 5121)
-	f.Fuzz(func(t *testing.T, method, path, id, topic, collapse, priority, pushType, expiry string, n int) {
+	f.Add("POST", "/3/device/"+phone1, "123E4567-E89B-12D3-A456-426614174000", "com.example.footfall", "c", "10", "alert", "0", uint16(10))
+	f.Add("GET", "/3/device/", "", "", "", "", "", "99999999999999999999", uint16(0))
+	f.Add("POST", "/3/device/%00", "x", "com.example.footfall.voip", "", "5", "voip", "-0", uint16(5121))
+	f.Fuzz(func(t *testing.T, method, path, id, topic, collapse, priority, pushType, expiry string, size uint16) {
+		n := int(size)
 		r := apnsRequest{method: method, path: path, id: id, topic: topic, collapse: collapse, priority: priority, pushType: pushType, expiry: expiry, bodyLen: n}
 		reason := r.check("com.example.footfall")
 		if reason != "" {
