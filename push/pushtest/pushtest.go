@@ -5,6 +5,7 @@ package pushtest
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -237,6 +238,7 @@ func testConcurrent(t *testing.T, h *Harness) {
 }
 
 func testClose(t *testing.T, h *Harness) {
+	before := runtime.NumGoroutine()
 	h.want(t, h.send(t.Context(), t, nil), push.Accepted, true, 1)
 	for range 2 {
 		if err := h.Provider.Close(); err != nil {
@@ -244,6 +246,13 @@ func testClose(t *testing.T, h *Harness) {
 		}
 	}
 	h.want(t, h.send(within(t, limit), t, nil), push.Retry, false, 1)
+	// The provider's goroutines have ended; those of the server follow.
+	for start := time.Now(); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Since(start) > limit {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, %d before the first Send:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+		}
+	}
 }
 
 func testCloseWhileSending(t *testing.T, h *Harness) {

@@ -1,0 +1,280 @@
+package apns_test
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"footfall/push"
+	"footfall/push/apns"
+	"footfall/push/fake"
+	"footfall/push/pushtest"
+)
+
+func startFake(t *testing.T, cfg fake.APNsConfig) *fake.APNs {
+	t.Helper()
+	a, err := fake.StartAPNs(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	return a
+}
+
+func provider(t *testing.T, a *fake.APNs, connections int) *apns.Provider {
+	t.Helper()
+	p, err := apns.New(apns.Config{KeyPEM: a.KeyPEM, KeyID: a.KeyID, TeamID: a.TeamID, Topic: a.Topic,
+		Host: a.URL(), RootCAs: a.RootCAs, Connections: connections})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func message(i int) *push.Notification {
+	return &push.Notification{
+		MID: fmt.Sprintf("3f0c2b1a-9d7e-4c55-8a10-%012x", i), App: "shop", Device: "phone", Platform: push.IOS,
+		Token: fake.DeviceToken(fmt.Sprint("phone-", i)), Campaign: "c", Fence: "f", Title: "Знижка", Subtitle: "Sub", Body: "Тіло & <b>",
+		Image: "https://cdn.example/a.jpg", Link: "shop://sale", ExpiresAt: time.Now().Add(15 * time.Minute),
+	}
+}
+
+func TestConformanceAgainstTheFake(t *testing.T) {
+	pushtest.Conformance(t, func(t *testing.T) pushtest.Harness {
+		a := startFake(t, fake.APNsConfig{})
+		return pushtest.Harness{
+			Provider:     provider(t, a, 0),
+			Notification: *message(1),
+			Requests:     func() int { return int(a.Stats().Requests) },
+			Script: func(answer pushtest.Answer) {
+				a.ClearScript()
+				switch answer {
+				case pushtest.TokenDead:
+					a.Script(fake.Rule{Answer: fake.Answer{Reason: "Unregistered"}})
+				case pushtest.Unavailable:
+					a.Script(fake.Rule{Answer: fake.Answer{Reason: "ServiceUnavailable"}})
+				case pushtest.Cut:
+					a.Script(fake.Rule{Answer: fake.Answer{Fault: fake.FaultCut}})
+				case pushtest.Hang:
+					a.Script(fake.Rule{Answer: fake.Answer{Fault: fake.FaultHang}})
+				}
+			},
+		}
+	})
+}
+
+func TestPhoneShowsWhatWasSent(t *testing.T) {
+	a := startFake(t, fake.APNsConfig{})
+	p := provider(t, a, 0)
+	n := message(1)
+	if o := p.Send(t.Context(), n); o.Class != push.Accepted || o.ProviderID != n.MID {
+		t.Fatalf("%+v", o)
+	}
+	shown := a.Phones().Shown(n.Token)
+	if len(shown) != 1 {
+		t.Fatalf("%d notifications", len(shown))
+	}
+	s := shown[0]
+	if s.MID != n.MID || s.Title != n.Title || s.Subtitle != n.Subtitle || s.Body != n.Body || s.Image != n.Image || s.Link != n.Link {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// One stream until Apple has seen a token, then a thousand: exactly as many
+// connections as configured, and nothing refused.
+func TestColdBurst(t *testing.T) {
+	for _, k := range []int{1, 4} {
+		a := startFake(t, fake.APNsConfig{})
+		p := provider(t, a, k)
+		const n = 1000
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() {
+				if o := p.Send(t.Context(), message(i)); o.Class != push.Accepted {
+					t.Errorf("%+v", o)
+				}
+			})
+		}
+		wg.Wait()
+		if s := a.Stats(); s.Connections != int64(k) || s.RefusedStreams != 0 || s.Accepted != n || s.ProviderTokens != 1 {
+			t.Errorf("k=%d: %+v", k, s)
+		}
+	}
+}
+
+// Half of the streams processed, half not: all arrive, each once.
+func TestGoAway(t *testing.T) {
+	a := startFake(t, fake.APNsConfig{})
+	p := provider(t, a, 1)
+	if o := p.Send(t.Context(), message(0)); o.Class != push.Accepted {
+		t.Fatalf("%+v", o)
+	}
+	for round := range 5 {
+		// The hundredth request brings the GOAWAY, while the others wait.
+		a.ClearScript()
+		a.Script(
+			fake.Rule{Skip: 99, Times: 1, Answer: fake.Answer{Delay: 20 * time.Millisecond, GoAway: &fake.GoAway{
+				Last: func(open []uint32, highest uint32) uint32 { return open[len(open)/2] },
+			}}},
+			fake.Rule{Times: 99, Answer: fake.Answer{Delay: 200 * time.Millisecond}},
+		)
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				n := message(1000*(round+1) + i)
+				if o := p.Send(t.Context(), n); o.Class != push.Accepted {
+					t.Errorf("%+v", o)
+				}
+				if d := a.Deliveries(n.MID); d != 1 {
+					t.Errorf("delivered %d times", d)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	if s := a.Stats(); s.GoAways == 0 || p.Stats().Moved == 0 {
+		t.Errorf("nothing moved: %+v, %+v", s, p.Stats())
+	}
+}
+
+// Accepted, then cut: in doubt. The re-send is accepted as well, and the
+// phone shows one.
+func TestResendAfterDoubtShowsOne(t *testing.T) {
+	a := startFake(t, fake.APNsConfig{})
+	p := provider(t, a, 1)
+	a.Script(fake.Rule{Times: 1, Answer: fake.Answer{Fault: fake.FaultCut}})
+	n := message(1)
+	if o := p.Send(t.Context(), n); o.Class != push.InDoubt || !o.Sent {
+		t.Fatalf("%+v", o)
+	}
+	if o := p.Send(t.Context(), n); o.Class != push.Accepted {
+		t.Fatalf("%+v", o)
+	}
+	if d, shown := a.Deliveries(n.MID), a.Phones().Shown(n.Token); d != 2 || len(shown) != 1 {
+		t.Errorf("delivered %d times, %d on the screen; want 2, 1", d, len(shown))
+	}
+}
+
+// The peer falls silent with the socket open: the next push that is sent
+// after the ping time goes through, and nothing is reported wrongly.
+func TestSilentDeath(t *testing.T) {
+	if os.Getenv("FOOTFALL_LONG") == "" {
+		t.Skip("takes 8 s, the ping times of the product; FOOTFALL_LONG=1 runs it")
+	}
+	a := startFake(t, fake.APNsConfig{})
+	p := provider(t, a, 1)
+	if o := p.Send(t.Context(), message(0)); o.Class != push.Accepted {
+		t.Fatalf("%+v", o)
+	}
+	a.Silence()
+	start := time.Now()
+	for i := 1; ; i++ {
+		o := p.Send(t.Context(), message(i))
+		if o.Class == push.Accepted {
+			break
+		}
+		if o.Class != push.InDoubt {
+			t.Errorf("%+v", o)
+		}
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("not recovered in 10 s")
+		}
+	}
+	if d := time.Since(start); d > 10*time.Second {
+		t.Errorf("recovered after %v", d)
+	}
+}
+
+// Every reason that Apple documents, through the whole stack.
+func TestReasonsThroughTheStack(t *testing.T) {
+	a := startFake(t, fake.APNsConfig{})
+	p := provider(t, a, 1)
+	for reason, want := range map[string]push.Class{
+		"BadDeviceToken": push.TokenBad, "Unregistered": push.TokenDead, "ExpiredToken": push.TokenDead,
+		"DeviceTokenNotForTopic": push.Config, "TooManyRequests": push.DeviceRate, "Shutdown": push.RetryNow,
+		"InternalServerError": push.Retry, "InvalidProviderToken": push.Auth, "BadPriority": push.Bug,
+		"PayloadTooLarge": push.TooLarge, "TooManyProviderTokenUpdates": push.Auth,
+	} {
+		a.ClearScript()
+		a.Script(fake.Rule{Times: 1, Answer: fake.Answer{Reason: reason}})
+		if o := p.Send(t.Context(), message(1)); o.Class != want || o.Reason != reason {
+			t.Errorf("%s: got %+v, want %s", reason, o, want)
+		}
+	}
+	a.ClearScript()
+	a.Script(fake.Rule{Times: 1, Answer: fake.Answer{Status: 502, Body: "<html>Bad Gateway</html>"}})
+	if o := p.Send(t.Context(), message(1)); o.Class != push.Retry || o.Status != 502 {
+		t.Errorf("a proxy's 502: %+v", o)
+	}
+	since := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
+	n := message(2)
+	a.SetToken(n.Token, fake.TokenGone, since)
+	if o := p.Send(t.Context(), n); o.Class != push.TokenDead || !o.InvalidSince.Equal(since) {
+		t.Errorf("gone since %v: %+v", since, o)
+	}
+}
+
+// 200 workers, both environments, one provider: run with -race.
+func TestMixedEnvironments(t *testing.T) {
+	prod := startFake(t, fake.APNsConfig{})
+	sandbox := startFake(t, fake.APNsConfig{Sandbox: true})
+	roots := prod.RootCAs.Clone()
+	roots.AppendCertsFromPEM(sandbox.CAPEM)
+	p, err := apns.New(apns.Config{KeyPEM: prod.KeyPEM, KeyID: prod.KeyID, TeamID: prod.TeamID, Topic: prod.Topic,
+		Host: prod.URL(), SandboxHost: sandbox.URL(), RootCAs: roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	var wg sync.WaitGroup
+	for w := range 200 {
+		wg.Go(func() {
+			for i := range 5 {
+				n := message(10*w + i)
+				want := push.Accepted
+				if w%2 == 1 {
+					n.Env, want = push.EnvSandbox, push.Auth // the other fake knows another key
+				}
+				if o := p.Send(t.Context(), n); o.Class != want {
+					t.Errorf("%s: %+v, want %s", n.Env, o, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if a, b := prod.Stats(), sandbox.Stats(); a.Requests != 500 || b.Requests != 500 {
+		t.Errorf("production %d, sandbox %d requests; want 500 each", a.Requests, b.Requests)
+	}
+}
+
+func BenchmarkSend(b *testing.B) {
+	for _, k := range []int{1, 2, 4} {
+		b.Run(fmt.Sprintf("connections=%d", k), func(b *testing.B) {
+			a, err := fake.StartAPNs(fake.APNsConfig{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer a.Close()
+			p, err := apns.New(apns.Config{KeyPEM: a.KeyPEM, KeyID: a.KeyID, TeamID: a.TeamID, Topic: a.Topic,
+				Host: a.URL(), RootCAs: a.RootCAs, Connections: k})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer p.Close()
+			b.ReportAllocs()
+			b.SetParallelism(100)
+			b.RunParallel(func(pb *testing.PB) {
+				n := message(1)
+				for pb.Next() {
+					if o := p.Send(b.Context(), n); o.Class != push.Accepted {
+						b.Fatalf("%+v", o)
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pushes/s")
+		})
+	}
+}
