@@ -248,6 +248,8 @@ func (c *Campaign) describe(r rule, f *facts) string {
 			return "the provider has refused the token for good"
 		case p.Platform == "":
 			return "the device has not said its platform"
+		case p.TokenAt == 0:
+			return "a token for " + p.Platform
 		default:
 			return "a token for " + p.Platform + " since " + time.UnixMilli(p.TokenAt).UTC().Format(time.RFC3339)
 		}

@@ -144,7 +144,20 @@ func split(s, sep string) (any, error) {
 	return list, nil
 }
 
-func join(list []any, sep func(string) string) (string, error) {
+// join takes a single value as a list of one: a tag that was a list for one
+// person may be a text for another.
+func join(v any, sep func(string) string) (string, error) {
+	var list []any
+	switch v := v.(type) {
+	case []any:
+		list = v
+	case []string:
+		for _, s := range v {
+			list = append(list, s)
+		}
+	default:
+		return bounded(plain(v))
+	}
 	glue := sep(" ")
 	var b strings.Builder
 	for i, v := range list {

@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -12,10 +13,12 @@ import (
 )
 
 // Limits of a file. They are far above any real one and keep a hostile file
-// from costing more than a second or so: the YAML parser is quadratic in depth.
+// from costing more than a second or so: the YAML parser is quadratic in depth
+// and in the number of keys of a mapping.
 const (
 	maxFileBytes = 4 << 20
 	maxDepth     = 64
+	maxKeys      = 5000 // of one document
 )
 
 // parseYAML returns the documents of the file, or nil with the fault recorded.
@@ -24,19 +27,20 @@ func (s *source) parseYAML() []ast.Node {
 		s.fail(pos{1, 1}, CodeTooLarge, "split it", "the file has %d bytes; at most %d are read", len(s.src), maxFileBytes)
 		return nil
 	}
-	if p, deep := s.tooDeep(); deep {
-		s.fail(p, CodeTooLarge, "", "nested more than %d levels deep", maxDepth)
+	if p, problem := s.tooLarge(); problem != "" {
+		s.fail(p, CodeTooLarge, "", "%s", problem)
 		return nil
 	}
 	file, err := s.parseTree()
 	if err != nil {
-		p := pos{1, 1}
-		msg := err.Error()
+		p, msg := pos{1, 1}, ""
 		if ye, ok := errors.AsType[yaml.Error](err); ok {
-			msg = ye.GetMessage()
+			msg = ye.GetMessage() // its Error prints the source, at a cost that grows with its square
 			if tk := ye.GetToken(); tk != nil && tk.Position != nil {
 				p = pos{tk.Position.Line, max(1, tk.Position.Column)}
 			}
+		} else {
+			msg = err.Error()
 		}
 		s.fail(p, CodeSyntax, "", "not valid YAML: %s", msg)
 		return nil
@@ -62,16 +66,21 @@ func (s *source) parseTree() (f *ast.File, err error) {
 	return parser.ParseBytes([]byte(s.src), 0, parser.AllowDuplicateMapKey())
 }
 
-// tooDeep finds nesting beyond maxDepth without parsing: open brackets, dashes
-// at the start of a line, and indentation. It may count a bracket inside a text,
-// which a balanced text takes back.
-func (s *source) tooDeep() (pos, bool) {
-	open := 0
+// tooLarge finds nesting beyond maxDepth and documents beyond maxKeys without
+// parsing: open brackets, dashes at the start of a line, indentation, colons
+// that end a key. It may count what stands inside a text; the limits are high
+// enough for that.
+func (s *source) tooLarge() (pos, string) {
+	deep := fmt.Sprintf("nested more than %d levels deep", maxDepth)
+	open, keys := 0, 0
 	for n := range s.lines {
 		line := s.line(n + 1)
+		if strings.HasPrefix(line, "---") {
+			open, keys = 0, 0
+		}
 		text := strings.TrimLeft(line, " ")
 		if len(line)-len(text) > 4*maxDepth {
-			return pos{n + 1, 1}, true
+			return pos{n + 1, 1}, deep
 		}
 		dashes := 0
 		for strings.HasPrefix(text, "- ") || strings.HasPrefix(text, "? ") {
@@ -79,7 +88,7 @@ func (s *source) tooDeep() (pos, bool) {
 			text = strings.TrimLeft(text[2:], " ")
 		}
 		if dashes > maxDepth {
-			return pos{n + 1, 1}, true
+			return pos{n + 1, 1}, deep
 		}
 		for i := 0; i < len(text); i++ {
 			switch text[i] {
@@ -87,13 +96,20 @@ func (s *source) tooDeep() (pos, bool) {
 				open++
 			case ']', '}':
 				open = max(0, open-1)
+			case ':':
+				if i+1 == len(text) || text[i+1] == ' ' || i > 0 && (text[i-1] == '"' || text[i-1] == '\'') {
+					keys++
+				}
 			}
 			if open > maxDepth {
-				return pos{n + 1, 1}, true
+				return pos{n + 1, 1}, deep
+			}
+			if keys > maxKeys {
+				return pos{n + 1, 1}, fmt.Sprintf("a document of more than %d keys", maxKeys)
 			}
 		}
 	}
-	return pos{}, false
+	return pos{}, ""
 }
 
 // where is the place of a node's first character.
