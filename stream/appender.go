@@ -1,0 +1,199 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"footfall/stream/wire"
+)
+
+const (
+	// batchRecords and batchBytes end a batch; the position type has room for 1,024 records.
+	batchRecords = 512
+	batchBytes   = 256 << 10
+	// queueBatches bounds what one partition may hold in memory while its log is slow: 32,768 records, 8 MiB.
+	// Past it the collector answers busy.
+	queueBatches = 64
+)
+
+// A request is a publish that wants an answer. It may have records in several partitions; the answer goes out
+// when the last of them is stored.
+type request struct {
+	msg     *nats.Msg
+	reply   []byte // what to answer when everything is stored
+	waiting atomic.Int32
+	failed  atomic.Bool
+}
+
+// settle notes that one partition has stored its share, or could not, and answers when it was the last.
+func (r *request) settle(stored bool) {
+	if !stored {
+		r.failed.Store(true)
+	}
+	if r.waiting.Add(-1) > 0 {
+		return
+	}
+	reply := r.reply
+	if r.failed.Load() {
+		reply = wire.AppendBusy(nil, busyRetry)
+	}
+	_ = r.msg.Respond(reply) // a client that has gone away needs no answer
+}
+
+// batch is what becomes one message of the log.
+type batch struct {
+	data     []byte
+	records  int
+	pings    int
+	requests []*request
+}
+
+// appender stores one partition's records in its log. Batching is natural: while one append is under way the
+// next batch fills, so a quiet gateway stores every ping at once and a busy one stores hundreds together.
+type appender struct {
+	js      jetstream.JetStream
+	subject string
+	count   *counters
+	onError func(error)
+
+	mu    sync.Mutex
+	queue []*batch // the last one is being filled
+	busy  bool     // an append is under way
+	last  uint64   // sequence of the last stored batch
+	free  []*batch // at most two, so that filling does not allocate
+	wake  chan struct{}
+}
+
+func newAppender(js jetstream.JetStream, partition int, count *counters, onError func(error)) *appender {
+	return &appender{js: js, subject: wire.LogSubject(partition), count: count, onError: onError, wake: make(chan struct{}, 1)}
+}
+
+// full reports whether the partition has no room for another payload.
+func (a *appender) full() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.queue) >= queueBatches
+}
+
+// add puts one record in the current batch; req is nil for a plain publish. A request that has records in this
+// batch already is counted once.
+func (a *appender) add(r *wire.Record, req *request) {
+	a.mu.Lock()
+	var b *batch
+	if n := len(a.queue); n > 0 {
+		b = a.queue[n-1]
+	}
+	if b == nil || b.records >= batchRecords || len(b.data) >= batchBytes {
+		if n := len(a.free); n > 0 {
+			b, a.free = a.free[n-1], a.free[:n-1]
+		} else {
+			b = &batch{data: make([]byte, 0, 4<<10)}
+		}
+		a.queue = append(a.queue, b)
+	}
+	b.data = wire.AppendRecord(b.data, r)
+	b.records++
+	if r.Kind == wire.KindPing {
+		b.pings++
+	}
+	if req != nil && (len(b.requests) == 0 || b.requests[len(b.requests)-1] != req) {
+		req.waiting.Add(1)
+		b.requests = append(b.requests, req)
+	}
+	a.mu.Unlock()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run stores batches until ctx ends and the queue is empty, or flushBy passes. A batch whose append failed is
+// tried again: it may then be stored twice, which has no effect, whereas giving it up would lose input.
+func (a *appender) run(ctx context.Context, flushBy context.Context) {
+	for {
+		b := a.next()
+		if b == nil {
+			select {
+			case <-a.wake:
+				continue
+			case <-ctx.Done():
+				if b = a.next(); b == nil {
+					return
+				}
+			}
+		}
+		seq, stored := a.store(flushBy, wire.SealBatch(b.data))
+		if stored {
+			a.count.batches.Add(1)
+			a.count.pings.Add(int64(b.pings))
+			a.count.others.Add(int64(b.records - b.pings))
+		} else {
+			a.count.dropped.add("not_stored", int64(b.records))
+		}
+		for _, r := range b.requests {
+			r.settle(stored)
+		}
+		a.finish(b, seq)
+	}
+}
+
+// next takes the oldest batch; from here on nothing is added to it.
+func (a *appender) next() *batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.queue) == 0 {
+		return nil
+	}
+	b := a.queue[0]
+	a.queue = append(a.queue[:0], a.queue[1:]...)
+	a.busy = true
+	return b
+}
+
+// state reports the sequence of the last stored batch, and whether nothing is waiting to be stored.
+func (a *appender) state() (last uint64, idle bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last, !a.busy && len(a.queue) == 0
+}
+
+func (a *appender) finish(b *batch, seq uint64) {
+	clear(b.requests)
+	b.data, b.requests, b.records, b.pings = b.data[:0], b.requests[:0], 0, 0
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.busy, a.last = false, max(a.last, seq)
+	if len(a.free) < 2 {
+		a.free = append(a.free, b)
+	}
+}
+
+// store appends one sealed batch, and reports its sequence and whether the log has it. It gives up only when
+// ctx ends.
+func (a *appender) store(ctx context.Context, data []byte) (seq uint64, stored bool) {
+	wait := 50 * time.Millisecond
+	for {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ack, err := a.js.Publish(try, a.subject, data, jetstream.WithRetryAttempts(0))
+		cancel()
+		if err == nil {
+			return ack.Sequence, true
+		}
+		if ctx.Err() != nil || errors.Is(err, nats.ErrConnectionClosed) {
+			return 0, false
+		}
+		a.onError(err)
+		select {
+		case <-time.After(wait):
+			wait = min(2*wait, 2*time.Second)
+		case <-ctx.Done():
+			return 0, false
+		}
+	}
+}

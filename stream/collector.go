@@ -1,0 +1,381 @@
+package stream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"footfall/audience"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+const (
+	// inboxMessages is the collector's own queue. Above highWater it stops decoding and answers busy, which is
+	// far cheaper, so that the queue falls again before the client library would have to drop messages unseen.
+	inboxMessages = 1 << 16
+	highWater     = inboxMessages * 3 / 4
+	// busyRetry is the delay a busy answer asks for.
+	busyRetry = 500 * time.Millisecond
+	// queueGroup shares the input between the gateways of one cluster.
+	queueGroup = "footfall"
+)
+
+// IngestConfig says what the collector accepts.
+type IngestConfig struct {
+	// DeviceRecords is how many records one device may send in ten seconds; the rest is refused as "flood".
+	// Default 5,000: a phone that comes back from a day offline is well within it. feed.<app> is a trusted
+	// feeder and has no such limit.
+	DeviceRecords int
+	// OwnTracksApp is the app whose devices OwnTracks phones become. Default "owntracks"; "-" refuses OwnTracks.
+	OwnTracksApp string
+}
+
+// collector is the one door. Every transport and encoding ends here in the compact record; what it refuses
+// never reaches the log.
+//
+// One goroutine decodes, because the order of one device's messages must survive: a registration that was sent
+// before a ping is applied before it, although they arrive on different subjects. All subscriptions therefore
+// feed one channel.
+type collector struct {
+	cfg      IngestConfig
+	nc       *nats.Conn
+	rules    track.Rules
+	now      func() time.Time
+	log      *slog.Logger
+	count    *counters
+	refusals *refusalBook
+	inbox    chan *nats.Msg
+	subs     []*nats.Subscription
+	appends  [Partitions]*appender
+	flood    *floodGuard
+	names    *wire.Interner
+
+	fixes   []track.Fix // reused between messages
+	records []wire.Record
+	touched []int // partitions of the current message
+	dropped int   // client-library drops already counted
+
+	taking atomic.Bool // a message is being handled; for Gateway.Settle
+}
+
+func newCollector(cfg IngestConfig, nc *nats.Conn, js jetstream.JetStream, rules track.Rules, now func() time.Time, log *slog.Logger, count *counters) *collector {
+	cfg.DeviceRecords = cmp.Or(cfg.DeviceRecords, 5_000)
+	cfg.OwnTracksApp = cmp.Or(cfg.OwnTracksApp, "owntracks")
+	c := &collector{
+		cfg: cfg, nc: nc, rules: rules, now: now, log: log, count: count,
+		refusals: newRefusalBook(1 << 14),
+		inbox:    make(chan *nats.Msg, inboxMessages),
+		flood:    newFloodGuard(cfg.DeviceRecords, 10_000),
+		names:    wire.NewInterner(1 << 16),
+	}
+	warn := rateLimited(time.Second, func(err error) { log.Warn("log append failed, trying again", "err", err) })
+	for p := range c.appends {
+		c.appends[p] = newAppender(js, p, count, warn)
+	}
+	return c
+}
+
+// subscribe opens the door. Messages wait in the inbox until run takes them.
+func (c *collector) subscribe() error {
+	subjects := []string{wire.PingAll, wire.EventAll, wire.DeviceAll, wire.ReceiptAll, wire.FeedAll}
+	if c.cfg.OwnTracksApp != "-" {
+		subjects = append(subjects, wire.OwnTracksAll, wire.OwnTracksEventsAll)
+	}
+	for _, s := range subjects {
+		sub, err := c.nc.ChanQueueSubscribe(s, queueGroup, c.inbox)
+		if err != nil {
+			return fmt.Errorf("stream: subscribe to %s: %w", s, err)
+		}
+		c.subs = append(c.subs, sub)
+	}
+	return c.nc.Flush()
+}
+
+// run decodes until ctx ends, then stops the intake, takes what had already arrived, and returns when the log
+// has it or drain has passed.
+func (c *collector) run(ctx context.Context, drain time.Duration) {
+	flushBy, cancelFlush := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelFlush()
+	stopAppends, cancelAppends := context.WithCancel(flushBy)
+	defer cancelAppends()
+	var appends sync.WaitGroup
+	for _, a := range c.appends {
+		appends.Go(func() { a.run(stopAppends, flushBy) })
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+loop:
+	for {
+		select {
+		case m := <-c.inbox:
+			c.take(m)
+		case <-tick.C:
+			c.countDrops()
+		case <-ctx.Done():
+			break loop
+		}
+	}
+	for _, s := range c.subs {
+		_ = s.Unsubscribe()
+	}
+	_ = c.nc.FlushTimeout(time.Second)
+	for deadline := time.Now().Add(drain); len(c.inbox) > 0 && time.Now().Before(deadline); {
+		c.take(<-c.inbox)
+	}
+	c.countDrops()
+	cancelAppends()
+	timer := time.AfterFunc(drain, cancelFlush)
+	appends.Wait()
+	timer.Stop()
+}
+
+// countDrops adds what the client library had to throw away because the inbox was full.
+func (c *collector) countDrops() {
+	total := 0
+	for _, s := range c.subs {
+		if n, err := s.Dropped(); err == nil {
+			total += n
+		}
+	}
+	if n := total - c.dropped; n > 0 {
+		c.count.dropped.add("inbox_full", int64(n))
+		c.log.Warn("input dropped: the collector's queue was full", "messages", n)
+	}
+	c.dropped = max(total, c.dropped)
+}
+
+// take handles one message. A panic costs that message, never the collector.
+func (c *collector) take(m *nats.Msg) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.count.poison.add("collector_panic", 1)
+			c.log.Error("a message could not be handled", "subject", m.Subject, "panic", r)
+			c.answer(m, wire.AppendError(nil, errors.New("internal")))
+		}
+	}()
+	c.taking.Store(true)
+	defer c.taking.Store(false)
+	c.count.messages.Add(1)
+	if len(c.inbox) > highWater {
+		c.busy(m, "overload")
+		return
+	}
+	s, err := wire.ParseSubject(m.Subject)
+	if err != nil {
+		c.refuse(m, "", &wire.PayloadError{Code: wire.CodeBadSubject, Reason: "app and device are 1 to 64 of A-Z a-z 0-9 _ -"})
+		return
+	}
+	c.collect(m, s)
+}
+
+// collect decodes one message into c.records and hands them to their partitions.
+func (c *collector) collect(m *nats.Msg, s wire.Subject) {
+	now := c.now().UnixMilli()
+	device := ""
+	var refused []wire.PingError
+	var err error
+	c.records = c.records[:0]
+	switch s.Class {
+	case wire.ClassPing, wire.ClassOwnTracks:
+		var id track.DeviceID
+		if id, err = c.deviceOf(m.Subject, s); err != nil {
+			break
+		}
+		device = string(id)
+		decode := wire.DecodePings
+		if s.Class == wire.ClassOwnTracks {
+			decode = wire.DecodeOwnTracks
+		}
+		if c.fixes, refused, err = decode(c.fixes[:0], m.Data, now); err == nil {
+			for i := range c.fixes {
+				c.records = append(c.records, wire.Record{Kind: wire.KindPing, Device: id, Fix: c.fixes[i], ReceivedAt: now})
+			}
+		}
+	case wire.ClassFeed:
+		c.records, refused, err = wire.DecodeFeed(c.records, c.names, s.App, m.Data, now)
+	case wire.ClassEvent, wire.ClassDevice, wire.ClassReceipt:
+		kind := payloadKind[s.Class]
+		err = wire.CheckPayload(kind, m.Data)
+		if err == nil && s.Class == wire.ClassDevice {
+			err = checkRegistration(m.Data)
+		}
+		if err == nil {
+			id := subjectDevice(m.Subject)
+			device = string(id)
+			c.records = append(c.records, wire.Record{Kind: kind, Device: id, ReceivedAt: now, Payload: m.Data})
+		}
+	default: // down.> is the gateway's own voice
+		err = &wire.PayloadError{Code: wire.CodeBadSubject, Reason: "nothing is accepted on this subject"}
+	}
+	if err != nil {
+		c.refuse(m, cmp.Or(device, s.App+"."+s.Device), err)
+		return
+	}
+	if device != "" {
+		if ok, retryMS := c.flood.allow(device, max(len(c.records), 1), now); !ok {
+			c.count.dropped.add("flood", int64(len(c.records)))
+			c.refusals.add(device, "flood", now)
+			c.answer(m, wire.AppendBusy(nil, time.Duration(retryMS)*time.Millisecond))
+			return
+		}
+	}
+	refused = c.gate(refused)
+	for i := range refused {
+		reason := string(refused[i].Code)
+		if reason == string(wire.CodeIgnored) {
+			continue
+		}
+		c.count.refused.add(reason, 1)
+		if device != "" {
+			c.refusals.add(device, reason, now)
+		}
+	}
+	c.append(m, refused)
+}
+
+// checkRegistration refuses at the door what the profile could never take, so that the app learns of it.
+func checkRegistration(payload []byte) error {
+	if _, err := audience.Check(payload); err != nil {
+		return &wire.PayloadError{Code: wire.CodeBadValue, Reason: strings.TrimPrefix(err.Error(), "audience: ")}
+	}
+	return nil
+}
+
+// refusalText tells a sender what the gate means.
+var refusalText = map[track.Refusal]string{
+	track.RefusalMalformed:        "the position or its source makes no sense",
+	track.RefusalOutOfRange:       "lat must be within -90..90 and lon within -180..180",
+	track.RefusalNullIsland:       "0,0 is what a broken receiver reports",
+	track.RefusalMock:             "the position is simulated",
+	track.RefusalNegativeAccuracy: "a negative accuracy marks an invalid position",
+	track.RefusalFuture:           "the fix time is more than a day ahead of the gateway's clock",
+	track.RefusalAncient:          "the fix time is before the year 2000: is it in milliseconds?",
+}
+
+var payloadKind = map[wire.Class]wire.Kind{
+	wire.ClassEvent: wire.KindEvent, wire.ClassDevice: wire.KindDevice, wire.ClassReceipt: wire.KindReceipt,
+}
+
+// subjectDevice is the device id of ping.<app>.<device> and its like: the subject's own bytes, so that it costs
+// nothing.
+func subjectDevice(subject string) track.DeviceID {
+	_, id, _ := strings.Cut(subject, ".")
+	return track.DeviceID(id)
+}
+
+func (c *collector) deviceOf(subject string, s wire.Subject) (track.DeviceID, error) {
+	if s.Class == wire.ClassPing {
+		return subjectDevice(subject), nil
+	}
+	id, err := wire.OwnTracksDevice(c.cfg.OwnTracksApp, s.App, s.Device)
+	if err != nil {
+		return "", &wire.PayloadError{Code: wire.CodeBadSubject, Reason: "the OwnTracks user and device do not fit in a device id of 64"}
+	}
+	return id, nil
+}
+
+// gate runs the stateless part of the fix gate, so that what can never count is not stored, and lists what it
+// refused together with what the decoder refused.
+func (c *collector) gate(refused []wire.PingError) []wire.PingError {
+	kept, decoded := c.records[:0], refused
+	for i := range c.records {
+		r := &c.records[i]
+		if r.Kind == wire.KindPing {
+			if why := track.CheckFix(&r.Fix, &c.rules); why != "" {
+				refused = append(refused, wire.PingError{Index: wire.IndexOf(decoded, i), Code: wire.Code(why), Reason: refusalText[why]})
+				continue
+			}
+		}
+		kept = append(kept, *r)
+	}
+	c.records = kept
+	return refused
+}
+
+// append puts the records of one message into their partitions' batches, all of them or, when one partition
+// has no room, none.
+func (c *collector) append(m *nats.Msg, refused []wire.PingError) {
+	c.touched = c.touched[:0]
+	for i := range c.records {
+		p := wire.Partition(c.records[i].Device, Partitions)
+		c.touched = append(c.touched, p)
+		if (i == 0 || c.touched[i-1] != p) && c.appends[p].full() {
+			c.busy(m, "log_slow")
+			return
+		}
+	}
+	var reply []byte
+	if m.Reply != "" {
+		if len(refused) == 0 {
+			reply = wire.AppendOK(nil, len(c.records))
+		} else {
+			reply = wire.AppendRefused(nil, len(c.records), refused)
+		}
+	}
+	if len(c.records) == 0 {
+		c.answer(m, reply)
+		return
+	}
+	var req *request
+	if m.Reply != "" {
+		req = &request{msg: m, reply: reply}
+		req.waiting.Store(1) // held by this function, so that an early store cannot answer before all is added
+	}
+	for i := range c.records {
+		c.appends[c.touched[i]].add(&c.records[i], req)
+	}
+	if req != nil {
+		req.settle(true)
+	}
+}
+
+func (c *collector) refuse(m *nats.Msg, device string, err error) {
+	reason := string(wire.CodeMalformed)
+	if pe, ok := errors.AsType[*wire.PayloadError](err); ok {
+		reason = string(pe.Code)
+	}
+	c.count.refused.add(reason, 1)
+	if device != "" {
+		c.refusals.add(device, reason, c.now().UnixMilli())
+	}
+	if m.Reply != "" {
+		c.answer(m, wire.AppendError(nil, err))
+	}
+}
+
+func (c *collector) busy(m *nats.Msg, reason string) {
+	c.count.dropped.add(reason, 1)
+	if m.Reply != "" {
+		c.answer(m, wire.AppendBusy(nil, busyRetry))
+	}
+}
+
+func (c *collector) answer(m *nats.Msg, reply []byte) {
+	if m.Reply != "" {
+		_ = m.Respond(reply)
+	}
+}
+
+// rateLimited calls fn at most once per interval; the calls between are not kept. Safe for concurrent use.
+func rateLimited(every time.Duration, fn func(error)) func(error) {
+	var mu sync.Mutex
+	var last time.Time
+	return func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(last) >= every {
+			last = now
+			fn(err)
+		}
+	}
+}

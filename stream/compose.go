@@ -1,0 +1,115 @@
+package stream
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"footfall/audience"
+	"footfall/campaign"
+	"footfall/fences"
+	"footfall/internal/db"
+	"footfall/outbox"
+	"footfall/push"
+	"footfall/track"
+)
+
+// deliveryContext is what a delivery remembers of its cause, so that it can be rendered when its turn comes.
+type deliveryContext struct {
+	Kind      track.Kind   `json:"kind"`
+	At        int64        `json:"at"`
+	EnteredAt int64        `json:"entered_at,omitzero"`
+	DistanceM float64      `json:"distance_m"`
+	AccuracyM float32      `json:"accuracy_m,omitzero"`
+	Reason    track.Reason `json:"reason,omitzero"`
+}
+
+// Reasons for which a delivery is not sent although its claim was won. The claim is released with each.
+const (
+	suppressCampaignGone outbox.Suppress = "campaign_stopped"
+	suppressUnregistered outbox.Suppress = "no_token"
+	suppressOptedOut     outbox.Suppress = "opted_out"
+	suppressTemplate     outbox.Suppress = "template_error"
+	suppressMissing                      = outbox.Suppress(campaign.MissingValue)
+)
+
+// compose renders a delivery right before it is sent: with the text and the token of this moment, so that a
+// corrected text, a new token or a withdrawn consent counts for everything that has not left yet.
+func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, outbox.Suppress) {
+	c, ok := g.campaigns.Load().Find(d.Campaign)
+	if !ok || !c.Enabled || c.Paused {
+		return nil, suppressCampaignGone
+	}
+	p, ok, err := audience.Get(tx, d.Device)
+	switch {
+	case err != nil:
+		g.cfg.Logger.Error("profile could not be read", "device", d.Device, "err", err)
+		return nil, suppressUnregistered
+	case !ok || !p.Reachable():
+		return nil, suppressUnregistered
+	case !p.MayPush():
+		return nil, suppressOptedOut
+	}
+	var dc deliveryContext
+	if err := json.Unmarshal(d.Context, &dc); err != nil {
+		g.cfg.Logger.Error("delivery context could not be read", "mid", d.MID, "err", err)
+		return nil, suppressTemplate
+	}
+	now := g.cfg.Now()
+	in := campaign.Input{Tr: g.transitionOf(d, &dc), Profile: &p, Now: now}
+	content, err := c.Render(p.Locale, campaign.NewContext(c, in, now))
+	if err != nil {
+		g.cfg.Logger.Warn("a push could not be rendered", "campaign", c.ID, "mid", d.MID, "err", err)
+		if errors.Is(err, campaign.ErrMissing) {
+			return nil, suppressMissing
+		}
+		return nil, suppressTemplate
+	}
+	return &push.Notification{
+		MID: d.MID, App: d.App, Device: d.Device, Token: p.Token, Env: p.Env, Platform: push.Platform(p.Platform),
+		Campaign: d.Campaign, Fence: d.Fence,
+		Title: content.Title, Subtitle: content.Subtitle, Body: content.Body, Image: content.Image, Link: content.Link,
+		Sound: content.Sound, Thread: content.Thread, Data: content.Data,
+		ExpiresAt: time.UnixMilli(d.ExpiresAt),
+	}, ""
+}
+
+// transitionOf rebuilds what a template may read of the transition, with the fence as it is now.
+func (g *Gateway) transitionOf(d *outbox.Delivery, dc *deliveryContext) *track.Transition {
+	tr := &track.Transition{
+		Kind: dc.Kind, FenceID: fences.ID(d.Fence), Reason: dc.Reason, At: dc.At, ConfirmedAt: dc.At, EnteredAt: dc.EnteredAt,
+		CenterDistanceM: dc.DistanceM, Fix: track.Fix{AccuracyM: dc.AccuracyM, FixedAt: dc.At},
+	}
+	tr.Fence, _ = g.fences.Load().Lookup(tr.FenceID)
+	return tr
+}
+
+// outcome records what became of a delivery, in the transaction that says so: an event and a count for each final
+// state, and the end of a token that the provider refused for good.
+func (g *Gateway) outcome(tx *db.Tx, d *outbox.Delivery, o push.Outcome) error {
+	if o.Class == push.TokenDead || o.Class == push.TokenBad {
+		if err := retireToken(tx, d.Device, o); err != nil {
+			return err
+		}
+	}
+	if !d.State.Final() {
+		return nil
+	}
+	if err := addFunnel(tx, funnelKey{d.Campaign, "push." + string(d.State)}, 1); err != nil {
+		return err
+	}
+	return appendOutcome(tx, g.events, d)
+}
+
+// retireToken marks a token as dead unless it was registered after the provider lost sight of the old one.
+func retireToken(tx *db.Tx, device string, o push.Outcome) error {
+	p, ok, err := audience.Get(tx, device)
+	if err != nil || !ok || p.TokenDead {
+		return err
+	}
+	if !o.InvalidSince.IsZero() && p.TokenAt > o.InvalidSince.UnixMilli() {
+		return nil
+	}
+	p.TokenDead = true
+	return audience.Put(tx, &p)
+}

@@ -1,0 +1,241 @@
+package stream
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"footfall/internal/db"
+	"footfall/outbox"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+// TransitionEvent is the payload of ev.<app>.<kind>.<fence>. Times are Unix ms.
+type TransitionEvent struct {
+	ID          string       `json:"id"`
+	Kind        string       `json:"kind"`
+	App         string       `json:"app"`
+	Device      string       `json:"device"`
+	Fence       string       `json:"fence"`
+	FenceName   string       `json:"fence_name,omitempty"`
+	Store       string       `json:"store,omitempty"`
+	At          int64        `json:"at"`
+	ConfirmedAt int64        `json:"confirmed_at"`
+	ReceivedAt  int64        `json:"received_at"`
+	EnteredAt   int64        `json:"entered_at"`
+	Reason      track.Reason `json:"reason"`
+	Confidence  uint8        `json:"confidence"`
+	DistanceM   float64      `json:"distance_m"` // of the fix from the centre
+	AccuracyM   float32      `json:"accuracy_m,omitzero"`
+	Source      string       `json:"source"`
+}
+
+// PushEvent is the payload of ev.<app>.push.<campaign>.<outcome>: what a campaign decided about an entry, or what
+// became of the push it caused. Outcome is "held" or a final state of the delivery; Reason says why.
+type PushEvent struct {
+	ID       string `json:"id"`
+	App      string `json:"app"`
+	Device   string `json:"device"`
+	Person   string `json:"person,omitempty"`
+	Campaign string `json:"campaign"`
+	Fence    string `json:"fence"`
+	Outcome  string `json:"outcome"`
+	Reason   string `json:"reason,omitempty"`
+	MID      string `json:"mid,omitempty"`
+	At       int64  `json:"at"`              // of the entry
+	Cause    string `json:"cause,omitempty"` // id of the transition
+}
+
+// eventRow is an event that the EVENTS stream does not have yet. Rows are written in the transaction of the
+// change they tell of and removed when JetStream has acknowledged them.
+type eventRow struct {
+	ID      string          `json:"id"` // Nats-Msg-Id
+	Subject string          `json:"subject"`
+	Data    json.RawMessage `json:"data"`
+}
+
+// eventLog hands out the order of event rows. Safe for concurrent use.
+type eventLog struct {
+	next  atomic.Uint64
+	wake  chan struct{}
+	count *counters
+}
+
+// openEventLog finds the end of the rows that an earlier run left.
+func openEventLog(d *db.DB, count *counters) (*eventLog, error) {
+	l := &eventLog{wake: make(chan struct{}, 1), count: count}
+	err := d.View(func(tx *db.Tx) error {
+		return tx.Scan(eventSpace.Prefix(), nil, func(key, _ []byte) (bool, error) {
+			parts, ok := eventSpace.Split(key)
+			if !ok || len(parts) != 1 || len(parts[0]) != 8 {
+				return false, fmt.Errorf("stream: event key %x", key)
+			}
+			l.next.Store(binary.BigEndian.Uint64(parts[0]) + 1)
+			return true, nil
+		})
+	})
+	return l, err
+}
+
+// append writes an event row. The transaction may run again, which only leaves a gap in the order.
+func (l *eventLog) append(tx *db.Tx, id, subject string, payload any) error {
+	data, err := json.Marshal(payload)
+	if err != nil {
+		return fmt.Errorf("stream: event %s: %w", id, err)
+	}
+	row, err := json.Marshal(eventRow{ID: id, Subject: subject, Data: data})
+	if err != nil {
+		return fmt.Errorf("stream: event %s: %w", id, err)
+	}
+	return tx.Set(eventSpace.Key(binary.BigEndian.AppendUint64(nil, l.next.Add(1))), row)
+}
+
+// notify tells the relay that rows were committed. A row whose writer cannot know when it is committed is found
+// by the relay's own look, at most relayPoll later.
+func (l *eventLog) notify() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func appendTransition(tx *db.Tx, l *eventLog, d *Decision) error {
+	app, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
+	return l.append(tx, d.ID, wire.TransitionSubject(app, d.Kind, string(d.Fence)), TransitionEvent{
+		ID: d.ID, Kind: d.Kind, App: app, Device: device, Fence: string(d.Fence), FenceName: d.FenceName, Store: string(d.Store),
+		At: d.At, ConfirmedAt: d.ConfirmedAt, ReceivedAt: d.ReceivedAt, EnteredAt: d.EnteredAt, Reason: d.Reason,
+		Confidence: d.Confidence, DistanceM: d.CenterM, AccuracyM: d.Fix.AccuracyM, Source: d.Fix.Source,
+	})
+}
+
+func appendHeld(tx *db.Tx, l *eventLog, d *Decision, c *CampaignDecision, person string) error {
+	app, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
+	id := d.ID + "." + c.Campaign
+	return l.append(tx, id, wire.PushSubject(app, c.Campaign, "held"), PushEvent{
+		ID: id, App: app, Device: device, Person: person, Campaign: c.Campaign, Fence: string(d.Fence),
+		Outcome: "held", Reason: string(c.Reason), At: d.At, Cause: d.ID,
+	})
+}
+
+func appendOutcome(tx *db.Tx, l *eventLog, d *outbox.Delivery) error {
+	id := d.MID + "." + string(d.State)
+	_, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
+	return l.append(tx, id, wire.PushSubject(d.App, d.Campaign, string(d.State)), PushEvent{
+		ID: id, App: d.App, Device: device, Person: d.Person, Campaign: d.Campaign, Fence: d.Fence,
+		Outcome: string(d.State), Reason: d.Reason, MID: d.MID, At: d.FixedAt,
+	})
+}
+
+const (
+	// relayBatch is how many events are on the way to JetStream at a time.
+	relayBatch = 256
+	// relayPoll is how often the relay looks without having been woken.
+	relayPoll = 500 * time.Millisecond
+	// owedShown is up to where owed events are counted exactly.
+	owedShown = 100_000
+)
+
+// owed counts the events that EVENTS does not have yet, up to owedShown.
+func (l *eventLog) owed(tx *db.Tx) (n int64, err error) {
+	err = tx.Scan(eventSpace.Prefix(), nil, func(_, _ []byte) (bool, error) {
+		n++
+		return n < owedShown, nil
+	})
+	return n, err
+}
+
+// relay moves event rows to the EVENTS stream: publish with the event's id, wait for the acknowledgements,
+// forget. A crash between the last two publishes again, and the stream's duplicate window drops the copy.
+// It returns when ctx ends.
+func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, log *slog.Logger) {
+	wait := 50 * time.Millisecond
+	var from []byte
+	for {
+		n, next, err := l.relayOnce(ctx, d, js, from)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			log.Warn("events could not be published, trying again", "err", err)
+			select {
+			case <-time.After(wait):
+				wait = min(2*wait, 5*time.Second)
+			case <-ctx.Done():
+				return
+			}
+			from = nil
+		case n > 0:
+			wait, from = 50*time.Millisecond, next
+		default:
+			from = nil
+			select {
+			case <-l.wake:
+			case <-time.After(relayPoll):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// relayOnce publishes up to relayBatch rows from a key on and removes them.
+func (l *eventLog) relayOnce(ctx context.Context, d *db.DB, js jetstream.JetStream, from []byte) (n int, next []byte, err error) {
+	var keys [][]byte
+	var rows []eventRow
+	err = d.View(func(tx *db.Tx) error {
+		return tx.Scan(eventSpace.Prefix(), from, func(key, val []byte) (bool, error) {
+			var row eventRow
+			if err := json.Unmarshal(val, &row); err != nil {
+				return false, fmt.Errorf("stream: event row %x: %w", key, err)
+			}
+			keys = append(keys, append([]byte(nil), key...))
+			rows = append(rows, row)
+			return len(rows) < relayBatch, nil
+		})
+	})
+	if err != nil || len(rows) == 0 {
+		return 0, nil, err
+	}
+	acks := make([]jetstream.PubAckFuture, len(rows))
+	for i := range rows {
+		m := nats.NewMsg(rows[i].Subject)
+		m.Data = rows[i].Data
+		if acks[i], err = js.PublishMsgAsync(m, jetstream.WithMsgID(rows[i].ID), jetstream.WithStallWait(5*time.Second)); err != nil {
+			return 0, nil, err
+		}
+	}
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
+	for i := range acks {
+		select {
+		case <-acks[i].Ok():
+		case err := <-acks[i].Err():
+			return 0, nil, fmt.Errorf("%s: %w", rows[i].Subject, err)
+		case <-deadline.C:
+			return 0, nil, fmt.Errorf("%s: no acknowledgement from JetStream within 10 s", rows[i].Subject)
+		case <-ctx.Done():
+			return 0, nil, ctx.Err()
+		}
+	}
+	err = d.Update(ctx, func(tx *db.Tx) error {
+		for _, key := range keys {
+			if err := tx.Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	l.count.relayed.Add(int64(len(rows)))
+	return len(rows), db.After(keys[len(keys)-1]), nil
+}

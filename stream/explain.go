@@ -1,0 +1,152 @@
+package stream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"footfall/audience"
+	"footfall/fences"
+	"footfall/geo"
+	"footfall/internal/db"
+	"footfall/outbox"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+// Explanation is the answer to "why did this device get something, or nothing": what is known now, and the
+// decisions that are kept, each with what became of its push. It holds no position.
+type Explanation struct {
+	Device     string                `json:"device"`
+	Now        int64                 `json:"now"`
+	Registered bool                  `json:"registered"`
+	MayPush    bool                  `json:"may_push"`
+	Reachable  bool                  `json:"reachable"`
+	Platform   string                `json:"platform,omitempty"`
+	Person     string                `json:"person,omitempty"`
+	Live       *LivePresence         `json:"live,omitempty"` // nil when the gateway is not running or has never seen the device
+	Refusal    *Refusal              `json:"refusal,omitempty"`
+	Decisions  []Decision            `json:"decisions"`            // oldest first
+	Deliveries map[string]PushStatus `json:"deliveries,omitempty"` // by message id
+}
+
+// LivePresence is what the partition worker holds about a device this moment.
+type LivePresence struct {
+	LastFixAt int64      `json:"last_fix_at"`
+	AccuracyM float32    `json:"accuracy_m,omitzero"`
+	Inside    []InsideOf `json:"inside"`
+	Nearest   []NearbyOf `json:"nearest"` // up to three fences by distance to the edge
+}
+
+// InsideOf is a fence that the device is in.
+type InsideOf struct {
+	Fence fences.ID `json:"fence"`
+	Since int64     `json:"since"`
+}
+
+// NearbyOf is a fence near the last accepted fix.
+type NearbyOf struct {
+	Fence   fences.ID `json:"fence"`
+	Name    string    `json:"name,omitempty"`
+	CenterM float64   `json:"center_m"`
+	EdgeM   float64   `json:"edge_m"` // negative: inside
+	RadiusM float64   `json:"radius_m,omitzero"`
+}
+
+// PushStatus is what became of a push.
+type PushStatus struct {
+	State     outbox.State `json:"state"`
+	Reason    string       `json:"reason,omitempty"`
+	Attempts  int          `json:"attempts"`
+	UpdatedAt int64        `json:"updated_at"`
+	ExpiresAt int64        `json:"expires_at"`
+}
+
+// ErrUnknownDevice is returned when nothing at all is known about a device.
+var ErrUnknownDevice = errors.New("stream: nothing is known about this device: it has sent no position that was accepted, or its decisions are older than the retention")
+
+// ExplainStored answers from the ledger alone, for a gateway that is not running.
+func ExplainStored(tx *db.Tx, id track.DeviceID, from, to int64) (Explanation, error) {
+	e := Explanation{Device: string(id), Now: time.Now().UnixMilli()}
+	p, ok, err := audience.Get(tx, string(id))
+	if err != nil {
+		return e, err
+	}
+	p.Device = string(id)
+	e.Registered, e.MayPush, e.Reachable, e.Platform, e.Person = ok, p.MayPush(), p.Reachable(), p.Platform, p.Person
+	if e.Decisions, err = Decisions(tx, id, from, to); err != nil {
+		return e, err
+	}
+	e.Deliveries = map[string]PushStatus{}
+	for _, d := range e.Decisions {
+		for _, c := range d.Campaigns {
+			if c.MID == "" {
+				continue
+			}
+			row, ok, err := outbox.Get(tx, c.MID)
+			if err != nil {
+				return e, err
+			}
+			if ok {
+				e.Deliveries[c.MID] = PushStatus{State: row.State, Reason: row.Reason, Attempts: row.Attempts, UpdatedAt: row.UpdatedAt, ExpiresAt: row.ExpiresAt}
+			}
+		}
+	}
+	return e, nil
+}
+
+// Explain answers about a device of the running gateway: from and to bound the decisions in Unix ms, 0 for no
+// bound. It returns ErrUnknownDevice when there is nothing to tell.
+func (g *Gateway) Explain(ctx context.Context, id track.DeviceID, from, to int64) (Explanation, error) {
+	var e Explanation
+	err := g.cfg.DB.View(func(tx *db.Tx) (err error) {
+		e, err = ExplainStored(tx, id, from, to)
+		return err
+	})
+	if err != nil {
+		return e, err
+	}
+	e.Now = g.cfg.Now().UnixMilli()
+	if r, ok := g.collector.refusals.last(string(id)); ok {
+		e.Refusal = &r
+	}
+	err = g.workers[wire.Partition(id, Partitions)].ask(ctx, func(t *track.Tracker, set *fences.Set) {
+		if p, ok := t.Presence(id); ok {
+			e.Live = livePresence(&p, set)
+		}
+	})
+	if err != nil {
+		return e, fmt.Errorf("stream: ask the owner of %s: %w", id, err)
+	}
+	if e.Live == nil && e.Refusal == nil && !e.Registered && len(e.Decisions) == 0 {
+		return e, ErrUnknownDevice
+	}
+	return e, nil
+}
+
+const nearestShown = 3
+
+// livePresence measures all fences: it is asked by people, not by pings.
+func livePresence(p *track.Presence, set *fences.Set) *LivePresence {
+	l := &LivePresence{LastFixAt: p.LastFixedAt, AccuracyM: p.AccuracyM, Inside: []InsideOf{}, Nearest: []NearbyOf{}}
+	for _, in := range p.Inside {
+		l.Inside = append(l.Inside, InsideOf{Fence: in.FenceID, Since: in.Since})
+	}
+	if !p.HasPosition {
+		return l
+	}
+	pt := geo.Point{Lat: p.Lat, Lng: p.Lng}
+	for i := range set.Len() {
+		f := set.At(int32(i))
+		n := NearbyOf{Fence: f.ID, Name: f.Name, CenterM: f.Shape.CenterDistanceM(pt), EdgeM: f.Shape.EdgeDistanceM(pt), RadiusM: f.Shape.RadiusM()}
+		at, _ := slices.BinarySearchFunc(l.Nearest, n, func(a, b NearbyOf) int { return cmp.Compare(a.EdgeM, b.EdgeM) })
+		if at < nearestShown {
+			l.Nearest = slices.Insert(l.Nearest, at, n)
+			l.Nearest = l.Nearest[:min(len(l.Nearest), nearestShown)]
+		}
+	}
+	return l
+}

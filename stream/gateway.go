@@ -1,0 +1,396 @@
+package stream
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"footfall/audience"
+	"footfall/campaign"
+	"footfall/fences"
+	"footfall/internal/db"
+	"footfall/outbox"
+	"footfall/push"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+// Config is what a Gateway is made of. DB and Server are opened by the caller, who closes them after Run.
+type Config struct {
+	Server *Server
+	DB     *db.DB
+	Rules  track.Rules // track.DefaultRules() when zero
+	Ingest IngestConfig
+	Log    LogConfig
+	Events EventsConfig
+
+	// Checkpoint is how often the presence of changed devices is written. Default 30 s. It bounds how much of
+	// the log a start after a crash reads again, and must be well below Log.MaxAge.
+	Checkpoint time.Duration
+	// Decisions is how long the records behind explain are kept. Default 7 days.
+	Decisions time.Duration
+
+	// Providers by lane, and the lane of a device's pushes; ok is false when nothing serves its platform.
+	Providers map[string]push.Provider
+	Lane      func(app string, p *audience.Profile) (lane string, ok bool)
+	// Outbox carries the delivery settings; DB, Providers, Compose, OnOutcome, Now and Logger are filled in.
+	Outbox outbox.Config
+
+	// Now is the clock that stamps receive times and judges expiry. Default time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Gateway is the whole path from subscription to push. New, SetFences and SetCampaigns, then Run once.
+// SetFences, SetCampaigns, Explain and Status are safe for concurrent use, also while it runs.
+type Gateway struct {
+	cfg       Config
+	nc        *nats.Conn // intake and answers
+	jsc       *nats.Conn // log and events
+	js        jetstream.JetStream
+	count     counters
+	collector *collector
+	workers   [Partitions]*worker
+	settler   *settler
+	events    *eventLog
+	outbox    *outbox.Outbox
+	ready     chan struct{}
+
+	fences    atomic.Pointer[fences.Set]
+	campaigns atomic.Pointer[campaign.Set]
+	catalogue struct {
+		sync.Mutex
+		*fences.Catalogue
+	}
+}
+
+// New connects to the server, reads what the ledger remembers, and leaves everything ready to Run. There are no
+// fences and no campaigns yet. On error nothing is left open.
+func New(cfg Config) (g *Gateway, err error) {
+	if cfg.Rules == (track.Rules{}) {
+		cfg.Rules = track.DefaultRules()
+	}
+	if err := cfg.Rules.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.Checkpoint = cmp.Or(cfg.Checkpoint, 30*time.Second)
+	cfg.Decisions = cmp.Or(cfg.Decisions, 7*24*time.Hour)
+	cfg.Log.MaxAge = cmp.Or(cfg.Log.MaxAge, 15*time.Minute)
+	cfg.Log.MaxBytes = cmp.Or(cfg.Log.MaxBytes, 256<<20)
+	cfg.Events.MaxAge = cmp.Or(cfg.Events.MaxAge, 7*24*time.Hour)
+	cfg.Events.MaxBytes = cmp.Or(cfg.Events.MaxBytes, 1<<30)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log.MaxAge < 2*cfg.Checkpoint {
+		return nil, fmt.Errorf("stream: log.max_age (%s) must be at least twice the checkpoint interval (%s), or a crash could lose presence", cfg.Log.MaxAge, cfg.Checkpoint)
+	}
+	g = &Gateway{cfg: cfg, ready: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			g.disconnect()
+		}
+	}()
+	if err := g.loadCatalogue(); err != nil {
+		return nil, err
+	}
+	empty, err := fences.NewSet(nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	g.fences.Store(empty)
+	none, err := campaign.NewSet(nil)
+	if err != nil {
+		return nil, err
+	}
+	g.campaigns.Store(none)
+	if g.events, err = openEventLog(cfg.DB, &g.count); err != nil {
+		return nil, err
+	}
+	oc := cfg.Outbox
+	oc.DB, oc.Providers, oc.Now, oc.Logger = cfg.DB, cfg.Providers, cfg.Now, cfg.Logger
+	oc.Compose, oc.OnOutcome = g.compose, g.outcome
+	if g.outbox, err = outbox.New(oc); err != nil {
+		return nil, err
+	}
+	g.settler = &settler{
+		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
+		count: &g.count, onPush: g.outbox.Notify, log: cfg.Logger,
+	}
+	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {
+		return nil, err
+	}
+	if g.jsc, err = cfg.Server.Connect("log"); err != nil {
+		return nil, err
+	}
+	if g.js, err = jetstream.New(g.jsc, jetstream.WithPublishAsyncMaxPending(relayBatch*2)); err != nil {
+		return nil, fmt.Errorf("stream: JetStream: %w", err)
+	}
+	g.collector = newCollector(cfg.Ingest, g.nc, g.js, cfg.Rules, cfg.Now, cfg.Logger, &g.count)
+	return g, nil
+}
+
+// onAsyncError keeps the client library from printing; dropped messages are counted by the collector.
+func (g *Gateway) onAsyncError() nats.Option {
+	warn := rateLimited(10*time.Second, func(err error) { g.cfg.Logger.Warn("nats client", "err", err) })
+	return nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if !errors.Is(err, nats.ErrSlowConsumer) {
+			warn(err)
+		}
+	})
+}
+
+// loadCatalogue reads what the ledger remembers of fences, so that a restart is not an edit.
+func (g *Gateway) loadCatalogue() error {
+	g.catalogue.Catalogue = new(fences.Catalogue)
+	return g.cfg.DB.View(func(tx *db.Tx) error {
+		row, err := tx.Get(catalogKey)
+		if errors.Is(err, db.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return g.catalogue.UnmarshalBinary(row)
+	})
+}
+
+// SetFences makes fs the active fences. The new set is built beside the old one, the catalogue is made durable,
+// and then one pointer is swapped: no ping waits, and every batch sees one set from start to end. On error the
+// old set stays.
+func (g *Gateway) SetFences(ctx context.Context, fs []fences.Fence) (*fences.Set, error) {
+	g.catalogue.Lock()
+	defer g.catalogue.Unlock()
+	before, err := g.catalogue.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	next := new(fences.Catalogue)
+	if err := next.UnmarshalBinary(before); err != nil {
+		return nil, err
+	}
+	set, err := fences.NewSet(fs, next)
+	if err != nil {
+		return nil, err
+	}
+	row, err := next.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(row, before) {
+		if err := g.cfg.DB.Update(ctx, func(tx *db.Tx) error { return tx.Set(catalogKey, row) }); err != nil {
+			return nil, fmt.Errorf("stream: keep the fence catalogue: %w", err)
+		}
+	}
+	g.catalogue.Catalogue = next
+	g.fences.Store(set)
+	return set, nil
+}
+
+// Fences is the active set.
+func (g *Gateway) Fences() *fences.Set { return g.fences.Load() }
+
+// SetCampaigns makes a set of campaigns active. Pushes already owed by a campaign that is gone or paused are
+// cancelled when their turn comes, and their claims released.
+func (g *Gateway) SetCampaigns(set *campaign.Set) { g.campaigns.Store(set) }
+
+// Campaigns is the active set.
+func (g *Gateway) Campaigns() *campaign.Set { return g.campaigns.Load() }
+
+// Ready is closed when the gateway listens to devices.
+func (g *Gateway) Ready() <-chan struct{} { return g.ready }
+
+// Run serves until ctx ends, then stops in the order intake, in flight, outbox, relay. What is not finished by
+// then is in the log or in the ledger and goes on at the next start.
+func (g *Gateway) Run(ctx context.Context) error {
+	defer g.disconnect()
+	logs, err := ensureStreams(ctx, g.js, g.cfg.Log, g.cfg.Events)
+	if err != nil {
+		return err
+	}
+	from, err := g.restore(ctx, logs)
+	if err != nil {
+		return err
+	}
+	// One context per stage, ended in order.
+	base := context.WithoutCancel(ctx)
+	workCtx, stopWork := context.WithCancelCause(base)
+	pushCtx, stopPush := context.WithCancel(base)
+	relayCtx, stopRelay := context.WithCancel(base)
+	defer stopWork(nil)
+	defer stopPush()
+	defer stopRelay()
+
+	var relay, pushes, work sync.WaitGroup
+	fail := make(chan error, Partitions+1)
+	relay.Go(func() { g.events.relay(relayCtx, g.cfg.DB, g.js, g.cfg.Logger) })
+	pushes.Go(func() {
+		if err := g.outbox.Run(pushCtx); err != nil && pushCtx.Err() == nil {
+			fail <- fmt.Errorf("outbox: %w", err)
+		}
+	})
+	for p, w := range g.workers {
+		readCtx, stopRead := context.WithCancel(workCtx)
+		work.Go(func() {
+			defer stopRead()
+			if err := w.run(workCtx); err != nil {
+				fail <- err
+			}
+		})
+		work.Go(func() { _ = readLog(readCtx, logs[p], from[p], w.in, g.cfg.Logger) })
+	}
+	if err := g.collector.subscribe(); err != nil {
+		return err
+	}
+	svc, err := g.serveQueries(g.nc)
+	if err != nil {
+		return fmt.Errorf("stream: queries: %w", err)
+	}
+	intakeCtx, stopIntake := context.WithCancel(ctx)
+	defer stopIntake()
+	close(g.ready)
+	var failure error
+	var intake sync.WaitGroup
+	intake.Go(func() { g.collector.run(intakeCtx, intakePatience) })
+	select {
+	case <-ctx.Done():
+	case failure = <-fail:
+	}
+	stopIntake()
+	intake.Wait()
+	settle, cancel := context.WithTimeout(base, settlePatience)
+	_ = g.Settle(settle) // what is not through by then waits in the log
+	cancel()
+	_ = svc.Stop()
+	stopWork(context.Cause(ctx))
+	work.Wait()
+	stopPush()
+	pushes.Wait()
+	stopRelay()
+	relay.Wait()
+	close(fail)
+	for err := range fail {
+		failure = errors.Join(failure, err)
+	}
+	return failure
+}
+
+const (
+	// intakePatience bounds how long a stopping collector takes to store what had arrived.
+	intakePatience = 5 * time.Second
+	// settlePatience bounds how long a stopping gateway works off its log.
+	settlePatience = 2 * time.Second
+)
+
+func (g *Gateway) disconnect() {
+	for _, nc := range []*nats.Conn{g.nc, g.jsc} {
+		if nc != nil {
+			nc.Close()
+		}
+	}
+}
+
+// restore makes the workers and fills their trackers with the stored presence. It returns the sequence from
+// which each log is read.
+func (g *Gateway) restore(ctx context.Context, logs []jetstream.Stream) (from [Partitions]uint64, err error) {
+	var marks [Partitions]progress
+	for p := range marks {
+		info, err := logs[p].Info(ctx)
+		if err != nil {
+			return from, fmt.Errorf("stream: %s: %w", wire.LogStream(p), err)
+		}
+		err = g.cfg.DB.View(func(tx *db.Tx) (err error) {
+			marks[p], err = loadProgress(tx, p)
+			return err
+		})
+		if err != nil {
+			return from, err
+		}
+		r := resumeAt(marks[p], info, p, g.cfg.Logger, &g.count)
+		marks[p], from[p] = r.mark, r.from
+		w := newWorker(p, g.cfg.Rules, r.mark)
+		w.fences, w.settler, w.db, w.log, w.count, w.checkpoint = g.fences.Load, g.settler, g.cfg.DB, g.cfg.Logger, &g.count, g.cfg.Checkpoint
+		g.workers[p] = w
+	}
+	return from, g.cfg.DB.View(func(tx *db.Tx) error {
+		return tx.Scan(presenceSpace.Prefix(), nil, func(key, row []byte) (bool, error) {
+			parts, ok := presenceSpace.Split(key)
+			if !ok || len(parts) != 1 {
+				return false, fmt.Errorf("stream: presence key %x", key)
+			}
+			id := track.DeviceID(parts[0])
+			if err := g.workers[wire.Partition(id, Partitions)].tracker.Restore(id, row); err != nil {
+				return false, fmt.Errorf("stream: presence of %s: %w", id, err)
+			}
+			return true, nil
+		})
+	})
+}
+
+// Settle returns when everything that had arrived when it was called has been stored, decided and committed, or
+// with ctx's error. Pushes may still be on their way.
+func (g *Gateway) Settle(ctx context.Context) error {
+	for seen := 0; ; {
+		// A message is in nobody's hands for an instant while it is taken from the inbox, so one look is
+		// not enough.
+		if !g.settledNow() {
+			seen = 0
+		} else if seen++; seen == 3 {
+			return nil
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (g *Gateway) settledNow() bool {
+	if len(g.collector.inbox) > 0 || g.collector.taking.Load() {
+		return false
+	}
+	for p, a := range g.collector.appends {
+		stored, idle := a.state()
+		if !idle || g.workers[p].settledSeq.Load() < stored {
+			return false
+		}
+	}
+	return true
+}
+
+// Status is what the gateway says about itself.
+type Status struct {
+	Stats     Stats                       `json:"stats"`
+	Funnel    map[string]map[string]int64 `json:"funnel"`
+	Outbox    outbox.Stats                `json:"outbox"`
+	Fences    int                         `json:"fences"`
+	FencesRev string                      `json:"fences_revision"`
+	Campaigns int                         `json:"campaigns"`
+}
+
+// Status takes a snapshot. The counters are of this run; the funnel is of the ledger.
+func (g *Gateway) Status() Status {
+	s := Status{Stats: g.count.snapshot(), Outbox: g.outbox.Stats(), Fences: g.Fences().Len(), FencesRev: g.Fences().Revision(), Campaigns: g.Campaigns().Len()}
+	err := g.cfg.DB.View(func(tx *db.Tx) (err error) {
+		if s.Funnel, err = Funnel(tx); err != nil {
+			return err
+		}
+		s.Stats.EventsOwed, err = g.events.owed(tx)
+		return err
+	})
+	if err != nil {
+		g.cfg.Logger.Error("the ledger's counts could not be read", "err", err)
+	}
+	return s
+}

@@ -1,0 +1,49 @@
+package stream
+
+import "sync"
+
+// Refusal is the last thing a device sent that the collector did not accept. It holds no position.
+type Refusal struct {
+	Reason string `json:"reason"`
+	At     int64  `json:"at"`
+	Count  int    `json:"count"`
+}
+
+// refusalBook remembers the last refusal of recent devices, so that "why did nothing happen" has an answer
+// even for input that never reached the log. It is bounded: two generations of at most half the capacity each,
+// the older one forgotten when the newer is full. Safe for concurrent use.
+type refusalBook struct {
+	mu       sync.Mutex
+	half     int
+	new, old map[string]Refusal
+}
+
+func newRefusalBook(capacity int) *refusalBook {
+	return &refusalBook{half: capacity / 2, new: map[string]Refusal{}, old: map[string]Refusal{}}
+}
+
+func (b *refusalBook) add(device, reason string, atMS int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, ok := b.new[device]
+	if !ok {
+		r = b.old[device]
+		if len(b.new) >= b.half {
+			b.old, b.new = b.new, make(map[string]Refusal, b.half)
+		}
+	}
+	if r.Reason != reason {
+		r.Count = 0
+	}
+	b.new[device] = Refusal{Reason: reason, At: atMS, Count: r.Count + 1}
+}
+
+func (b *refusalBook) last(device string) (Refusal, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r, ok := b.new[device]; ok {
+		return r, true
+	}
+	r, ok := b.old[device]
+	return r, ok
+}

@@ -1,0 +1,259 @@
+package stream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// Domain is the JetStream domain of the embedded server. It is set from the first day because a leaf node or
+// a move to a cluster would otherwise need every stream renamed.
+const Domain = "gw"
+
+// ServerConfig says which NATS server carries the gateway's traffic: one in this process, or an external one.
+// The zero value is an embedded server on a random loopback port that stores under the working directory's
+// "nats" folder.
+type ServerConfig struct {
+	// URL of an external server. When it is set, everything about the embedded one is ignored.
+	URL string
+	// Creds is the path of an NKey/JWT credentials file for the external server; empty for none.
+	Creds string
+	// Listen is host:port of the client port of the embedded server. Port 0 picks a free one. Empty means no
+	// TCP at all: only connections inside this process are possible, which is what tests use.
+	Listen string
+	// WebSocket and MQTT are host:port of those listeners; empty leaves them closed. Both speak plain text:
+	// terminate TLS in front of them.
+	WebSocket string
+	MQTT      string
+	// Token, when set, must be presented by every client (nats://TOKEN@host).
+	Token string
+	// StoreDir holds JetStream's files.
+	StoreDir string
+	// MaxStore and MaxMemory bound JetStream in bytes. Left at 0 they become 8 GiB and 256 MiB: the server's
+	// own defaults are all of the disk and 75 % of the memory of the machine.
+	MaxStore  int64
+	MaxMemory int64
+	// SyncInterval is how often stored messages are fsynced: what a power cut may take. Default 1 s; the
+	// server's own default is 2 minutes. A killed process loses nothing either way.
+	SyncInterval time.Duration
+	// Logger receives the server's warnings and errors.
+	Logger *slog.Logger
+}
+
+// Server is a running embedded NATS server, or the address of an external one.
+type Server struct {
+	cfg ServerConfig
+	ns  *server.Server // nil for an external server
+	opt *server.Options
+}
+
+// StartServer starts the embedded server, or checks the settings of the external one without dialling it.
+// It returns when clients can connect. The caller ends it with Shutdown.
+func StartServer(cfg ServerConfig) (*Server, error) {
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	if cfg.URL != "" {
+		if cfg.Creds != "" {
+			if _, err := os.Stat(cfg.Creds); err != nil {
+				return nil, fmt.Errorf("stream: credentials for %s: %w", cfg.URL, err)
+			}
+		}
+		return &Server{cfg: cfg}, nil
+	}
+	opt, err := serverOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	ns, err := server.NewServer(opt)
+	if err != nil {
+		return nil, fmt.Errorf("stream: NATS options: %w", err)
+	}
+	fatal := make(chan string, 1)
+	ns.SetLoggerV2(&serverLog{log: cfg.Logger, fatal: fatal}, false, false, false)
+	ns.Start()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ns.ReadyForConnections(100 * time.Millisecond) {
+		select {
+		case msg := <-fatal:
+			ns.Shutdown()
+			return nil, fmt.Errorf("stream: the NATS server did not start: %s", startHint(msg))
+		default:
+		}
+		if time.Now().After(deadline) {
+			ns.Shutdown()
+			return nil, errors.New("stream: the NATS server was not ready within 20 s")
+		}
+	}
+	return &Server{cfg: cfg, ns: ns, opt: opt}, nil
+}
+
+func serverOptions(cfg ServerConfig) (*server.Options, error) {
+	store := cmp.Or(cfg.StoreDir, "nats")
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		return nil, fmt.Errorf("stream: store directory: %w", err)
+	}
+	o := &server.Options{
+		ServerName:            "footfall",
+		JetStream:             true,
+		JetStreamDomain:       Domain,
+		StoreDir:              filepath.Clean(store),
+		JetStreamMaxStore:     cmp.Or(cfg.MaxStore, 8<<30),
+		JetStreamMaxMemory:    cmp.Or(cfg.MaxMemory, 256<<20),
+		SyncInterval:          cmp.Or(cfg.SyncInterval, time.Second),
+		NoSigs:                true, // or the server would answer Ctrl-C itself, before our queues are empty
+		NoFastProducerStall:   true, // a slow subscriber loses messages instead of slowing every publisher down
+		MaxPayload:            1 << 20,
+		MaxPending:            64 << 20,
+		PingInterval:          30 * time.Second,
+		DisableShortFirstPing: true,
+		// The default of 1,000 consumers per stream would lock out the 1,001st MQTT device.
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1, MaxAckPending: 50_000},
+		Authorization:   cfg.Token,
+	}
+	if cfg.Listen == "" {
+		o.DontListen = true
+	} else {
+		host, port, err := splitHostPort("nats.listen", cfg.Listen)
+		if err != nil {
+			return nil, err
+		}
+		o.Host, o.Port = host, port
+	}
+	if cfg.WebSocket != "" {
+		host, port, err := splitHostPort("nats.websocket", cfg.WebSocket)
+		if err != nil {
+			return nil, err
+		}
+		// Compression stays off: it costs tens of kilobytes per connection.
+		o.Websocket = server.WebsocketOpts{Host: host, Port: port, NoTLS: true}
+	}
+	if cfg.MQTT != "" {
+		host, port, err := splitHostPort("nats.mqtt", cfg.MQTT)
+		if err != nil {
+			return nil, err
+		}
+		o.MQTT = server.MQTTOpts{Host: host, Port: port}
+	}
+	return o, nil
+}
+
+// splitHostPort parses host:port for the named setting. Port 0 becomes -1, which the server reads as "any".
+func splitHostPort(setting, addr string) (string, int, error) {
+	host, portText, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("%s: %q is not host:port, for example 127.0.0.1:4222", setting, addr)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil || port < 0 || port > 65535 {
+		return "", 0, fmt.Errorf("%s: port %q is not a number from 0 to 65535", setting, portText)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return cmp.Or(host, "127.0.0.1"), port, nil
+}
+
+// Embedded reports whether the server lives in this process.
+func (s *Server) Embedded() bool { return s.ns != nil }
+
+// ClientURL is what a device's NATS client connects to; empty when the embedded server listens nowhere.
+func (s *Server) ClientURL() string {
+	if s.ns == nil {
+		return s.cfg.URL
+	}
+	if s.opt.DontListen {
+		return ""
+	}
+	return s.ns.ClientURL()
+}
+
+// WebSocketURL is the ws:// address of the embedded server, or "".
+func (s *Server) WebSocketURL() string {
+	if s.ns == nil || s.opt.Websocket.Port == 0 {
+		return ""
+	}
+	return "ws://" + net.JoinHostPort(s.opt.Websocket.Host, strconv.Itoa(s.opt.Websocket.Port))
+}
+
+// Connect opens a client connection for the gateway itself, named for the server's connection list.
+// Inside one process it needs no socket.
+func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
+	all := []nats.Option{
+		nats.Name("footfall " + name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+	}
+	url := s.cfg.URL
+	if s.ns != nil {
+		url = ""
+		all = append(all, nats.InProcessServer(s.ns))
+		if s.cfg.Token != "" {
+			all = append(all, nats.Token(s.cfg.Token))
+		}
+	} else if s.cfg.Creds != "" {
+		all = append(all, nats.UserCredentials(s.cfg.Creds))
+	}
+	nc, err := nats.Connect(url, append(all, opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("stream: connect to %s: %w", cmp.Or(url, "the embedded NATS server"), err)
+	}
+	return nc, nil
+}
+
+// Shutdown stops the embedded server and waits until its files are closed; it does nothing for an external one.
+// Calling it twice is harmless.
+func (s *Server) Shutdown() {
+	if s.ns != nil {
+		s.ns.Shutdown()
+		s.ns.WaitForShutdown()
+	}
+}
+
+// startHint turns the server's own words into what an operator should do.
+func startHint(msg string) string {
+	switch {
+	case strings.Contains(msg, "address already in use"):
+		return msg + " (is another gateway running? choose another port with nats.listen or --listen)"
+	case strings.Contains(msg, "permission denied"):
+		return msg + " (the gateway's user must own the data directory)"
+	}
+	return msg
+}
+
+// serverLog passes the server's warnings and errors on to slog and keeps a fatal one for StartServer.
+type serverLog struct {
+	log   *slog.Logger
+	fatal chan string
+}
+
+func (l *serverLog) emit(level slog.Level, format string, v []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, "nats: "+fmt.Sprintf(format, v...))
+	}
+}
+
+func (l *serverLog) Noticef(format string, v ...any) { l.emit(slog.LevelDebug, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.emit(slog.LevelWarn, format, v) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.emit(slog.LevelError, format, v) }
+func (l *serverLog) Debugf(string, ...any)           {}
+func (l *serverLog) Tracef(string, ...any)           {}
+
+// Fatalf is called by the server instead of returning an error; exiting here would skip our own shutdown.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	select {
+	case l.fatal <- fmt.Sprintf(format, v...):
+	default:
+	}
+	l.emit(slog.LevelError, format, v)
+}

@@ -1,0 +1,295 @@
+package stream
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"footfall/audience"
+	"footfall/campaign"
+	"footfall/dedupe"
+	"footfall/fences"
+	"footfall/internal/db"
+	"footfall/outbox"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+// settler turns effects into ledger rows. Its settle runs on the ledger's writer goroutine, one group after the
+// other in commit order; that is where two devices of one person, owned by different partitions, meet.
+type settler struct {
+	campaigns func() *campaign.Set
+	lane      func(app string, p *audience.Profile) (lane string, ok bool)
+	events    *eventLog
+	keep      time.Duration // how long decisions are kept
+	count     *counters
+	onPush    func() // deliveries were committed
+	log       *slog.Logger
+}
+
+// tally is what one settling run did; it counts only when the run is committed.
+type tally struct {
+	deliveries int
+	events     int
+	kinds      map[string]int64
+	refused    map[string]int64
+	funnel     map[funnelKey]int64
+}
+
+type funnelKey struct{ campaign, outcome string }
+
+// settle writes the effects of one stretch of a partition's log: profiles, claims, deliveries, decisions, events,
+// presence and the partition's progress. It may run more than once and depends on nothing but its arguments,
+// the ledger and the campaigns of the moment.
+func (s *settler) settle(tx *db.Tx, e *effects) error {
+	t := tally{kinds: map[string]int64{}, refused: map[string]int64{}, funnel: map[funnelKey]int64{}}
+	for i := range e.inputs {
+		in := &e.inputs[i]
+		var err error
+		switch in.kind {
+		case wire.KindPing:
+			err = s.settlePing(tx, in, &t)
+		case wire.KindDevice:
+			err = s.settleDevice(tx, in, &t)
+		case wire.KindEvent, wire.KindReceipt:
+			err = s.forward(tx, in, &t)
+		}
+		if err != nil {
+			return fmt.Errorf("settle %s at %d: %w", in.device, in.pos.seq(), err)
+		}
+	}
+	for id, row := range e.rows {
+		if err := tx.Set(presenceKey(id), row); err != nil {
+			return err
+		}
+	}
+	for k, n := range t.funnel {
+		if err := addFunnel(tx, k, n); err != nil {
+			return err
+		}
+	}
+	e.tally = t
+	return tx.Set(progressKey(e.partition), e.mark.encode())
+}
+
+// settled counts what a committed group did and wakes those who go on with it.
+func (s *settler) settled(e *effects) {
+	for kind, n := range e.tally.kinds {
+		s.count.kinds.add(kind, n)
+	}
+	for reason, n := range e.tally.refused {
+		s.count.refused.add(reason, n)
+	}
+	if e.tally.events > 0 {
+		s.events.notify()
+	}
+	if e.tally.deliveries > 0 {
+		s.onPush()
+	}
+}
+
+// settleDevice merges a registration into the profile. The collector has checked the payload; what still fails
+// here (a limit of the merged profile) is counted and changes nothing.
+func (s *settler) settleDevice(tx *db.Tx, in *input, t *tally) error {
+	p, err := profileOf(tx, in.device)
+	if err != nil {
+		return err
+	}
+	if err := p.Merge(in.payload, in.receivedAt); err != nil {
+		if errors.Is(err, audience.ErrPatch) {
+			t.refused["device_profile"]++
+			return nil
+		}
+		return err
+	}
+	return audience.Put(tx, &p)
+}
+
+// forward publishes a customer event or receipt on EVENTS as it came, with who sent it.
+func (s *settler) forward(tx *db.Tx, in *input, t *tally) error {
+	app, device, _ := wire.SplitDevice(in.device)
+	kind := "event"
+	if in.kind == wire.KindReceipt {
+		kind = "receipt"
+	}
+	var name struct{ Name, Ev string }
+	if err := json.Unmarshal(in.payload, &name); err != nil {
+		return nil // checked by the collector; a foreign writer of the log is not worth stopping for
+	}
+	id := decisionID(in.device, kind+"."+string(in.payload), "", in.receivedAt)
+	t.events++
+	return s.events.append(tx, id, wire.TransitionSubject(app, kind, name.Name+name.Ev), map[string]any{
+		"id": id, "app": app, "device": device, "received_at": in.receivedAt, kind: json.RawMessage(in.payload),
+	})
+}
+
+func profileOf(tx *db.Tx, id track.DeviceID) (audience.Profile, error) {
+	p, ok, err := audience.Get(tx, string(id))
+	if err == nil && !ok {
+		p = audience.Profile{Device: string(id)}
+	}
+	return p, err
+}
+
+// settlePing decides about the transitions of one ping. Campaigns see them in the order of campaign.Pick, so
+// that of several fences entered at once the right one gets the push, and each campaign pushes once at most.
+func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
+	profile, err := profileOf(tx, in.device)
+	if err != nil {
+		return err
+	}
+	set := s.campaigns()
+	claimed := map[string]fences.ID{} // campaign -> fence that took this ping's push
+	answers := map[fences.ID][]CampaignDecision{}
+	for _, tr := range campaign.Pick(in.transitions) {
+		for _, c := range set.For(nil, &tr) {
+			answer, err := s.ask(tx, c, in, &tr, &profile, claimed, t)
+			if err != nil {
+				return err
+			}
+			key := answerKey(&tr)
+			answers[key] = append(answers[key], answer)
+		}
+	}
+	for i := range in.transitions {
+		tr := &in.transitions[i]
+		d := decisionOf(in, tr)
+		d.Campaigns = answers[answerKey(tr)]
+		t.kinds[d.Kind]++
+		if tr.Kind == track.Enter {
+			t.funnel[funnelKey{"", "entered"}]++
+			if len(d.Campaigns) == 0 {
+				t.funnel[funnelKey{"", "no_campaign"}]++
+			}
+		}
+		if err := putDecision(tx, &d, s.keep); err != nil {
+			return err
+		}
+		t.events++
+		if err := appendTransition(tx, s.events, &d); err != nil {
+			return err
+		}
+		for j := range d.Campaigns {
+			c := &d.Campaigns[j]
+			if c.Outcome == campaign.Propose {
+				continue
+			}
+			t.events++
+			if err := appendHeld(tx, s.events, &d, c, profile.Person); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range in.notes {
+		d := noteDecision(in, &in.notes[i])
+		if err := putDecision(tx, &d, s.keep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answerKey tells the transitions of one ping apart: one ping makes at most one of a kind per fence.
+func answerKey(tr *track.Transition) fences.ID {
+	return fences.ID(tr.Kind.String()) + "\x00" + tr.FenceID
+}
+
+// ask gets one campaign's decision about one transition and settles its claim.
+func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Transition, p *audience.Profile, claimed map[string]fences.ID, t *tally) (CampaignDecision, error) {
+	dec := c.Decide(campaign.Input{Tr: tr, Profile: p, Now: time.UnixMilli(in.receivedAt)}, true)
+	out := CampaignDecision{Campaign: c.ID, Revision: c.Revision(), Outcome: dec.Outcome, Reason: dec.Reason, Checks: dec.Checks}
+	hold := func(reason campaign.Reason, rule, detail string) CampaignDecision {
+		out.Outcome, out.Reason = campaign.Held, reason
+		out.Checks = append(out.Checks, campaign.Check{Rule: rule, OK: false, Detail: detail})
+		t.funnel[funnelKey{c.ID, "held." + string(reason)}]++
+		return out
+	}
+	if dec.Outcome != campaign.Propose {
+		t.funnel[funnelKey{c.ID, "held." + string(dec.Reason)}]++
+		return out, nil
+	}
+	if other, ok := claimed[c.ID]; ok {
+		return hold(campaign.Overlap, "one push per ping", fmt.Sprintf("the same position also entered %s, which comes first", other)), nil
+	}
+	lane, ok := s.lane(appOf(in.device), p)
+	if !ok {
+		return hold(campaign.NoToken, "provider", fmt.Sprintf("no push provider is configured for platform %q", p.Platform)), nil
+	}
+	out.Claim = string(dec.Key.Bytes())
+	claim, won, err := dedupe.Reserve(tx, dec.Key, dec.Period, dedupe.Claim{
+		At: time.UnixMilli(tr.At), PeriodEnds: dec.PeriodEnds, Fence: string(tr.FenceID),
+	})
+	if err != nil {
+		return out, err
+	}
+	if !won {
+		return hold(campaign.AlreadyClaimed, "once per "+dec.Key.Period, standing(claim, tr.Fence)), nil
+	}
+	out.Checks = append(out.Checks, campaign.Check{Rule: "once per " + dec.Key.Period, OK: true, Detail: "first of its period"})
+	out.MID, out.ExpiresAt = claim.MID, dec.ExpiresAt.UnixMilli()
+	claimed[c.ID] = tr.FenceID
+	context, err := json.Marshal(deliveryContext{
+		Kind: tr.Kind, At: tr.At, EnteredAt: tr.EnteredAt, DistanceM: tr.CenterDistanceM, AccuracyM: tr.Fix.AccuracyM, Reason: tr.Reason,
+	})
+	if err != nil {
+		return out, err
+	}
+	err = outbox.Enqueue(tx, &outbox.Delivery{
+		MID: claim.MID, App: appOf(in.device), Device: string(in.device), Person: p.Person, Campaign: c.ID, Fence: string(tr.FenceID),
+		Claim: dec.Key, Lane: lane, CreatedAt: tx.Now().UnixMilli(), FixedAt: tr.At, NextAt: tx.Now().UnixMilli(),
+		ExpiresAt: dec.ExpiresAt.UnixMilli(), Context: context,
+	})
+	if err != nil {
+		return out, err
+	}
+	t.deliveries++
+	t.funnel[funnelKey{c.ID, "claimed"}]++
+	return out, nil
+}
+
+// standing says who has the claim, in the fence's own time.
+func standing(c dedupe.Claim, f *fences.Fence) string {
+	loc := time.UTC
+	if f != nil {
+		loc = f.Location
+	}
+	return fmt.Sprintf("taken at %s at %s, until %s", c.At.In(loc).Format("2006-01-02 15:04:05"), c.Fence, c.PeriodEnds.In(loc).Format("2006-01-02 15:04 MST"))
+}
+
+func appOf(id track.DeviceID) string {
+	app, _, _ := wire.SplitDevice(id)
+	return app
+}
+
+// addFunnel adds to a stored count.
+func addFunnel(tx *db.Tx, k funnelKey, n int64) error {
+	key := funnelSpace.Key([]byte(k.campaign), []byte(k.outcome))
+	old, err := tx.Get(key)
+	if err != nil && !errors.Is(err, db.ErrNotFound) {
+		return err
+	}
+	v, _ := binary.Uvarint(old)
+	return tx.Set(key, binary.AppendUvarint(nil, v+uint64(n)))
+}
+
+// Funnel reads the stored counts: campaign -> outcome -> count. The campaign "" counts entries as such.
+func Funnel(tx *db.Tx) (map[string]map[string]int64, error) {
+	out := map[string]map[string]int64{}
+	err := tx.Scan(funnelSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
+		parts, ok := funnelSpace.Split(key)
+		if !ok || len(parts) != 2 {
+			return false, fmt.Errorf("stream: funnel key %x", key)
+		}
+		c := string(parts[0])
+		if out[c] == nil {
+			out[c] = map[string]int64{}
+		}
+		v, _ := binary.Uvarint(val)
+		out[c][string(parts[1])] = int64(v)
+		return true, nil
+	})
+	return out, err
+}

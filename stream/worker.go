@@ -1,0 +1,339 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"footfall/fences"
+	"footfall/internal/db"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+const (
+	// offsetEvery is how often the position of effectless input is committed.
+	offsetEvery = time.Second
+	// checkpointRows is how many presence rows one checkpoint transaction writes.
+	checkpointRows = 2_000
+)
+
+// worker owns the devices of one partition: one goroutine reads their records in log order, runs the tracker,
+// and hands what has an effect to the ledger writer. It takes no locks and reads no clock for decisions; while
+// one group of effects is being committed the next one grows, and when that is large enough the worker stops
+// reading, so the backlog stays in the log.
+type worker struct {
+	partition  int
+	tracker    *track.Tracker
+	fences     func() *fences.Set
+	settler    *settler
+	db         *db.DB
+	log        *slog.Logger
+	count      *counters
+	checkpoint time.Duration
+
+	in      chan logMessage
+	queries chan query
+	done    chan error // result of the group in flight
+
+	reader *wire.BatchReader
+	rec    wire.Record
+	res    track.Result
+
+	mark      progress   // committed, plus the checkpoint to be committed next
+	through   position   // last record processed
+	group     *effects   // growing
+	ready     []*effects // full ones, waiting for their turn; the input stops while there are any
+	flying    *effects   // submitted, nil when none
+	retry     *time.Timer
+	backoff   time.Duration
+	nextCheck time.Time
+
+	settledSeq atomic.Uint64 // sequence up to which nothing is owed to the ledger; for Gateway.Settle
+}
+
+// query asks the owner of a device what it knows; fn runs on the worker's goroutine.
+type query struct {
+	fn   func(t *track.Tracker, set *fences.Set)
+	done chan struct{}
+}
+
+func newWorker(partition int, rules track.Rules, mark progress) *worker {
+	w := &worker{
+		partition: partition,
+		tracker:   track.New(rules),
+		in:        make(chan logMessage, 8),
+		queries:   make(chan query),
+		done:      make(chan error, 1),
+		reader:    wire.NewBatchReader(wire.NewInterner(1 << 14)),
+		mark:      mark,
+		through:   mark.Committed,
+		retry:     time.NewTimer(time.Hour),
+	}
+	w.retry.Stop()
+	w.group = w.newGroup()
+	return w
+}
+
+func (w *worker) newGroup() *effects {
+	return &effects{partition: w.partition, rows: map[track.DeviceID][]byte{}}
+}
+
+// run processes until ctx ends, then commits what it has and writes a last checkpoint, so that the next start
+// has nothing to read again.
+func (w *worker) run(ctx context.Context) error {
+	tick := time.NewTicker(offsetEvery)
+	defer tick.Stop()
+	// Checkpoints of the partitions are spread over the interval.
+	w.nextCheck = time.Now().Add(w.checkpoint * time.Duration(w.partition+1) / Partitions)
+	for {
+		if w.flying == nil && !w.owing() {
+			w.settledSeq.Store(w.through.seq())
+		}
+		in := w.in
+		if len(w.ready) > 0 {
+			in = nil
+		}
+		select {
+		case m := <-in:
+			w.process(m)
+			if w.owing() {
+				w.submit(ctx)
+			}
+		case err := <-w.done:
+			w.landed(ctx, err)
+		case <-w.retry.C:
+			w.send(ctx)
+		case now := <-tick.C:
+			w.submit(ctx)
+			if now.After(w.nextCheck) {
+				w.nextCheck = now.Add(w.checkpoint)
+				if err := w.writeCheckpoint(ctx); err != nil && ctx.Err() == nil {
+					w.log.Warn("checkpoint failed, trying again later", "partition", w.partition, "err", err)
+				}
+			}
+		case q := <-w.queries:
+			q.fn(w.tracker, w.fences())
+			close(q.done)
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+			defer cancel()
+			if err := w.writeCheckpoint(end); err != nil {
+				return fmt.Errorf("stream: partition %d: last checkpoint: %w", w.partition, err)
+			}
+			return nil
+		}
+	}
+}
+
+// stopPatience is how long a stopping worker tries to commit what it has; the log still holds it otherwise.
+const stopPatience = 10 * time.Second
+
+// process applies one batch with one set of fences.
+func (w *worker) process(m logMessage) {
+	set := w.fences()
+	last := at(w.mark.Epoch, m.seq, recordMask)
+	if err := w.reader.Reset(m.data); err != nil {
+		w.poison("bad_batch", m.seq, err)
+		w.through = max(w.through, last)
+		return
+	}
+	for i := 0; ; i++ {
+		pos := at(w.mark.Epoch, m.seq, i)
+		more, err := w.next(pos, set)
+		if err != nil {
+			w.poison("bad_record", m.seq, err)
+			break
+		}
+		if !more {
+			break
+		}
+		w.through = max(w.through, pos)
+		if w.group.heavy() {
+			w.group.through = w.through
+			w.ready, w.group = append(w.ready, w.group), w.newGroup()
+		}
+	}
+	w.through = max(w.through, last)
+}
+
+// next handles one record. A panic costs that record: it is counted, logged with its place, and the next one
+// is taken.
+func (w *worker) next(pos position, set *fences.Set) (more bool, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.count.poison.add("record_panic", 1)
+			w.log.Error("a record could not be processed", "partition", w.partition, "seq", pos.seq(), "panic", r, "stack", string(debug.Stack()))
+			more, err = true, nil
+		}
+	}()
+	if more, err = w.reader.Next(&w.rec); !more || err != nil {
+		return more, err
+	}
+	w.count.processed.Add(1)
+	replay := pos <= w.mark.Committed // its effects are in the ledger; only presence is rebuilt
+	if w.rec.Kind == wire.KindPing {
+		w.ping(pos, set, replay)
+		return true, nil
+	}
+	if !replay {
+		w.add(input{kind: w.rec.Kind, device: w.rec.Device, pos: pos, receivedAt: w.rec.ReceivedAt, payload: slices.Clone(w.rec.Payload)})
+	}
+	return true, nil
+}
+
+func (w *worker) ping(pos position, set *fences.Set, replay bool) {
+	w.tracker.Apply(set, w.rec.Device, w.rec.Fix, uint64(pos), &w.res)
+	if !replay || w.res.Verdict != track.Replayed {
+		w.count.verdicts.add(w.res.Verdict.String(), 1)
+	}
+	if replay || len(w.res.Transitions) == 0 && len(w.res.Notes) == 0 {
+		return
+	}
+	w.add(input{
+		kind: wire.KindPing, device: w.rec.Device, pos: pos, receivedAt: w.rec.ReceivedAt,
+		set: set, fix: w.rec.Fix, verdict: w.res.Verdict,
+		transitions: slices.Clone(w.res.Transitions), notes: slices.Clone(w.res.Notes),
+		near: candidatesAt(set, &w.rec.Fix),
+	})
+	row, ok := w.tracker.Encode(nil, w.rec.Device)
+	if ok {
+		w.group.rows[w.rec.Device] = row
+		w.group.bytes += len(row)
+		w.tracker.MarkClean(w.rec.Device)
+	}
+}
+
+func (w *worker) add(in input) {
+	w.group.inputs = append(w.group.inputs, in)
+	w.group.bytes += 64 + len(in.payload) + 2048*len(in.transitions) + 512*len(in.notes)
+}
+
+func (w *worker) poison(reason string, seq uint64, err error) {
+	w.count.poison.add(reason, 1)
+	w.log.Error("a stored batch could not be read; it is skipped", "partition", w.partition, "seq", seq, "err", err)
+}
+
+// owing reports whether there are effects that nobody has submitted yet.
+func (w *worker) owing() bool { return len(w.ready) > 0 || len(w.group.inputs) > 0 }
+
+// submit sends the oldest group to the ledger unless one is under way or there is nothing new.
+func (w *worker) submit(ctx context.Context) {
+	if w.flying != nil || w.through == w.mark.Committed && !w.owing() {
+		return
+	}
+	if len(w.ready) > 0 {
+		w.flying, w.ready = w.ready[0], w.ready[1:]
+	} else {
+		w.flying, w.group = w.group, w.newGroup()
+		w.flying.through = w.through
+	}
+	w.flying.mark = w.mark
+	w.flying.mark.Committed = w.flying.through
+	w.send(ctx)
+}
+
+func (w *worker) send(ctx context.Context) {
+	e := w.flying
+	err := w.db.Submit(ctx, func(tx *db.Tx) error { return w.settler.settle(tx, e) }, func(err error) { w.done <- err })
+	if err != nil { // not queued: done is not called
+		w.landed(ctx, err)
+	}
+}
+
+// landed handles the result of the group in flight. A failed group is sent again until it holds, in order and
+// before anything later: nothing after it may be committed first.
+func (w *worker) landed(ctx context.Context, err error) {
+	if err != nil {
+		w.backoff = min(max(2*w.backoff, 50*time.Millisecond), 5*time.Second)
+		if ctx.Err() == nil {
+			w.log.Error("the ledger did not take a group of effects; input waits in the log", "partition", w.partition, "err", err, "retry", w.backoff)
+		}
+		w.retry.Reset(w.backoff)
+		return
+	}
+	w.backoff = 0
+	w.mark = w.flying.mark
+	w.settler.settled(w.flying)
+	w.flying = nil
+	if w.owing() {
+		w.submit(ctx)
+	}
+}
+
+// flush commits everything processed so far and waits for it.
+func (w *worker) flush(ctx context.Context) error {
+	for w.flying != nil || w.owing() || w.through != w.mark.Committed {
+		w.submit(ctx)
+		select {
+		case err := <-w.done:
+			w.landed(ctx, err)
+		case <-w.retry.C:
+			w.send(ctx)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// writeCheckpoint puts the presence of every changed device into the ledger. It commits all effects first: a
+// presence row must never tell of a transition whose effects could still be lost.
+func (w *worker) writeCheckpoint(ctx context.Context) error {
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	if w.mark.Checkpoint == w.through {
+		return nil
+	}
+	dirty := w.tracker.Dirty(nil)
+	for chunk := range slices.Chunk(dirty, checkpointRows) {
+		rows := make(map[track.DeviceID][]byte, len(chunk))
+		for _, id := range chunk {
+			if row, ok := w.tracker.Encode(nil, id); ok {
+				rows[id] = row
+			}
+		}
+		err := w.db.Update(ctx, func(tx *db.Tx) error {
+			for id, row := range rows {
+				if err := tx.Set(presenceKey(id), row); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, id := range chunk {
+			w.tracker.MarkClean(id)
+		}
+	}
+	mark := w.mark
+	mark.Checkpoint = w.through
+	if err := w.db.Update(ctx, func(tx *db.Tx) error { return tx.Set(progressKey(w.partition), mark.encode()) }); err != nil {
+		return err
+	}
+	w.mark = mark
+	return nil
+}
+
+// ask runs fn on the goroutine that owns the partition's devices.
+func (w *worker) ask(ctx context.Context, fn func(*track.Tracker, *fences.Set)) error {
+	q := query{fn: fn, done: make(chan struct{})}
+	select {
+	case w.queries <- q:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-q.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
