@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"footfall/campaign"
+	"footfall/fences"
+)
+
+type campaignCmd struct {
+	Check campaignCheckCmd `cmd:"" help:"Check campaign files: every problem at once, with its place. Exit code 3 when something is wrong."`
+}
+
+type campaignCheckCmd struct {
+	Files  []string `arg:"" help:"YAML files or folders." type:"path"`
+	Fences string   `help:"Check also that every trigger finds a fence in these files." type:"path" placeholder:"PATH"`
+}
+
+func (c *campaignCheckCmd) Run(e *env) error {
+	var all []*campaign.Campaign
+	bad := false
+	for _, path := range c.Files {
+		cs, err := campaign.Load(path)
+		if err != nil {
+			fmt.Fprintln(e.out, err)
+			bad = true
+			continue
+		}
+		all = append(all, cs...)
+	}
+	if !bad {
+		if _, err := campaign.NewSet(all); err != nil {
+			fmt.Fprintln(e.out, err)
+			bad = true
+		}
+	}
+	if c.Fences != "" {
+		fs, findings, err := fences.Load(c.Fences, fences.Options{})
+		if err != nil {
+			return err
+		}
+		if err := refuseFindings(e, findings, false); err != nil {
+			return err
+		}
+		set, err := fences.NewSet(fs, nil)
+		if err != nil {
+			return err
+		}
+		for _, cm := range all {
+			for _, m := range cm.Unmatched(set) {
+				fmt.Fprintf(e.out, "%s:%d: campaign %s: no fence has %s\n", cm.File, cm.Line, cm.ID, m)
+				bad = true
+			}
+		}
+	}
+	if bad {
+		return errFindings
+	}
+	_, err := fmt.Fprintf(e.out, "%d campaigns ok\n", len(all))
+	return errors.Join(err)
+}

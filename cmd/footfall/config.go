@@ -1,0 +1,303 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"footfall/fences"
+	"footfall/outbox"
+	"footfall/push/apns"
+	"footfall/push/fcm"
+	"footfall/stream"
+	"footfall/track"
+)
+
+// Config is the configuration file. Every leaf has a yaml name, a doc line that `config docs` prints, and a
+// default that defaultConfig sets. The same leaf can be given in the environment: nats.listen is
+// FOOTFALL_NATS_LISTEN. Precedence: default, file, environment, flag.
+type Config struct {
+	DataDir   string          `yaml:"data_dir" doc:"Directory of the ledger and of the embedded NATS server. One gateway at a time may use it."`
+	Insecure  bool            `yaml:"insecure" doc:"Allow listening on addresses other than loopback without a NATS token."`
+	NATS      NATSConfig      `yaml:"nats" doc:"Where devices publish: the embedded server, or an external one."`
+	Ingest    IngestConfig    `yaml:"ingest" doc:"What the collector accepts."`
+	Fences    FencesConfig    `yaml:"fences" doc:"The stores' fences, as GeoJSON files."`
+	Campaigns CampaignsConfig `yaml:"campaigns" doc:"The campaigns, as YAML files."`
+	Rules     RulesConfig     `yaml:"rules" doc:"How fixes become transitions."`
+	Push      PushConfig      `yaml:"push" doc:"Push providers. With none configured, pushes are printed instead of sent."`
+	Retention RetentionConfig `yaml:"retention" doc:"How long what is kept."`
+	Log       LogConfig       `yaml:"log" doc:"The gateway's own log, on standard error."`
+}
+
+// NATSConfig is the nats section.
+type NATSConfig struct {
+	URL          string   `yaml:"url" doc:"External NATS server with JetStream, such as nats://nats.internal:4222. Empty: run one inside this process."`
+	Creds        string   `yaml:"creds" doc:"Credentials file for the external server."`
+	Listen       string   `yaml:"listen" doc:"Client port of the embedded server. Port 0 takes a free one."`
+	WebSocket    string   `yaml:"websocket" doc:"WebSocket port of the embedded server (plain text: put TLS in front). Empty: closed."`
+	MQTT         string   `yaml:"mqtt" doc:"MQTT 3.1.1 port of the embedded server, for OwnTracks. Empty: closed."`
+	TokenFile    string   `yaml:"token_file" doc:"File with the token that clients of the embedded server must present. Empty: none is asked for."`
+	MaxStore     Size     `yaml:"max_store" doc:"Disk that the embedded server may use for its streams."`
+	SyncInterval Duration `yaml:"sync_interval" doc:"How often stored input is fsynced: what a power cut may take. A killed process loses nothing."`
+}
+
+// IngestConfig is the ingest section.
+type IngestConfig struct {
+	DeviceRecords int    `yaml:"device_records" doc:"Records one device may send in ten seconds; more is refused as flood. feed.<app> has no limit."`
+	OwnTracksApp  string `yaml:"owntracks_app" doc:"App that OwnTracks phones belong to; \"-\" refuses OwnTracks."`
+	AllowMock     bool   `yaml:"allow_mock" doc:"Accept positions that the phone marks as simulated. For tests."`
+	AllowNull     bool   `yaml:"allow_null_island" doc:"Accept the position 0,0."`
+}
+
+// FencesConfig is the fences section.
+type FencesConfig struct {
+	Path          string  `yaml:"path" doc:"GeoJSON file or folder; watched. A change that has errors is refused and the last good version stays active."`
+	DefaultRadius float64 `yaml:"default_radius" doc:"Radius in metres of a Point that names none. 0: such a point is an error."`
+	IDKey         string  `yaml:"id_key" doc:"Property that names a feature without an id; \"@index\" is its position in the file."`
+	SkipInvalid   bool    `yaml:"skip_invalid" doc:"Leave features with errors out instead of refusing the file."`
+	DefaultZone   string  `yaml:"default_zone" doc:"IANA time zone of fences that name none."`
+}
+
+// CampaignsConfig is the campaigns section.
+type CampaignsConfig struct {
+	Path string `yaml:"path" doc:"YAML file or folder; watched like the fences."`
+}
+
+// RulesConfig is the rules section; it becomes track.Rules.
+type RulesConfig struct {
+	FutureTolerance Duration `yaml:"future_tolerance" doc:"How far a phone's clock may run ahead before the receive time is used."`
+	FutureLimit     Duration `yaml:"future_limit" doc:"How far ahead a fix time is refused."`
+	MaxAge          Duration `yaml:"max_age" doc:"Age at arrival beyond which a transition is recorded but pushes nothing."`
+	PresenceTTL     Duration `yaml:"presence_ttl" doc:"Silence after which a device's presence is unknown."`
+	MaxSpeed        float64  `yaml:"max_speed" doc:"Metres a second above which a move waits for the next fix to agree. 0: off."`
+	EnterAccuracy   float64  `yaml:"enter_accuracy" doc:"Worst accuracy in metres of a fix that may enter; at least enter_accuracy_ratio times the radius."`
+	EnterRatio      float64  `yaml:"enter_accuracy_ratio" doc:"The same as a share of the fence's radius."`
+	BufferEntries   bool     `yaml:"buffer_entries" doc:"Let a fix enter whose accuracy circle only touches the fence."`
+	ExitMargin      float64  `yaml:"exit_margin" doc:"Metres beyond the edge that count as clearly outside; at least exit_margin_ratio times the radius."`
+	ExitRatio       float64  `yaml:"exit_margin_ratio" doc:"The same as a share of the fence's radius."`
+	ExitAccuracyCap float64  `yaml:"exit_accuracy_cap" doc:"How much of a fix's accuracy is added to that margin, in metres."`
+	ExitBlind       float64  `yaml:"exit_blind" doc:"Accuracy in metres from which a fix exits only when its whole circle is outside. 0: off."`
+	MinStay         Duration `yaml:"min_stay" doc:"Stay before an enter is believed, for fences that name none."`
+	Dwell           Duration `yaml:"dwell" doc:"Stay after which a dwell transition is made, for fences that name none. 0: none."`
+	Crossed         bool     `yaml:"crossed" doc:"Make a transition for fences passed between two fixes."`
+	CrossedMaxGap   Duration `yaml:"crossed_max_gap" doc:"Longest time between those two fixes."`
+	Initial         bool     `yaml:"initial" doc:"A device first seen inside a fence enters it."`
+}
+
+// PushConfig is the push section.
+type PushConfig struct {
+	APNs APNsConfig `yaml:"apns" doc:"Apple Push Notification service."`
+	FCM  FCMConfig  `yaml:"fcm" doc:"Firebase Cloud Messaging."`
+	Rate float64    `yaml:"rate" doc:"Requests a second per lane."`
+}
+
+// APNsConfig is the push.apns section; it is on when key_file is set.
+type APNsConfig struct {
+	KeyFile     string `yaml:"key_file" doc:"The .p8 key of the team. Empty: no pushes to iOS."`
+	KeyID       string `yaml:"key_id" doc:"Id of that key, ten characters."`
+	TeamID      string `yaml:"team_id" doc:"Id of the team, ten characters."`
+	Topic       string `yaml:"topic" doc:"Bundle id of the app."`
+	Host        string `yaml:"host" doc:"Address of APNs. Empty: Apple's, by the device's env. Set it to a fake's address to test."`
+	CAFile      string `yaml:"ca_file" doc:"Certificate authority of that host, for a fake."`
+	Connections int    `yaml:"connections" doc:"HTTP/2 connections per environment."`
+}
+
+// FCMConfig is the push.fcm section; it is on when credentials_file is set.
+type FCMConfig struct {
+	CredentialsFile string `yaml:"credentials_file" doc:"Service account file (JSON). Empty: no pushes to Android."`
+	Endpoint        string `yaml:"endpoint" doc:"Address of FCM. Empty: Google's. Set it to a fake's address to test."`
+	CAFile          string `yaml:"ca_file" doc:"Certificate authority of that endpoint, for a fake."`
+	Connections     int    `yaml:"connections" doc:"HTTP/2 connections."`
+}
+
+// RetentionConfig is the retention section.
+type RetentionConfig struct {
+	Positions  Duration `yaml:"positions" doc:"Age at which raw positions leave the input log."`
+	LogBytes   Size     `yaml:"log_bytes" doc:"Size of each of the 16 partitions of the input log; the oldest go first."`
+	Events     Duration `yaml:"events" doc:"Age at which events leave the EVENTS stream."`
+	EventBytes Size     `yaml:"event_bytes" doc:"Size of the EVENTS stream."`
+	Decisions  Duration `yaml:"decisions" doc:"Age at which the records behind explain are forgotten."`
+	Deliveries Duration `yaml:"deliveries" doc:"How long finished deliveries can be asked about."`
+	Checkpoint Duration `yaml:"checkpoint" doc:"How often the presence of changed devices is written; how much input a start after a crash reads again."`
+}
+
+// LogConfig is the log section.
+type LogConfig struct {
+	Level  string `yaml:"level" doc:"debug, info, warn or error." enum:"debug,info,warn,error"`
+	Format string `yaml:"format" doc:"text or json." enum:"text,json"`
+}
+
+func defaultConfig() Config {
+	r := track.DefaultRules()
+	return Config{
+		DataDir: "footfall-data",
+		NATS:    NATSConfig{Listen: "127.0.0.1:4222", MaxStore: 8 << 30, SyncInterval: Duration(time.Second)},
+		Ingest:  IngestConfig{DeviceRecords: 5000, OwnTracksApp: "owntracks"},
+		Fences:  FencesConfig{IDKey: "id", DefaultZone: "UTC"},
+		Rules: RulesConfig{
+			FutureTolerance: Duration(r.FutureTolerance), FutureLimit: Duration(r.FutureLimit), MaxAge: Duration(r.MaxAge),
+			PresenceTTL: Duration(r.PresenceTTL), MaxSpeed: r.MaxSpeedMPS, EnterAccuracy: r.EnterAccuracyM, EnterRatio: r.EnterAccuracyRatio,
+			BufferEntries: r.BufferEntries, ExitMargin: r.ExitMarginM, ExitRatio: r.ExitMarginRatio, ExitAccuracyCap: r.ExitAccuracyCapM,
+			ExitBlind: r.ExitBlindM, MinStay: Duration(r.MinStay), Dwell: Duration(r.Dwell), Crossed: r.Crossed,
+			CrossedMaxGap: Duration(r.CrossedMaxGap), Initial: r.Initial,
+		},
+		Push: PushConfig{APNs: APNsConfig{Connections: 2}, FCM: FCMConfig{Connections: 2}, Rate: 5000},
+		Retention: RetentionConfig{
+			Positions: Duration(15 * time.Minute), LogBytes: 256 << 20, Events: Duration(7 * 24 * time.Hour), EventBytes: 1 << 30,
+			Decisions: Duration(7 * 24 * time.Hour), Deliveries: Duration(7 * 24 * time.Hour), Checkpoint: Duration(30 * time.Second),
+		},
+		Log: LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// loadConfig reads the file (none when path is ""), applies the environment, and checks the result. Problems come
+// all at once.
+func loadConfig(path string, environ []string) (Config, error) {
+	cfg := defaultConfig()
+	if path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return cfg, fmt.Errorf("config: %w", err)
+		}
+		if err := decodeConfig(path, data, &cfg); err != nil {
+			return cfg, err
+		}
+		cfg.resolve(filepath.Dir(path))
+	}
+	if err := applyEnv(&cfg, environ); err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.validate()
+}
+
+// resolve makes the file's relative paths relative to the file, so that a gateway can be started from anywhere.
+func (c *Config) resolve(dir string) {
+	for _, p := range []*string{&c.DataDir, &c.Fences.Path, &c.Campaigns.Path, &c.NATS.Creds, &c.NATS.TokenFile,
+		&c.Push.APNs.KeyFile, &c.Push.APNs.CAFile, &c.Push.FCM.CredentialsFile, &c.Push.FCM.CAFile} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	bad := func(key, format string, v ...any) {
+		errs = append(errs, fmt.Errorf("config: %s: %s", key, fmt.Sprintf(format, v...)))
+	}
+	rules := c.rules()
+	if err := rules.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := time.LoadLocation(c.Fences.DefaultZone); err != nil {
+		bad("fences.default_zone", "%q is not an IANA time zone, such as Europe/Kyiv", c.Fences.DefaultZone)
+	}
+	if c.Fences.DefaultRadius < 0 || c.Fences.DefaultRadius > 100_000 {
+		bad("fences.default_radius", "%v is not between 0 and 100000 metres", c.Fences.DefaultRadius)
+	}
+	if c.Ingest.DeviceRecords <= 0 {
+		bad("ingest.device_records", "must be positive")
+	}
+	if c.Push.Rate <= 0 {
+		bad("push.rate", "must be positive")
+	}
+	if c.Retention.Positions < 2*c.Retention.Checkpoint {
+		bad("retention.positions", "%s must be at least twice retention.checkpoint (%s), or a crash could lose presence", c.Retention.Positions, c.Retention.Checkpoint)
+	}
+	if c.NATS.URL == "" {
+		for key, addr := range map[string]string{"nats.listen": c.NATS.Listen, "nats.websocket": c.NATS.WebSocket, "nats.mqtt": c.NATS.MQTT} {
+			if addr == "" {
+				continue
+			}
+			host, _, err := net.SplitHostPort(addr)
+			if err != nil {
+				bad(key, "%q is not host:port, such as 127.0.0.1:4222", addr)
+			} else if !loopback(host) && c.NATS.TokenFile == "" && !c.Insecure {
+				bad(key, "%s is reachable from other machines and asks for no token; set nats.token_file, or insecure: true if the network protects it", addr)
+			}
+		}
+	}
+	a := c.Push.APNs
+	if a.KeyFile == "" && cmp.Or(a.KeyID, a.TeamID, a.Topic) != "" {
+		bad("push.apns.key_file", "is missing, but key_id, team_id or topic is set")
+	}
+	return errors.Join(errs...)
+}
+
+func loopback(host string) bool {
+	if host == "localhost" || host == "" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func (c *Config) rules() track.Rules {
+	r := c.Rules
+	return track.Rules{
+		FutureTolerance: time.Duration(r.FutureTolerance), FutureLimit: time.Duration(r.FutureLimit), AllowNullIsland: c.Ingest.AllowNull,
+		AllowMock: c.Ingest.AllowMock, MaxAge: time.Duration(r.MaxAge), PresenceTTL: time.Duration(r.PresenceTTL), MaxSpeedMPS: r.MaxSpeed,
+		EnterAccuracyM: r.EnterAccuracy, EnterAccuracyRatio: r.EnterRatio, BufferEntries: r.BufferEntries, ExitMarginM: r.ExitMargin,
+		ExitMarginRatio: r.ExitRatio, ExitAccuracyCapM: r.ExitAccuracyCap, ExitBlindM: r.ExitBlind, MinStay: time.Duration(r.MinStay),
+		Dwell: time.Duration(r.Dwell), Crossed: r.Crossed, CrossedMaxGap: time.Duration(r.CrossedMaxGap), Initial: r.Initial,
+	}
+}
+
+func (c *Config) fenceOptions() fences.Options {
+	return fences.Options{DefaultRadiusM: c.Fences.DefaultRadius, IDKey: c.Fences.IDKey, SkipInvalid: c.Fences.SkipInvalid, DefaultZone: c.Fences.DefaultZone}
+}
+
+func (c *Config) server() (stream.ServerConfig, error) {
+	token, err := readSecret("nats.token_file", c.NATS.TokenFile)
+	if err != nil {
+		return stream.ServerConfig{}, err
+	}
+	return stream.ServerConfig{
+		URL: c.NATS.URL, Creds: c.NATS.Creds, Listen: c.NATS.Listen, WebSocket: c.NATS.WebSocket, MQTT: c.NATS.MQTT, Token: token,
+		StoreDir: filepath.Join(c.DataDir, "nats"), MaxStore: int64(c.NATS.MaxStore), SyncInterval: time.Duration(c.NATS.SyncInterval),
+	}, nil
+}
+
+// gateway fills what the configuration decides about the gateway; the caller adds server, ledger and providers.
+func (c *Config) gateway() stream.Config {
+	return stream.Config{
+		Rules:      c.rules(),
+		Ingest:     stream.IngestConfig{DeviceRecords: c.Ingest.DeviceRecords, OwnTracksApp: c.Ingest.OwnTracksApp},
+		Log:        stream.LogConfig{MaxAge: time.Duration(c.Retention.Positions), MaxBytes: int64(c.Retention.LogBytes)},
+		Events:     stream.EventsConfig{MaxAge: time.Duration(c.Retention.Events), MaxBytes: int64(c.Retention.EventBytes)},
+		Checkpoint: time.Duration(c.Retention.Checkpoint),
+		Decisions:  time.Duration(c.Retention.Decisions),
+		Outbox:     outbox.Config{Rate: c.Push.Rate, KeepFinished: time.Duration(c.Retention.Deliveries)},
+	}
+}
+
+func (c *Config) apns() apns.Config {
+	a := c.Push.APNs
+	return apns.Config{KeyFile: a.KeyFile, KeyID: a.KeyID, TeamID: a.TeamID, Topic: a.Topic, Host: a.Host, Connections: a.Connections}
+}
+
+func (c *Config) fcm() fcm.Config {
+	f := c.Push.FCM
+	return fcm.Config{CredentialsFile: f.CredentialsFile, Endpoint: f.Endpoint, Connections: f.Connections}
+}
+
+// readSecret reads a secret from its file; "" stays "".
+func readSecret(key, path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("config: %s: %w", key, err)
+	}
+	s := strings.TrimSpace(string(b))
+	if s == "" {
+		return "", fmt.Errorf("config: %s: %s is empty", key, path)
+	}
+	return s, nil
+}

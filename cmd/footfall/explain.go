@@ -1,0 +1,278 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"footfall/campaign"
+	"footfall/internal/db"
+	"footfall/stream"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+type explainCmd struct {
+	Device string        `arg:"" help:"Device, as app.device or just device with --app."`
+	App    string        `help:"App of the device." placeholder:"APP"`
+	At     string        `help:"Only around this time: RFC 3339, or 15:04 for today." placeholder:"TIME"`
+	Within time.Duration `help:"How far around --at." default:"10m"`
+	Server string        `help:"NATS address of the running gateway." default:"nats://127.0.0.1:4222" env:"FOOTFALL_SERVER" placeholder:"URL"`
+	Data   string        `help:"Read the ledger in this data directory instead; for a gateway that is not running." type:"path" placeholder:"DIR"`
+	Zone   string        `help:"Time zone for the times shown; default the fence's." placeholder:"ZONE"`
+	JSON   bool          `name:"json" help:"Print the whole record as JSON."`
+}
+
+func (c *explainCmd) Run(e *env) error {
+	id, err := c.device()
+	if err != nil {
+		return err
+	}
+	var loc *time.Location
+	if c.Zone != "" {
+		if loc, err = time.LoadLocation(c.Zone); err != nil {
+			return usage("--zone: %q is not an IANA time zone such as Europe/Kyiv", c.Zone)
+		}
+	}
+	from, to, err := c.span(loc)
+	if err != nil {
+		return err
+	}
+	ex, err := c.ask(id, from, to)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		enc := json.NewEncoder(e.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(ex)
+	}
+	writeExplanation(e.out, ex, loc)
+	return nil
+}
+
+func (c *explainCmd) device() (track.DeviceID, error) {
+	app, device, dotted := strings.Cut(c.Device, ".")
+	if !dotted {
+		app, device = c.App, c.Device
+	}
+	if app == "" {
+		return "", usage("which app? write %s as APP.%s or give --app", c.Device, c.Device)
+	}
+	id, err := wire.JoinDevice(app, device)
+	if err != nil {
+		return "", usage("%s.%s: %v", app, device, err)
+	}
+	return id, nil
+}
+
+func (c *explainCmd) span(loc *time.Location) (from, to int64, err error) {
+	if c.At == "" {
+		return 0, 0, nil
+	}
+	at, err := time.Parse(time.RFC3339, c.At)
+	if err != nil {
+		clock, err2 := time.Parse("15:04", c.At)
+		if err2 != nil {
+			return 0, 0, usage("--at: %q is neither RFC 3339, such as 2026-11-28T14:05:00+02:00, nor 15:04", c.At)
+		}
+		now := time.Now().In(cmp.Or(loc, time.Local))
+		at = time.Date(now.Year(), now.Month(), now.Day(), clock.Hour(), clock.Minute(), 0, 0, now.Location())
+	}
+	return at.Add(-c.Within).UnixMilli(), at.Add(c.Within).UnixMilli(), nil
+}
+
+// ask gets the explanation from the running gateway, or from the ledger of one that is not running.
+func (c *explainCmd) ask(id track.DeviceID, from, to int64) (ex stream.Explanation, err error) {
+	if c.Data != "" {
+		ledger := filepath.Join(c.Data, "ledger")
+		if _, err := os.Stat(ledger); err != nil {
+			return ex, fmt.Errorf("%s holds no ledger: %w", c.Data, err)
+		}
+		d, err := db.OpenReadOnly(db.Config{Dir: ledger})
+		if err != nil {
+			return ex, err
+		}
+		defer d.Close()
+		err = d.View(func(tx *db.Tx) error {
+			ex, err = stream.ExplainStored(tx, id, from, to)
+			return err
+		})
+		return ex, err
+	}
+	nc, err := nats.Connect(c.Server, nats.Name("footfall explain"), nats.Timeout(3*time.Second))
+	if err != nil {
+		return ex, fmt.Errorf("no gateway at %s (%w); is it running? give --server, or --data DIR to read a stopped one's ledger", c.Server, err)
+	}
+	defer nc.Close()
+	app, device, _ := wire.SplitDevice(id)
+	q, err := json.Marshal(stream.ExplainRequest{App: app, Device: device, From: from, To: to})
+	if err != nil {
+		return ex, err
+	}
+	m, err := nc.Request(stream.ExplainSubject, q, 10*time.Second)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return ex, fmt.Errorf("%s answers, but no Footfall gateway is connected to it", c.Server)
+	}
+	if err != nil {
+		return ex, fmt.Errorf("ask %s: %w", c.Server, err)
+	}
+	if text := m.Header.Get("Nats-Service-Error"); text != "" {
+		return ex, errors.New(strings.TrimPrefix(text, "stream: "))
+	}
+	return ex, json.Unmarshal(m.Data, &ex)
+}
+
+// writeExplanation prints the ladder of each decision, the newest last.
+func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
+	who := ex.Device
+	if ex.Person != "" {
+		who += " (person " + ex.Person + ")"
+	}
+	fmt.Fprintln(w, who)
+	switch {
+	case !ex.Registered:
+		fmt.Fprintln(w, "  not registered: nothing was ever sent on its device subject, so there is no push token")
+	case !ex.Reachable:
+		fmt.Fprintf(w, "  registered (%s), but without a usable push token\n", ex.Platform)
+	case !ex.MayPush:
+		fmt.Fprintf(w, "  registered (%s); the person has opted out\n", ex.Platform)
+	default:
+		fmt.Fprintf(w, "  registered (%s), reachable\n", ex.Platform)
+	}
+	if ex.Refusal != nil {
+		fmt.Fprintf(w, "  last refused input: %s at %s (%d in a row)\n", ex.Refusal.Reason, stamp3(ex.Refusal.At, loc), ex.Refusal.Count)
+	}
+	if len(ex.Decisions) == 0 {
+		fmt.Fprintln(w, "  no decisions in this time: no accepted position changed its presence at any fence")
+	}
+	for i := range ex.Decisions {
+		writeDecision(w, &ex.Decisions[i], ex.Deliveries, loc)
+	}
+	if ex.Live == nil {
+		return
+	}
+	fmt.Fprintf(w, "\nnow: last position %s ago\n", time.Duration(ex.Now-ex.Live.LastFixAt)*time.Millisecond)
+	for _, in := range ex.Live.Inside {
+		fmt.Fprintf(w, "  inside %s since %s\n", in.Fence, stamp3(in.Since, loc))
+	}
+	for _, n := range ex.Live.Nearest {
+		fmt.Fprintf(w, "  %s: %s\n", named(string(n.Fence), n.Name), distance(n.CenterM, n.EdgeM, n.RadiusM))
+	}
+}
+
+func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream.PushStatus, loc *time.Location) {
+	if loc == nil {
+		if l, err := time.LoadLocation(d.Zone); err == nil {
+			loc = l
+		}
+	}
+	fmt.Fprintf(w, "\n%s  %s %s", stamp3(d.At, loc), strings.ToUpper(strings.ReplaceAll(d.Kind, "_", " ")), named(string(d.Fence), d.FenceName))
+	if names := d.Reason.Names(); len(names) > 0 {
+		fmt.Fprintf(w, "  (%s)", strings.Join(names, ", "))
+	}
+	fmt.Fprintln(w)
+	row := func(mark, rule, format string, v ...any) {
+		fmt.Fprintf(w, "  %s %-16s %s\n", mark, rule, fmt.Sprintf(format, v...))
+	}
+	accuracy := "accuracy unknown"
+	if d.Fix.AccuracyM > 0 {
+		accuracy = fmt.Sprintf("±%.0f m", d.Fix.AccuracyM)
+	}
+	row("✓", "fix", "%s, %s, received %s later", d.Fix.Source, accuracy, time.Duration(d.ReceivedAt-cmp.Or(d.ConfirmedAt, d.At))*time.Millisecond)
+	row("✓", "gate", "%s", d.Fix.Verdict)
+	if d.Fix.Cell != "" {
+		row("✓", "cell", "%s → %d candidates", d.Fix.Cell, len(d.Candidates))
+	}
+	for _, c := range d.Candidates {
+		mark := "·"
+		if c.Inside {
+			mark = "✓"
+		}
+		radius := 0.0
+		if c.Fence == d.Fence {
+			radius = d.RadiusM
+		}
+		row(mark, "  candidate", "%s: %s", c.Fence, distance(c.CenterM, c.EdgeM, radius))
+	}
+	switch d.Kind {
+	case "enter":
+		row("✓", "presence", "was outside → enter, confidence %d of 3", d.Confidence)
+	case "exit":
+		row("✓", "presence", "was inside since %s → exit", stamp3(d.EnteredAt, loc))
+	case "dwell", "crossed":
+		row("✓", "presence", "%s", d.Kind)
+	default:
+		row("✗", "presence", "no transition: %s", strings.ReplaceAll(d.Kind, "_", " "))
+	}
+	if len(d.Campaigns) == 0 && d.Kind == "enter" {
+		row("✗", "campaigns", "none is triggered by this")
+	}
+	for _, c := range d.Campaigns {
+		fmt.Fprintf(w, "  campaign %s\n", c.Campaign)
+		for _, check := range c.Checks {
+			mark := "✓"
+			if !check.OK {
+				mark = "✗"
+			}
+			row(mark, "  "+check.Rule, "%s", check.Detail)
+		}
+		if c.Outcome == campaign.Held {
+			row("✗", "  held", "%s", c.Reason)
+			continue
+		}
+		status, known := deliveries[c.MID]
+		switch {
+		case !known:
+			row("·", "  push", "%s, no longer kept", c.MID)
+		case status.State == "accepted":
+			row("✓", "  push", "%s accepted by the provider at %s, %s", c.MID, stamp3(status.UpdatedAt, loc), attempts(status.Attempts))
+		default:
+			row("·", "  push", "%s %s %s, %s", c.MID, status.State, status.Reason, attempts(status.Attempts))
+		}
+	}
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return fmt.Sprintf("%d attempts", n)
+}
+
+func named(id, name string) string {
+	if name == "" || name == id {
+		return id
+	}
+	return fmt.Sprintf("%s (%s)", name, id)
+}
+
+// distance says how far a position is from a fence, in words that a store manager understands.
+func distance(centerM, edgeM, radiusM float64) string {
+	side := fmt.Sprintf("%.1f m outside the edge", edgeM)
+	if edgeM <= 0 {
+		side = fmt.Sprintf("inside by %.1f m", math.Abs(edgeM))
+	}
+	if radiusM > 0 {
+		return fmt.Sprintf("%.1f m from the centre, radius %.0f m: %s", centerM, radiusM, side)
+	}
+	return fmt.Sprintf("%s, %.1f m from the centre", side, centerM)
+}
+
+func stamp3(ms int64, loc *time.Location) string {
+	return time.UnixMilli(ms).In(cmp.Or(loc, time.Local)).Format("2006-01-02 15:04:05 MST")
+}
+
+func jsonString(s string) string {
+	b, _ := json.Marshal(s) // a string always marshals
+	return string(b)
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"footfall/fences"
+)
+
+type fenceCmd struct {
+	Check fenceCheckCmd `cmd:"" help:"Check fence files: every problem at once, with its place and how to mend it. Exit code 3 when there are errors."`
+}
+
+type fenceCheckCmd struct {
+	Files         []string `arg:"" help:"GeoJSON files or folders." type:"path"`
+	JSON          bool     `name:"json" help:"Print the findings as JSON."`
+	Format        string   `help:"text, json, or github for annotations in a workflow." enum:"text,json,github" default:"text"`
+	Fix           bool     `help:"Mend in place what can be mended without a person; say what was done."`
+	DefaultRadius float64  `help:"Radius in metres of points that name none." placeholder:"M"`
+	IDKey         string   `help:"Property that names a feature without an id; @index is its position in the file." default:"id" placeholder:"NAME"`
+	SkipInvalid   bool     `help:"Leave fences with errors out, and say which."`
+	DefaultZone   string   `help:"Time zone of fences that name none." default:"UTC" placeholder:"ZONE"`
+}
+
+func (c *fenceCheckCmd) Run(e *env) error {
+	opts := fences.Options{DefaultRadiusM: c.DefaultRadius, IDKey: c.IDKey, SkipInvalid: c.SkipInvalid, DefaultZone: c.DefaultZone}
+	if c.JSON {
+		c.Format = "json"
+	}
+	var all []fences.Fence
+	var findings []fences.Finding
+	for _, path := range c.Files {
+		if c.Fix {
+			if err := c.mend(e, path, opts); err != nil {
+				return err
+			}
+		}
+		fs, found, err := fences.Load(path, opts)
+		if err != nil {
+			return err
+		}
+		all = append(all, fs...)
+		findings = append(findings, found...)
+	}
+	sum := fences.Summarize(all, findings)
+	var err error
+	switch c.Format {
+	case "json":
+		err = fences.WriteJSON(e.out, findings, sum)
+	case "github":
+		err = fences.WriteGitHub(e.out, findings)
+	default:
+		if err = fences.WriteText(e.out, findings); err == nil {
+			_, err = fmt.Fprintln(e.out, sum)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if sum.Errors > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+// mend applies the fixes of errors and warnings to one plain file.
+func (c *fenceCheckCmd) mend(e *env, path string, opts fences.Options) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() || strings.HasSuffix(path, ".gz") {
+		return usage("--fix works on one plain file at a time, not on %s", path)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	fixed, n := fences.Repair(path, data, opts, func(f fences.Finding) bool { return f.Severity != fences.SeverityInfo })
+	if n == 0 {
+		return nil
+	}
+	if err := os.WriteFile(path, fixed, info.Mode().Perm()); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.err, "%s: mended %d findings\n", path, n)
+	return nil
+}
+
+// refuseFindings prints what was found and says whether to go on.
+func refuseFindings(e *env, findings []fences.Finding, skip bool) error {
+	if !fences.HasErrors(findings) && !skip {
+		return nil
+	}
+	var show []fences.Finding
+	for _, f := range findings {
+		if f.Severity == fences.SeverityError || f.Skipped {
+			show = append(show, f)
+		}
+	}
+	if len(show) > 0 {
+		_ = fences.WriteText(e.err, show)
+	}
+	if fences.HasErrors(findings) {
+		return errFindings
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"footfall/push/fake"
+	"footfall/stream"
+)
+
+// writeFunnel prints what became of everything that came in: positions, entries, claims, pushes, and for the demo
+// what the fake phones show. Positions are counted since the start, the rest since the ledger was made.
+func writeFunnel(w io.Writer, s stream.Status, phones *fake.PhoneStats) {
+	row := func(indent int, name string, n int64, detail string) {
+		fmt.Fprintf(w, "  %-24s %10s  %s\n", strings.Repeat("  ", indent)+name, thousands(n), detail)
+	}
+	fmt.Fprintln(w, "\nfunnel")
+	row(0, "pings", s.Stats.Pings, listCounts(s.Stats.Verdicts))
+	if len(s.Stats.Refused) > 0 {
+		row(1, "refused", stream.Total(s.Stats.Refused), listCounts(s.Stats.Refused))
+	}
+	if len(s.Stats.Dropped) > 0 {
+		row(1, "not taken", stream.Total(s.Stats.Dropped), listCounts(s.Stats.Dropped))
+	}
+	all := s.Funnel[""]
+	row(0, "entries", all["entered"], "")
+	if n := all["no_campaign"]; n > 0 {
+		row(1, "no campaign", n, "")
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Funnel)) {
+		if name == "" {
+			continue
+		}
+		c := s.Funnel[name]
+		held, pushes := map[string]int64{}, map[string]int64{}
+		for outcome, n := range c {
+			if reason, ok := strings.CutPrefix(outcome, "held."); ok {
+				held[reason] = n
+			} else if state, ok := strings.CutPrefix(outcome, "push."); ok {
+				pushes[state] = n
+			}
+		}
+		fmt.Fprintf(w, "  campaign %s\n", name)
+		row(1, "claims", c["claimed"], "one per person and period")
+		row(1, "held", stream.Total(held), listCounts(held))
+		row(1, "pushed", pushes["accepted"], "accepted by the provider")
+		delete(pushes, "accepted")
+		if len(pushes) > 0 {
+			row(1, "not pushed", stream.Total(pushes), listCounts(pushes))
+		}
+		if open := c["claimed"] - c["push.accepted"] - stream.Total(pushes); open > 0 {
+			row(1, "still owed", open, "sent when the gateway runs again")
+		}
+	}
+	if phones != nil {
+		row(0, "shown", phones.Shown, fmt.Sprintf("on %s fake phones", thousands(phones.Phones)))
+	}
+}
+
+// thousands groups digits: 12,345.
+func thousands(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,117 @@
+// Command footfall is the geofencing gateway: it takes positions over NATS, decides who entered which store, and
+// sends the push that a campaign asks for.
+//
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check has findings.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitFailed   = 1
+	exitUsage    = 2
+	exitFindings = 3
+)
+
+// errFindings ends a check that found something; what it found has been printed.
+var errFindings = errors.New("findings")
+
+// usageError is a mistake in how a command was called.
+type usageError struct{ error }
+
+type cli struct {
+	Demo     demoCmd     `cmd:"" help:"Everything in one process: NATS, ledger, ten Kyiv stores, walking phones, fake APNs and FCM."`
+	Serve    serveCmd    `cmd:"" help:"Run the gateway."`
+	Fence    fenceCmd    `cmd:"" help:"Work with fence files."`
+	Campaign campaignCmd `cmd:"" help:"Work with campaign files."`
+	Replay   replayCmd   `cmd:"" help:"Run recorded positions through the gateway's rules and print the transitions."`
+	Explain  explainCmd  `cmd:"" help:"Say why a device got a push, or none."`
+	Config   configCmd   `cmd:"" help:"Check, print and document the configuration."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+// env is what commands use of the outside world, so that tests can give them another.
+type env struct {
+	ctx     context.Context
+	in      io.Reader
+	out     io.Writer
+	err     io.Writer
+	environ []string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second Ctrl-C ends the process at once
+	}()
+	os.Exit(run(&env{ctx: ctx, in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}, os.Args[1:]))
+}
+
+// run executes one command line and returns the exit code.
+func run(e *env, args []string) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("footfall"),
+		kong.Description("Self-hosted geofencing gateway: positions over NATS in, exactly one push per shopper out."),
+		kong.Writers(e.out, e.err),
+		kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Bind(e),
+	)
+	if err != nil {
+		panic(err) // the command structs themselves are wrong
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(e.err, "footfall: %v\n", err)
+		fmt.Fprintln(e.err, "Run \"footfall --help\" for the commands.")
+		return exitUsage
+	}
+	return exitCode(e, ctx.Run())
+}
+
+func exitCode(e *env, err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errFindings):
+		return exitFindings
+	}
+	fmt.Fprintf(e.err, "footfall: %v\n", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func usage(format string, v ...any) error { return usageError{fmt.Errorf(format, v...)} }
+
+// newLogger makes the gateway's own log, on standard error.
+func newLogger(e *env, c LogConfig) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // checked when the configuration was read
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(e.err, opts))
+	}
+	return slog.New(slog.NewTextHandler(e.err, opts))
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"footfall/campaign"
+	"footfall/fences"
+	"footfall/internal/db"
+	"footfall/stream"
+)
+
+// node is one gateway process: server, ledger, providers and the gateway between them. serve and demo differ
+// only in what they put around it.
+type node struct {
+	cfg       *Config
+	log       *slog.Logger
+	server    *stream.Server
+	ledger    *db.DB
+	providers *providers
+	gateway   *stream.Gateway
+}
+
+// openNode opens everything that a gateway needs. On error nothing stays open.
+func openNode(cfg *Config, log *slog.Logger, p *providers) (n *node, err error) {
+	n = &node{cfg: cfg, log: log, providers: p}
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	// The ledger first: its lock says whether another gateway uses the directory.
+	if n.ledger, err = db.Open(db.Config{Dir: filepath.Join(cfg.DataDir, "ledger"), Logger: log}); err != nil {
+		return nil, err
+	}
+	sc, err := cfg.server()
+	if err != nil {
+		return nil, err
+	}
+	sc.Logger = log
+	if n.server, err = stream.StartServer(sc); err != nil {
+		return nil, err
+	}
+	gc := cfg.gateway()
+	gc.Server, gc.DB, gc.Logger = n.server, n.ledger, log
+	gc.Providers, gc.Lane = p.lanes, p.lane
+	if n.gateway, err = stream.New(gc); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// run serves until ctx ends or a part fails. sources are the watchers of fences and campaigns.
+func (n *node) run(ctx context.Context, sources ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failures []error
+	start := func(what string, fn func(context.Context) error) {
+		wg.Go(func() {
+			if err := fn(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, err)
+				cancel(fmt.Errorf("%s: %w", what, err))
+			}
+		})
+	}
+	start("ledger upkeep", n.ledger.Run)
+	for _, s := range sources {
+		start("watch", s)
+	}
+	if err := n.gateway.Run(ctx); err != nil {
+		mu.Lock()
+		failures = append(failures, err)
+		mu.Unlock()
+	}
+	cancel(nil)
+	wg.Wait()
+	return errors.Join(failures...)
+}
+
+// close ends what openNode opened, in the order in which nothing is cut off.
+func (n *node) close() {
+	if n.ledger != nil {
+		if err := n.ledger.Close(); err != nil {
+			n.log.Error("the ledger did not close cleanly", "err", err)
+		}
+	}
+	if n.server != nil {
+		n.server.Shutdown()
+	}
+	if n.providers != nil {
+		n.providers.close()
+	}
+}
+
+// loadFences reads and activates the configured fences, printing what is found to w.
+func (n *node) loadFences(ctx context.Context, w io.Writer) error {
+	fs, findings, err := fences.Load(n.cfg.Fences.Path, n.cfg.fenceOptions())
+	if err != nil {
+		return err
+	}
+	if len(findings) > 0 {
+		_ = fences.WriteText(w, findings)
+	}
+	if fences.HasErrors(findings) {
+		return errFindings
+	}
+	_, err = n.gateway.SetFences(ctx, fs)
+	return err
+}
+
+// watchFences keeps the active fences equal to the files. Files with errors change nothing.
+func (n *node) watchFences(ctx context.Context) error {
+	return fences.Watch(ctx, n.cfg.Fences.Path, n.cfg.fenceOptions(), func(fs []fences.Fence, findings []fences.Finding) error {
+		if fences.HasErrors(findings) {
+			s := fences.Summarize(fs, findings)
+			for _, f := range firstErrors(findings, 3) {
+				n.log.Error("fence file refused; the last good version stays active", "file", f.File, "line", f.Line, "col", f.Col, "code", f.Code, "message", f.Message)
+			}
+			return fmt.Errorf("%d errors, run: footfall fence check %s", s.Errors, n.cfg.Fences.Path)
+		}
+		before := n.gateway.Fences().Revision()
+		set, err := n.gateway.SetFences(ctx, fs)
+		if err == nil && set.Revision() != before {
+			n.log.Info("fences active", "fences", set.Len(), "revision", set.Revision())
+		}
+		return err
+	}, n.log)
+}
+
+func firstErrors(findings []fences.Finding, most int) []fences.Finding {
+	var out []fences.Finding
+	for _, f := range findings {
+		if f.Severity == fences.SeverityError && len(out) < most {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// loadCampaigns reads and activates the configured campaigns.
+func (n *node) loadCampaigns() error {
+	cs, err := campaign.Load(n.cfg.Campaigns.Path)
+	if err != nil {
+		return err
+	}
+	set, err := campaign.NewSet(cs)
+	if err != nil {
+		return err
+	}
+	before := n.gateway.Campaigns()
+	n.gateway.SetCampaigns(set)
+	if before.Len() > 0 || set.Len() > 0 {
+		n.log.Info("campaigns active", "campaigns", set.Len())
+	}
+	return nil
+}

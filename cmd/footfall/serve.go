@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"footfall/internal/watch"
+)
+
+type serveCmd struct {
+	Config        string   `short:"c" help:"Configuration file." type:"path" env:"FOOTFALL_CONFIG" placeholder:"FILE"`
+	Fences        string   `help:"GeoJSON file or folder, watched (fences.path)." type:"path" placeholder:"PATH"`
+	Campaigns     string   `help:"Campaign file or folder, watched (campaigns.path)." type:"path" placeholder:"PATH"`
+	Data          string   `help:"Data directory (data_dir)." type:"path" placeholder:"DIR"`
+	Listen        string   `help:"Client address of the embedded NATS server (nats.listen)." placeholder:"HOST:PORT"`
+	NATS          string   `name:"nats" help:"External NATS server instead of the embedded one (nats.url)." placeholder:"URL"`
+	DefaultRadius *float64 `help:"Radius in metres of points that name none (fences.default_radius)." placeholder:"M"`
+	IDKey         string   `help:"Property that names a feature without an id; @index is its position (fences.id_key)." placeholder:"NAME"`
+	SkipInvalid   bool     `help:"Leave fences with errors out instead of refusing the file (fences.skip_invalid)."`
+}
+
+func (c *serveCmd) Run(e *env) error {
+	cfg, err := c.config(e)
+	if err != nil {
+		return err
+	}
+	log := newLogger(e, cfg.Log)
+	p, err := openProviders(cfg, e.out)
+	if err != nil {
+		return err
+	}
+	n, err := openNode(cfg, log, p)
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	var sources []func(context.Context) error
+	if cfg.Fences.Path == "" {
+		log.Warn("no fences: nothing can be entered; give --fences or fences.path")
+	} else {
+		if err := n.loadFences(e.ctx, e.err); err != nil {
+			return err
+		}
+		sources = append(sources, n.watchFences)
+	}
+	if cfg.Campaigns.Path == "" {
+		log.Warn("no campaigns: entries are recorded and nothing is pushed; give --campaigns or campaigns.path")
+	} else {
+		if err := n.loadCampaigns(); err != nil {
+			return err
+		}
+		sources = append(sources, func(ctx context.Context) error {
+			return watch.Files(ctx, watch.Config{Path: cfg.Campaigns.Path, Match: watch.Extensions(".yaml", ".yml"), Logger: log},
+				func() error { return n.loadCampaigns() })
+		})
+	}
+	go func() {
+		select {
+		case <-n.gateway.Ready():
+			fmt.Fprintf(e.out, "footfall is listening on %s\n  fences %d, campaigns %d, ledger %s\n  pushes: %s\n",
+				n.server.ClientURL(), n.gateway.Fences().Len(), n.gateway.Campaigns().Len(), cfg.DataDir, p.describe())
+		case <-e.ctx.Done():
+		}
+	}()
+	err = n.run(e.ctx, sources...)
+	writeFunnel(e.out, n.gateway.Status(), nil)
+	return err
+}
+
+// config reads the file and lets flags have the last word.
+func (c *serveCmd) config(e *env) (*Config, error) {
+	cfg, err := loadConfig(c.Config, e.environ)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range []struct {
+		flag string
+		dst  *string
+	}{{c.Fences, &cfg.Fences.Path}, {c.Campaigns, &cfg.Campaigns.Path}, {c.Data, &cfg.DataDir}, {c.Listen, &cfg.NATS.Listen}, {c.NATS, &cfg.NATS.URL}, {c.IDKey, &cfg.Fences.IDKey}} {
+		if o.flag != "" {
+			*o.dst = o.flag
+		}
+	}
+	if c.DefaultRadius != nil {
+		cfg.Fences.DefaultRadius = *c.DefaultRadius
+	}
+	cfg.Fences.SkipInvalid = cfg.Fences.SkipInvalid || c.SkipInvalid
+	return &cfg, cfg.validate()
+}
