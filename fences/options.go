@@ -75,7 +75,9 @@ func (o Options) withDefaults() Options {
 	o.MaxVertices = cmp.Or(o.MaxVertices, DefaultMaxVertices)
 	o.MaxFeatures = cmp.Or(o.MaxFeatures, DefaultMaxFeatures)
 	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
-	o.MaxFindings = cmp.Or(o.MaxFindings, DefaultMaxFindings)
+	if o.MaxFindings <= 0 {
+		o.MaxFindings = DefaultMaxFindings
+	}
 	o.MaxOverlaps = cmp.Or(o.MaxOverlaps, DefaultMaxOverlaps)
 	o.DefaultZone = cmp.Or(o.DefaultZone, "UTC")
 	o.Poll = cmp.Or(o.Poll, 5*time.Second)

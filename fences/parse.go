@@ -45,6 +45,7 @@ type loader struct {
 	metas   []meta // of fences, same order
 	skipped int    // fences left out for an error
 	seen    int    // features, good or bad
+	gaveUp  bool   // see hopeless
 	zone    *time.Location
 	zones   map[string]*time.Location // nil value: not a zone
 	similar map[string]string         // near misses of property names
@@ -118,6 +119,7 @@ type parser struct {
 	base  string // pointer of the value whose members are being read
 
 	local   []draft           // findings of the current feature
+	spare   []draft           // room for those of the next one
 	once    map[string]*draft // findings that are listed once per document, with a count
 	onceKey []string          // in order of appearance
 	foundAt int               // 1 + offset of the first byte that is not UTF-8
@@ -206,6 +208,9 @@ func (p *parser) values(lines bool) {
 		}
 		if n > 0 && !lines && !separated && (p.data[p.pos] != '{' || bytes.IndexByte(p.data[from:p.pos], '\n') < 0) {
 			p.add(p.here(), "", newFinding(codeSyntax, "expected the end of the document, but %s; remove what follows, or put each feature on a line of its own", p.found()))
+			return
+		}
+		if p.hopeless() {
 			return
 		}
 		end := -1
@@ -333,6 +338,10 @@ func (p *parser) features() bool {
 			_, ok := p.skip()
 			return ok
 		}
+		if p.hopeless() {
+			_, ok := p.skip()
+			return ok
+		}
 		c := p.peek()
 		if c != '{' {
 			p.count++
@@ -340,15 +349,15 @@ func (p *parser) features() bool {
 			v, ok := p.skip()
 			if ok {
 				saved := p.local
-				p.local = nil
+				p.local = p.spare[:0]
 				p.note(v, p.pointer(), newFinding(codeNotGeoJSON, "a feature must be an object, not %s", kind(c)))
 				p.flushLocal("", p.l.o.SkipInvalid)
-				p.local = saved
+				p.local, p.spare = saved, p.local
 			}
 			return ok
 		}
 		base, saved := p.base, p.local
-		p.base, p.local = p.pointer(), nil
+		p.base, p.local = p.pointer(), p.spare[:0]
 		start := p.pos
 		var f rawFeature
 		if !p.object(inStructure, func(key []byte, at span) bool { return p.member(&f, key, at) }) {
@@ -356,9 +365,27 @@ func (p *parser) features() bool {
 			return false
 		}
 		p.feature(&f, span{start, p.pos})
-		p.base, p.local = base, saved
+		p.base, p.local, p.spare = base, saved, p.local
 		return true
 	})
+}
+
+// maxErrors is how many errors of one load are counted; a document with more of
+// them is not a fence document.
+const maxErrors = 100_000
+
+// hopeless reports whether the document has so many errors that reading the
+// rest of it is pointless, and says so once.
+func (p *parser) hopeless() bool {
+	if p.l.report.errors() < maxErrors {
+		return false
+	}
+	if !p.l.gaveUp {
+		p.l.gaveUp = true
+		f := newFinding(codeTooLarge, "more than %d errors; the rest is not read", maxErrors)
+		p.l.report.kept[0][0] = draft{Finding: f, doc: p.doc, at: p.here()} // in place of one, the list is full
+	}
+	return true
 }
 
 // onDuplicate reports a member name that its object has already had.

@@ -49,6 +49,10 @@ const (
 // maxPropertyBytes is the largest "properties" object kept with a fence.
 const maxPropertyBytes = 1 << 20
 
+// maxSimilar is how many different unknown names of one load are compared with
+// ours; a real set has a few dozen.
+const maxSimilar = 2_000
+
 // maxStay is the longest min_stay and dwell; presence is forgotten before that.
 const maxStay = 7 * 24 * time.Hour
 
@@ -99,10 +103,11 @@ func (p *parser) nearMiss(key []byte, at span) {
 	}
 	near, known := p.l.similar[string(key)]
 	if !known {
-		near = nearest(string(key))
-		if len(p.l.similar) < 10_000 { // a document may make up names without end
-			p.l.similar[string(key)] = near
+		if len(p.l.similar) == maxSimilar {
+			return
 		}
+		near = nearest(string(key))
+		p.l.similar[string(key)] = near
 	}
 	if near == "" {
 		return
@@ -121,29 +126,34 @@ func (p *parser) nearMiss(key []byte, at span) {
 // nearest returns the property whose name resembles key, "" when none does: the
 // same but for case and separators, or one slip away (two in long names).
 func nearest(key string) string {
-	fold := func(s string) string {
-		return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(s))
-	}
-	k := fold(key)
+	k := fold.Replace(strings.ToLower(key))
 	if k == "" {
 		return ""
 	}
 	best, least := "", 3
-	for name := range properties {
-		if name == "type" {
-			continue
-		}
-		n := fold(name)
+	for _, name := range meantNames {
+		n := fold.Replace(name)
 		most := 1
 		if len(n) >= 8 {
 			most = 2
 		}
-		if d := distance(k, n); d <= most && (d < least || d == least && name < best) && (d == 0 || k[0] == n[0]) {
+		if d := distance(k, n); d <= most && d < least && (d == 0 || k[0] == n[0]) {
 			best, least = name, d
 		}
 	}
 	return best
 }
+
+var fold = strings.NewReplacer("_", "", "-", "", " ", "")
+
+// meantNames are the names that a near miss may have meant, sorted.
+var meantNames = slices.Sorted(func(yield func(string) bool) {
+	for name := range properties {
+		if name != "type" && !yield(name) {
+			return
+		}
+	}
+})
 
 // distance is the number of letters to insert, delete, replace or exchange with
 // the next one (optimal string alignment) that turns a into b.
