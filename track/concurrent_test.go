@@ -17,24 +17,27 @@ import (
 // touches enters it once, whatever happens around it. With -race it also shows
 // that trackers share nothing but the immutable set.
 func TestFencesReplacedUnderLoad(t *testing.T) {
-	const partitions, edits = 16, 300
+	const partitions, pings, edits = 16, 400, 200
 	home, err := geo.NewCircle(geo.Point{Lat: townLat, Lng: townLng}, 200)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := newTown(rand.New(rand.NewPCG(1, 1)))
 	var cat fences.Catalogue
-	publish := func() *fences.Set {
+	var sets []*fences.Set
+	for range edits {
 		w.edit()
 		set, err := fences.NewSet(append([]fences.Fence{{ID: "home", Shape: home}}, w.fs...), &cat)
 		if err != nil {
-			panic(err)
+			t.Fatal(err)
 		}
-		return set
+		sets = append(sets, set)
 	}
+	// Pings of any partition move the fences on, so that edits come between the
+	// pings of every device however the scheduler behaves.
 	var current atomic.Pointer[fences.Set]
-	current.Store(publish())
-	var done atomic.Bool
+	var sent atomic.Int64
+	current.Store(sets[0])
 	var workers sync.WaitGroup
 	for p := range partitions {
 		workers.Go(func() {
@@ -43,7 +46,8 @@ func TestFencesReplacedUnderLoad(t *testing.T) {
 			rng := rand.New(rand.NewPCG(2, uint64(p)))
 			id := track.DeviceID(fmt.Sprintf("shop.d%d", p))
 			enters, now := 0, w.now
-			for pos := uint64(1); pos < 50 || !done.Load(); pos++ {
+			for pos := uint64(1); pos <= pings; pos++ {
+				current.Store(sets[sent.Add(1)*edits/(partitions*pings+1)])
 				now += 10_000
 				f := track.Fix{FixedAt: now, ReceivedAt: now, HasPosition: true, AccuracyM: 5,
 					Lat: townLat + (rng.Float64()-0.5)*0.002, Lng: townLng + (rng.Float64()-0.5)*0.002}
@@ -62,9 +66,5 @@ func TestFencesReplacedUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for range edits {
-		current.Store(publish())
-	}
-	done.Store(true)
 	workers.Wait()
 }

@@ -102,8 +102,8 @@ func (b box) cells() (r0, r1, c0, c1 int) {
 	return r0, r1, col(b.west - gridSafetyDeg), col(b.east + gridSafetyDeg)
 }
 
-// around returns the box of the points within m metres of p.
-func around(p geo.Point, m float64) box {
+// boxAround returns the box of the points within m metres of p.
+func boxAround(p geo.Point, m float64) box {
 	dLat := m / metresPerLat * 1.01
 	b := box{south: p.Lat - dLat, north: p.Lat + dLat}
 	dLng := 180.0
@@ -131,7 +131,7 @@ func along(a, b geo.Point) box {
 // boxesOf returns one box for a circle and one for each polygon of a shape.
 func boxesOf(s *geo.Shape) []box {
 	if s.IsCircle() {
-		return []box{around(s.Center(), s.RadiusM())}
+		return []box{boxAround(s.Center(), s.RadiusM())}
 	}
 	var boxes []box
 	for _, poly := range s.Polygons() {
@@ -161,7 +161,7 @@ func boxesOf(s *geo.Shape) []box {
 
 // arriveNearby enters fences that only the accuracy circle touches.
 func (s *step) arriveNearby() {
-	for _, i := range s.t.nearby.query(around(s.p, s.reach())) {
+	for _, i := range s.t.nearby.query(boxAround(s.p, s.reach())) {
 		f := s.t.set.At(i)
 		if f == s.named || s.find(f) >= 0 || s.acc > s.t.rules.maxAccuracyM(f) {
 			continue

@@ -195,7 +195,7 @@ func e7(x float64) float64 { return math.Round(x*1e7) / 1e7 }
 // three must answer the same to every input; re-delivered input must do
 // nothing; and equal state must give equal rows.
 func TestAgainstModel(t *testing.T) {
-	towns := 60
+	towns := 40
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		towns = 6000
 	}

@@ -21,7 +21,7 @@ func TestTableAgainstMap(t *testing.T) {
 		// Ids that are prefixes of each other, and of every length.
 		return DeviceID(fmt.Sprintf("app.%0*d", n%200, n))
 	}
-	for range 200_000 {
+	for range 100_000 {
 		id := name()
 		i, ok := table.find(id)
 		if v, known := want[id]; known != ok || ok && table.recs[i].pos != v {
