@@ -31,7 +31,7 @@ func applyFixes(data []byte, findings []Finding) ([]byte, int) {
 		if f.Fix == nil || len(f.Fix.Edits) == 0 || !slices.ContainsFunc(f.Fix.Edits, func(e Edit) bool { return e.Length > 0 || e.Text != "" }) {
 			continue
 		}
-		if slices.ContainsFunc(f.Fix.Edits, func(e Edit) bool { return !free(e) }) {
+		if slices.ContainsFunc(f.Fix.Edits, func(e Edit) bool { return !free(e) }) || !apart(f.Fix.Edits) {
 			continue
 		}
 		edits = append(edits, f.Fix.Edits...)
@@ -50,6 +50,16 @@ func applyFixes(data []byte, findings []Finding) ([]byte, int) {
 		pos = e.Offset + e.Length
 	}
 	return append(out, data[pos:]...), applied
+}
+
+// apart reports whether edits are ascending and do not overlap.
+func apart(edits []Edit) bool {
+	for i := 1; i < len(edits); i++ {
+		if edits[i].Offset < edits[i-1].Offset+max(edits[i-1].Length, 1) {
+			return false
+		}
+	}
+	return true
 }
 
 // maxRounds ends Repair when fixes keep giving rise to new ones.

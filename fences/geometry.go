@@ -202,6 +202,7 @@ func (p *parser) ring(g *geometry, n int) bool {
 	p.space()
 	r.at.start = p.pos
 	p.points = p.points[:0]
+	before := 0 // where the previous position ends, left out or not
 	ok := p.list(g, "a position: [longitude, latitude]", 1, func(i int) bool {
 		g.vertices++
 		if g.vertices > p.l.o.MaxVertices {
@@ -217,11 +218,12 @@ func (p *parser) ring(g *geometry, n int) bool {
 			g.broken = true
 			return ok
 		}
+		after := before
+		before = at.end
 		if k := len(p.points); k > 0 && p.points[k-1] == pt {
-			before := p.places[len(p.places)-1]
 			f := newFinding(codeRepeated, "the position [%s, %s] stands twice in a row", degrees(pt.Lng), degrees(pt.Lat))
 			f.Fix = &Fix{Title: "Remove repeated positions"}
-			p.gather(at, p.pointer, f, Edit{Offset: before.end, Length: at.end - before.end})
+			p.gather(at, p.pointer, f, Edit{Offset: after, Length: at.end - after})
 			return true
 		}
 		p.points = append(p.points, pt)
