@@ -41,7 +41,7 @@ type rawConn struct {
 	encBuf  bytes.Buffer
 	bodies  map[uint32]string
 	open    map[uint32]bool
-	limit   uint32 // as acknowledged by the client
+	limit   uint32 // the first one at once, later ones when acknowledged
 	pending []uint32
 	refused int
 	peak    int
@@ -72,7 +72,7 @@ func startRaw(t *testing.T, limit uint32, request func(c *rawConn, id uint32, bo
 				return
 			}
 			s.mu.Lock()
-			c := &rawConn{srv: s, nc: nc, n: len(s.conns), bodies: map[uint32]string{}, open: map[uint32]bool{}, limit: 1 << 30}
+			c := &rawConn{srv: s, nc: nc, n: len(s.conns), bodies: map[uint32]string{}, open: map[uint32]bool{}, limit: s.limit}
 			s.conns = append(s.conns, c)
 			s.mu.Unlock()
 			wg.Go(c.serve)
