@@ -1,6 +1,7 @@
 package geo
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -10,7 +11,8 @@ import (
 type area struct {
 	given []Polygon
 	parts []*part
-	// seams are the spans of latitude where parts meet across the antimeridian.
+	// seams are the spans of latitude where parts meet across the antimeridian,
+	// ascending and apart.
 	seams []span
 }
 
@@ -18,14 +20,15 @@ func newArea(polys []Polygon) (*area, error) {
 	a := &area{given: make([]Polygon, len(polys))}
 	for i, poly := range polys {
 		if len(poly) == 0 {
-			return nil, fmt.Errorf("polygon %d: %w: no rings", i, ErrPolygon)
+			return nil, fmt.Errorf("%w: polygon %d has no rings", ErrPolygon, i)
 		}
 		rings := make([][]xy, len(poly))
 		a.given[i] = make(Polygon, len(poly))
 		for j, ring := range poly {
 			r, err := planeRing(ring)
 			if err != nil {
-				return nil, fmt.Errorf("polygon %d, ring %d: %w", i, j, err)
+				err.polygon, err.ring = i, j
+				return nil, err
 			}
 			if j > 0 {
 				alignHole(rings[0], r)
@@ -62,9 +65,10 @@ func alignHole(exterior, hole []xy) {
 
 func (a *area) contains(p Point) bool {
 	for _, part := range a.parts {
-		// A part may lie beyond ±180, and one may reach all round.
-		for x := wrapLng(p.Lng) - 360; x <= part.box.maxX; x += 360 {
-			if x >= part.box.minX && part.contains(x, p.Lat) {
+		// A part may lie beyond ±180, and one that reaches all round holds ±180 twice.
+		x := wrapLng(p.Lng)
+		for x -= 360 * math.Floor((x-part.box.minX)/360); x <= part.box.maxX; x += 360 {
+			if part.contains(x, p.Lat) {
 				return true
 			}
 		}
@@ -97,19 +101,32 @@ func (a *area) findSeams() {
 			}
 		})
 	}
-	for _, w := range west {
-		for _, e := range east {
-			if lo, hi := max(w.lo, e.lo), min(w.hi, e.hi); lo < hi {
-				a.seams = append(a.seams, span{lo, hi})
-			}
+	west, east = union(west), union(east)
+	for i, k := 0, 0; i < len(west) && k < len(east); {
+		w, e := west[i], east[k]
+		if lo, hi := max(w.lo, e.lo), min(w.hi, e.hi); lo < hi {
+			a.seams = append(a.seams, span{lo, hi})
+		}
+		if w.hi < e.hi {
+			i++
+		} else {
+			k++
 		}
 	}
-	slices.SortFunc(a.seams, func(s, t span) int {
-		if s.lo < t.lo {
-			return -1
+}
+
+// union sorts spans and joins those that meet.
+func union(s []span) []span {
+	slices.SortFunc(s, func(a, b span) int { return cmp.Compare(a.lo, b.lo) })
+	out := s[:0]
+	for _, v := range s {
+		if n := len(out); n > 0 && v.lo <= out[n-1].hi {
+			out[n-1].hi = max(out[n-1].hi, v.hi)
+			continue
 		}
-		return 1
-	})
+		out = append(out, v)
+	}
+	return out
 }
 
 // centroid is the centroid in the plane, of the parts brought together on one side

@@ -133,7 +133,7 @@ func (c *checker) ring(i int, ring []Point) (soundRing, bool) {
 	}
 	plane, pole := unwrapRing(ring)
 	if pole {
-		c.report(ContainsPole, i, 0, ring[0], "the ring goes round a pole; add the pole's edge (latitude ±90 from -180 to 180)")
+		c.report(ContainsPole, i, 0, ring[0], "the ring goes round a pole or round the Earth; a pole is put in with its edge (latitude ±90 from -180 to 180)")
 		return soundRing{}, false
 	}
 	r := soundRing{ring: i}

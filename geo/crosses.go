@@ -49,7 +49,7 @@ func (s *Shape) passes(a, b vec) bool {
 	}
 	project := func(p vec) xy {
 		k := height / p.dot(up)
-		return xy{(p.dot(east) - 0) * k, (p.dot(north) - c.dot(north)/height*p.dot(up)) * k}
+		return xy{p.dot(east) * k, p.dot(north)*k - c.dot(north)}
 	}
 	pa, pb := project(a), project(b)
 	dx, dy := pb.x-pa.x, pb.y-pa.y

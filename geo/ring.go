@@ -3,6 +3,7 @@ package geo
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
 // xy is a position in the plane of longitude and latitude, in degrees. x may run
@@ -15,8 +16,10 @@ func onPole(a, b Point) bool {
 }
 
 // unwrapRing puts a closed ring of valid positions in the plane, without the jump at
-// the antimeridian. Polygon's comment says how its edges are read. The second result
-// is true when the ring goes round a pole, so that no reading closes it.
+// the antimeridian; its least x is in [-180, 180) or it is the ring as given.
+// Polygon's comment says how its edges are read. The second result is true when the
+// ring goes round a pole, so that no reading closes it, or round the Earth more than
+// once on its way.
 func unwrapRing(ring []Point) (out []xy, pole bool) {
 	jumps, literal := false, true
 	for i := 1; i < len(ring); i++ {
@@ -42,13 +45,22 @@ func unwrapRing(ring []Point) (out []xy, pole bool) {
 		}
 		out[i] = xy{p.Lng + 360*turns, p.Lat}
 	}
-	if turns == 0 && ringArea(out) != 0 {
-		return out, false
+	if turns != 0 || ringArea(out) == 0 {
+		if literal {
+			return asGiven(ring), false
+		}
+		return out, turns != 0
 	}
-	if literal {
-		return asGiven(ring), false
+	least, most := math.Inf(1), math.Inf(-1)
+	for _, v := range out {
+		least, most = min(least, v.x), max(most, v.x)
 	}
-	return out, turns != 0
+	if shift := 360 * math.Floor((least+180)/360); shift != 0 {
+		for i := range out {
+			out[i].x -= shift
+		}
+	}
+	return out, most-least > 360
 }
 
 func asGiven(ring []Point) []xy {
@@ -80,25 +92,43 @@ func flat(r []xy) bool {
 	return math.Abs(ringArea(r)) <= length*size*0x1p-52
 }
 
-// planeRing checks one ring and puts it in the plane.
-func planeRing(ring []Point) ([]xy, error) {
+// ringError is why a ring was refused.
+type ringError struct {
+	polygon, ring int
+	is            error // ErrPolygon or ErrPosition
+	text          string
+}
+
+func (e *ringError) Error() string {
+	return fmt.Sprintf("geo: polygon %d, ring %d: %s", e.polygon, e.ring, e.text)
+}
+
+func (e *ringError) Unwrap() error { return e.is }
+
+// planeRing checks one ring and puts it in the plane. The error does not know yet
+// which ring it is about.
+func planeRing(ring []Point) ([]xy, *ringError) {
+	refuse := func(format string, args ...any) ([]xy, *ringError) {
+		return nil, &ringError{is: ErrPolygon, text: fmt.Sprintf(format, args...)}
+	}
 	if len(ring) < 4 {
-		return nil, fmt.Errorf("%w: %d positions, a closed ring has at least 4", ErrPolygon, len(ring))
+		return refuse("%d positions, a closed ring has at least 4", len(ring))
 	}
 	for i, p := range ring {
 		if err := p.Validate(); err != nil {
-			return nil, fmt.Errorf("position %d: %w", i, err)
+			text := strings.TrimPrefix(err.Error(), "geo: ")
+			return nil, &ringError{is: ErrPosition, text: fmt.Sprintf("position %d: %s", i, text)}
 		}
 	}
 	if !samePosition(ring[0], ring[len(ring)-1]) {
-		return nil, fmt.Errorf("%w: not closed: the last position differs from the first", ErrPolygon)
+		return refuse("not closed: the last position differs from the first")
 	}
 	r, pole := unwrapRing(ring)
 	if pole {
-		return nil, fmt.Errorf("%w: goes round a pole, which longitude and latitude cannot express; add the pole's edge (lat ±90 from -180 to 180)", ErrPolygon)
+		return refuse("goes round a pole or round the Earth, which a ring of longitudes and latitudes cannot; put a pole in with its edge (latitude ±90 from -180 to 180)")
 	}
 	if flat(r) {
-		return nil, fmt.Errorf("%w: has no area", ErrPolygon)
+		return refuse("has no area")
 	}
 	return r, nil
 }

@@ -45,7 +45,7 @@ type Shape struct {
 // antimeridian too.
 func NewCircle(center Point, radiusM float64) (Shape, error) {
 	if err := center.Validate(); err != nil {
-		return Shape{}, fmt.Errorf("centre: %w", err)
+		return Shape{}, err
 	}
 	if !(radiusM > 0 && radiusM <= MaxRadiusM) {
 		return Shape{}, fmt.Errorf("%w: %v m, must be above 0 and at most %d", ErrRadius, radiusM, MaxRadiusM)

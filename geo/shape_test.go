@@ -308,6 +308,7 @@ func TestNewPolygonsRefuses(t *testing.T) {
 		{"latitude", []Polygon{{rect(89, 0, 95, 1)}}, ErrPosition},
 		{"longitude", []Polygon{{rect(0, 170, 1, 190)}}, ErrPosition},
 		{"round the pole", []Polygon{{{{80, 0}, {80, 90}, {80, 180}, {80, -90}, {80, 0}}}}, ErrPolygon},
+		{"round the Earth and back", []Polygon{{spiral(), ok}}, ErrPolygon},
 		{"bad hole", []Polygon{{ok, ok[:3]}}, ErrPolygon},
 		{"second polygon", []Polygon{{ok}, {ok[:4]}}, ErrPolygon},
 	}
@@ -319,6 +320,41 @@ func TestNewPolygonsRefuses(t *testing.T) {
 				t.Log(err)
 			}
 		})
+	}
+}
+
+// spiral goes twice round the Earth and back a little further north.
+func spiral() []Point {
+	var out, in []Point
+	for i := range 25 {
+		lng := wrapLng(float64(i) * 30)
+		out = append(out, Point{float64(i), lng})
+		in = append(in, Point{float64(i) + 0.5, lng})
+	}
+	out = append(out, reversed(in)...)
+	return append(out, out[0])
+}
+
+// A seam of many short edges must not cost the square of their number.
+func TestPolygonSeamOfManyEdges(t *testing.T) {
+	const n = 20_000
+	west, east := []Point{{0, 179}}, []Point{{0, -179}}
+	for i := range n + 1 {
+		west = append(west, Point{float64(i) / n, 180})
+		east = append(east, Point{float64(i) / n, -180})
+	}
+	west = append(west, Point{1, 179}, west[0])
+	east = append(east, Point{1, -179}, east[0])
+	s := mustPolygons(t, Polygon{west}, Polygon{east})
+	if len(s.area.seams) != 1 {
+		t.Errorf("%d seams, want 1", len(s.area.seams))
+	}
+	p := Point{0.5, 179.999}
+	if d := s.EdgeDistanceM(p); math.Abs(d+DistanceM(p, Point{0, 179.999})) > 1 {
+		t.Errorf("edge distance %v", d)
+	}
+	if !s.Contains(Point{0.5, 180}) || !s.Contains(Point{0.25, -180}) {
+		t.Error("a point on the seam is not inside")
 	}
 }
 
@@ -379,7 +415,7 @@ func TestPolygonEdgeDistanceDense(t *testing.T) {
 	rng := rand.New(rand.NewPCG(31, 1))
 	for round := range 150 {
 		c := Point{rng.Float64()*160 - 80, rng.Float64()*360 - 180}
-		size := 50 * math.Exp(rng.Float64()*6)
+		size := 50 * math.Exp(rng.Float64()*7)
 		s, ok := randomStar(rng, c, size, 5+rng.IntN(60))
 		if !ok {
 			continue
@@ -400,7 +436,7 @@ func TestPolygonEdgeDistanceDense(t *testing.T) {
 			}
 			least = math.Sqrt(least)
 			got := math.Abs(s.EdgeDistanceM(p))
-			if got > least*1.001+0.01 || got < least*0.999-size/100 {
+			if got > least*1.001+0.01 || got < least*0.999-size/400 {
 				t.Fatalf("round %d: %v to a star of %.0f m at %v: got %.3f, want %.3f", round, p, size, c, got, least)
 			}
 			if s.Contains(p) != (s.EdgeDistanceM(p) <= 0) {
