@@ -377,11 +377,12 @@ type Status struct {
 	Fences    int                         `json:"fences"`
 	FencesRev string                      `json:"fences_revision"`
 	Campaigns int                         `json:"campaigns"`
+	Settled   bool                        `json:"settled"` // everything that had arrived is decided and committed
 }
 
 // Status takes a snapshot. The counters are of this run; the funnel is of the ledger.
 func (g *Gateway) Status() Status {
-	s := Status{Stats: g.count.snapshot(), Outbox: g.outbox.Stats(), Fences: g.Fences().Len(), FencesRev: g.Fences().Revision(), Campaigns: g.Campaigns().Len()}
+	s := Status{Stats: g.count.snapshot(), Outbox: g.outbox.Stats(), Fences: g.Fences().Len(), FencesRev: g.Fences().Revision(), Campaigns: g.Campaigns().Len(), Settled: g.settledNow()}
 	err := g.cfg.DB.View(func(tx *db.Tx) (err error) {
 		if s.Funnel, err = Funnel(tx); err != nil {
 			return err
