@@ -13,12 +13,11 @@
 //
 // # What happens to a fix
 //
-//	            CheckFix            position in the log
-//	fix ──▶ refused? ──no──▶ seen before? ──no──▶ older than the last fix? ──no──▶ ...
-//	          │ Refused          │ Replayed          │ Late
+//	      log position applied already?   CheckFix          older than the last fix?
+//	input ───────────▶ Replayed ─────no──▶ Refused ──no──────────▶ Late ──no──▶ ...
 //
-//	... same time as the last fix? ──no──▶ implied speed plausible? ──yes──▶ evaluated
-//	          │ Duplicate, SameTime            │ Quarantined                 Accepted
+//	     same time as the last fix?        implied speed implausible?
+//	... ─▶ Duplicate, SameTime ──no──▶ Quarantined until the next agrees ──no──▶ Accepted
 //
 // Only an accepted fix changes presence or makes a transition.
 //
@@ -35,6 +34,10 @@
 //	    │◀─────────────── clearly outside ── unknown ◀────────────────────────┘
 //	                                            │ fix inside
 //	                                            └──────────▶ enter, Resumed
+//
+// A fix inside whose accuracy is too poor to enter leaves the device outside; it
+// is remembered only so that its note is made once and so that a fence drawn
+// around the device meanwhile is still told from a visit.
 //
 // Clearly outside means beyond the fence's edge by more than the exit margin
 // and the (capped) accuracy of the fix; see [Rules]. Exits are tested on the
