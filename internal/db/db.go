@@ -67,8 +67,9 @@ type DB struct {
 	queue    chan *request
 	writer   sync.WaitGroup
 	broken   atomic.Pointer[error]
-	groups   atomic.Int64
-	fns      atomic.Int64
+	// commitTxn is Badger's Commit; a test makes it fail.
+	commitTxn func(*badger.Txn) error
+	groups    atomic.Int64
 
 	mu     sync.Mutex
 	idle   sync.Cond // active has become 0
@@ -100,11 +101,12 @@ func open(cfg Config, readOnly bool) (*DB, error) {
 		cfg.Now = time.Now
 	}
 	d := &DB{
-		cfg:      cfg,
-		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
-		readOnly: readOnly,
-		queue:    make(chan *request, queueLen),
-		done:     make(chan struct{}),
+		cfg:       cfg,
+		log:       cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+		readOnly:  readOnly,
+		queue:     make(chan *request, queueLen),
+		done:      make(chan struct{}),
+		commitTxn: (*badger.Txn).Commit,
 	}
 	d.idle.L = &d.mu
 	for p := range registered() {

@@ -156,7 +156,7 @@ func (d *DB) commit(group *overlay, now time.Time) error {
 	if err := group.apply(txn, now, time.Now()); err != nil {
 		return classify(err, d.cfg.Dir) // nothing has left the transaction yet
 	}
-	if err := txn.Commit(); err != nil {
+	if err := d.commitTxn(txn); err != nil {
 		if errors.Is(err, badger.ErrTxnTooBig) {
 			return classify(err, d.cfg.Dir) // refused before anything was written
 		}

@@ -1,0 +1,156 @@
+package db
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+	"time"
+)
+
+// modelRow is what a plain map remembers of a row.
+type modelRow struct {
+	val     string
+	expires int64 // Unix ms; 0: never
+}
+
+// model is the slow, obvious database.
+type model map[string]modelRow
+
+func (m model) live(nowMS int64) []string {
+	var got []string
+	for k, r := range m {
+		if r.expires == 0 || r.expires > nowMS {
+			got = append(got, k+"="+r.val)
+		}
+	}
+	slices.Sort(got)
+	return got
+}
+
+// A random workload of transactions, failing ones, scans, reopens and a clock
+// that moves, against a map. Keys are few so that they meet.
+func TestAgreesWithAMap(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	}()
+	steps := 600
+	if os.Getenv("FOOTFALL_LONG") != "" {
+		steps = 30_000
+	}
+	rng := rand.New(rand.NewPCG(seed, 0))
+	keys := []string{"a", "b", "c", "d", "e", "\x00", "\x00\xff", "aa"}
+	pick := func() string { return keys[rng.IntN(len(keys))] }
+	c := &clock{time.UnixMilli(1_700_000_000_000)}
+	cfg := Config{Dir: t.TempDir(), NoSync: true, MinFree: 1, Now: c.now}
+	d, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	m := model{}
+	wanted := errors.New("wanted")
+	for range steps {
+		switch n := rng.IntN(100); {
+		case n == 0:
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if d, err = Open(cfg); err != nil {
+				t.Fatal(err)
+			}
+		case n < 20:
+			c.advance(time.Duration(rng.IntN(3000)) * time.Millisecond)
+		default:
+			next := maps.Clone(m)
+			err := d.Update(t.Context(), func(tx *Tx) error {
+				for range rng.IntN(7) {
+					k := pick()
+					var err error
+					switch rng.IntN(4) {
+					case 0:
+						delete(next, k)
+						err = tx.Delete(tkey(k))
+					case 1:
+						until := c.t.Add(time.Duration(rng.IntN(4500)-500) * time.Millisecond)
+						next[k] = modelRow{"ttl", until.UnixMilli()}
+						err = tx.SetUntil(tkey(k), []byte("ttl"), until)
+					default:
+						v := fmt.Sprint(rng.IntN(100))
+						next[k] = modelRow{v, 0}
+						err = tx.Set(tkey(k), []byte(v))
+					}
+					if err != nil {
+						return err
+					}
+					compare(t, tx, next, c.t, pick())
+				}
+				if rng.IntN(4) == 0 {
+					return wanted
+				}
+				return nil
+			})
+			switch {
+			case err == nil:
+				m = next
+			case !errors.Is(err, wanted):
+				t.Fatal(err)
+			}
+		}
+		if err := d.View(func(tx *Tx) error {
+			compare(t, tx, m, c.t, pick())
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// compare checks every row, a whole scan and one that begins at a key. It may
+// run on the writer goroutine, so it does not stop the test.
+func compare(t *testing.T, tx *Tx, m model, now time.Time, from string) {
+	want := m.live(now.UnixMilli())
+	for _, start := range []string{"", from} {
+		var first []byte
+		if start != "" {
+			first = tkey(start)
+		}
+		var got, wantFrom []string
+		var last []byte
+		err := tx.Scan(testSpace.Prefix(), first, func(key, val []byte) (bool, error) {
+			if bytes.Compare(key, last) <= 0 {
+				t.Errorf("key % x after % x", key, last)
+			}
+			last = bytes.Clone(key)
+			parts, _ := testSpace.Split(key)
+			got = append(got, string(parts[0])+"="+string(val))
+			one, err := tx.Get(key)
+			if err != nil || !bytes.Equal(one, val) {
+				t.Errorf("scan says %q, get %q, %v", val, one, err)
+			}
+			return true, nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, row := range want {
+			if k := row[:bytes.IndexByte([]byte(row), '=')]; k >= start {
+				wantFrom = append(wantFrom, row)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, wantFrom) {
+			t.Errorf("from %q: got %q, want %q", start, got, wantFrom)
+		}
+	}
+}
