@@ -7,7 +7,7 @@ import (
 
 // DeviceID names a device: its app, a dot and its own name, as in
 // "shop.4f2a". Both parts are 1 to 64 characters of [A-Za-z0-9_-] on the wire;
-// a Tracker accepts any string and never confuses two different ones.
+// a Tracker takes any of 1 to MaxDeviceIDLen bytes and never confuses two.
 type DeviceID string
 
 // Source says what made the device send a fix.
