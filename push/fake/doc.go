@@ -28,10 +28,24 @@
 // runtimes take it from an environment variable such as NODE_EXTRA_CA_CERTS
 // or SSL_CERT_FILE) and the key file.
 //
+// # In fake time
+//
+// A real socket stops the clock of a testing/synctest bubble. [MemListener] is
+// a listener in memory: pass it as Listener, and its DialContext to the client.
+//
+// # Bounds
+//
+// The fakes take input from anybody who can reach the port. Connections,
+// streams, header lists, bodies, frames waiting for a slow reader, provider and
+// access tokens, counted message ids and reasons, phones and the text on their
+// screens all have limits, stated where they are declared. Connections have no
+// idle limit; MaxConnections is the bound.
+//
 // # What is not modelled
 //
 // Whether the real services refuse or queue streams opened too early, and
 // whether a replaced notification sounds again, is not known to us; the fakes
-// take the less pleasant reading. VoIP limits, broadcast channels, topic
-// subscription and legacy APIs are absent.
+// take the less pleasant reading. Broadcast channels, topic subscription
+// (a message to a topic is accepted and reaches no phone), web push and iPhones
+// behind FCM, and the legacy APIs are absent.
 package fake

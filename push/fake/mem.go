@@ -93,6 +93,9 @@ type memConn struct {
 
 func (c *memConn) Read(p []byte) (int, error) {
 	for {
+		if c.readEnd.passed() {
+			return 0, os.ErrDeadlineExceeded
+		}
 		c.in.mu.Lock()
 		if c.in.broken {
 			c.in.mu.Unlock()
@@ -118,6 +121,9 @@ func (c *memConn) Read(p []byte) (int, error) {
 
 func (c *memConn) Write(p []byte) (n int, err error) {
 	for {
+		if c.writeEnd.passed() {
+			return n, os.ErrDeadlineExceeded
+		}
 		c.out.mu.Lock()
 		if c.out.finished || c.out.broken {
 			c.out.mu.Unlock()
@@ -178,6 +184,14 @@ func (d *memDeadline) set(t time.Time) {
 		close(d.moved)
 		d.moved = nil
 	}
+}
+
+// passed reports whether the deadline is over; then even what could be done at
+// once is refused, as on a socket.
+func (d *memDeadline) passed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.at.IsZero() && !time.Now().Before(d.at)
 }
 
 // wait returns nil when the buffer has changed or the deadline was moved, and

@@ -50,14 +50,13 @@ func (b *PhoneBook) show(p *phone, m *message, now time.Time) (Shown, bool) {
 	}
 	s := m.Shown
 	s.At = now
-	b.stats.Shown++
 	if p == nil {
+		b.stats.Shown++
 		b.stats.Overflow++
 		return s, true
 	}
 	if m.bySDK && s.MID != "" {
 		if slices.Contains(p.seen, s.MID) {
-			b.stats.Shown--
 			b.stats.Duplicates++
 			return Shown{}, false
 		}
@@ -66,6 +65,7 @@ func (b *PhoneBook) show(p *phone, m *message, now time.Time) (Shown, bool) {
 		}
 		p.seen = append(p.seen, s.MID)
 	}
+	b.stats.Shown++
 	if s.Collapse != "" {
 		i := slices.IndexFunc(p.shown, func(o Shown) bool {
 			return o.Collapse == s.Collapse && o.Service == s.Service

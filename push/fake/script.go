@@ -46,6 +46,7 @@ type Answer struct {
 	Status int
 	// Body, when not empty, is sent as it is (at most 16 KiB) with
 	// ContentType, "text/html" unless set: an answer of some proxy on the way.
+	// Nothing is delivered, whatever the status says.
 	Body        string
 	ContentType string
 	// RetryAfter adds a Retry-After header: whole seconds, or an HTTP date
@@ -85,7 +86,9 @@ type GoAway struct {
 	// Last chooses the last stream id that counts as processed. It gets the
 	// ids of the streams that wait for an answer, ascending, and the highest
 	// id received on the connection. Streams above the chosen id are dropped
-	// and never reach a phone. nil means the highest id: all are processed.
+	// and never reach a phone; an id below one whose push a phone already has
+	// is raised to that. It must not call the fake. nil means the highest id:
+	// all are processed.
 	Last func(open []uint32, highest uint32) uint32
 	// Reason is sent as debug data {"reason":"..."}, "Shutdown" unless set.
 	// Debug, when not empty, replaces the whole debug data.
