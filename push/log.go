@@ -13,7 +13,7 @@ import (
 // accepts it. It is what a gateway without push credentials uses: one sees
 // who would have got what.
 //
-//	push  shop/phone-7 (ios …c81f)  "Знижка 20 %" "Лише сьогодні"  fence=kyiv-01 campaign=anniversary image link expires in 14m59s
+//	push  shop/phone-7 (ios …c81f)  "Знижка 20 %"  "Лише сьогодні"  fence=kyiv-01 campaign=anniversary expires in 14m59s mid=3f0c…
 //
 // It prints titles and bodies, which the log of a provider with credentials
 // never does.
