@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -372,12 +373,22 @@ func canonicalLocale(s string) (string, bool) {
 	return tag.String(), true
 }
 
+// zones remembers the zones that exist: apps send theirs at every start, and
+// looking one up reads a file. It cannot grow past the time zone database.
+var zones sync.Map // string -> struct{}
+
 func knownZone(s string) (string, bool) {
+	if _, known := zones.Load(s); known {
+		return s, true
+	}
 	if s == "" || s == "Local" || len(s) > 64 {
 		return "", false
 	}
-	_, err := time.LoadLocation(s)
-	return s, err == nil
+	if _, err := time.LoadLocation(s); err != nil {
+		return "", false
+	}
+	zones.Store(s, struct{}{})
+	return s, true
 }
 
 // quoted shows what was sent, cut so that an error stays one line.

@@ -353,3 +353,20 @@ func (d Decision) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(j)
 }
+
+// UnmarshalJSON reads a recorded decision. Period is not part of the record: it
+// belongs to the campaign.
+func (d *Decision) UnmarshalJSON(data []byte) error {
+	var j decisionJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	*d = Decision{
+		Campaign: j.Campaign, Fence: fences.ID(j.Fence), Outcome: j.Outcome, Reason: j.Reason, Checks: j.Checks,
+		PeriodEnds: j.PeriodEnds, ExpiresAt: j.ExpiresAt,
+	}
+	if j.Claim != nil {
+		d.Key = dedupe.Key{Campaign: j.Campaign, Subject: j.Claim.Subject, Scope: j.Claim.Scope, Period: j.Claim.Period}
+	}
+	return nil
+}

@@ -249,6 +249,9 @@ func TestMidnightInside(t *testing.T) {
 }
 
 func TestDecideIsCheap(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	c := mustParse(t, dayFile)
 	held, proposed := entry(t, "2026-11-28T09:00:00"), entry(t, "2026-11-28T12:00:00")
 	if n := testing.AllocsPerRun(100, func() {
@@ -280,6 +283,18 @@ func TestDecisionJSON(t *testing.T) {
 		`"period_ends":"2026-11-28T22:00:00Z","expires_at":"2026-11-28T10:15:00Z"}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	full := c.Decide(entry(t, "2026-11-28T12:00:00"), true)
+	body, err := json.Marshal(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Decision
+	if err := json.Unmarshal(body, &back); err != nil {
+		t.Fatal(err)
+	}
+	if back.Key != full.Key || !reflect.DeepEqual(back.Checks, full.Checks) || !back.ExpiresAt.Equal(full.ExpiresAt) || !back.PeriodEnds.Equal(full.PeriodEnds) {
+		t.Errorf("read back %+v, want %+v", back, full)
 	}
 	h := c.Decide(entry(t, "2026-11-28T09:00:00"), false)
 	if got := h.String(); got != "day: held (not_started)" {

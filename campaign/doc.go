@@ -1,7 +1,8 @@
 // Package campaign says who gets which push, where and when: the model and its
 // YAML form ([Parse]), schedule windows ([Window]), templates ([Campaign.Render])
 // and [Campaign.Decide], the one pure function that both the hot path and
-// explain use. Nothing here reads a clock, and only [Load] reads a disk.
+// explain use. Nothing here reads a clock, and only [Load] reads a disk (but for
+// the time zone database, each zone once).
 //
 // # A campaign file
 //

@@ -242,6 +242,9 @@ func manyCampaigns(b testing.TB, n int) (*Set, *track.Transition) {
 }
 
 func TestForDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	set, tr := manyCampaigns(t, 10_000)
 	var room [8]*Campaign
 	if n := testing.AllocsPerRun(100, func() {
