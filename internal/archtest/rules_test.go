@@ -1,0 +1,104 @@
+package archtest
+
+// A rule says what one package of ours may import.
+type rule struct {
+	// imports are the packages of ours it may name, relative to the module.
+	// Arrows point down only: TestRulesHaveNoCycle holds the table to it.
+	imports []string
+	// anything is for the command, which joins all the rest.
+	anything bool
+	// pure packages decide and compute: the same input gives the same answer on
+	// every machine and in every replay. They have no clock and no randomness.
+	pure bool
+	// noIO packages also reach neither files nor network nor the log.
+	noIO bool
+	// except lists files of a pure package that are not part of its promise,
+	// with the reason beside each.
+	except []string
+}
+
+// rules is the map of the code base, bottom up. A package that is not here
+// fails the test: put it where its promise belongs and give it the fewest
+// arrows that it can do with.
+var rules = map[string]rule{
+	// Geometry and rules: values in, values out.
+	"geo": {pure: true, noIO: true},
+	"fences": {
+		imports: []string{"geo"},
+		pure:    true,
+		except: []string{
+			"watch.go", // waits for a file to come to rest
+		},
+	},
+	"track":    {imports: []string{"fences", "geo"}, pure: true, noIO: true},
+	"campaign": {imports: []string{"track", "fences", "geo", "audience", "dedupe"}, pure: true},
+
+	// Rows of the ledger.
+	"internal/db": {},
+	"dedupe":      {imports: []string{"internal/db"}, pure: true, noIO: true},
+	"audience":    {imports: []string{"internal/db"}, pure: true, noIO: true},
+
+	// Providers. None knows a campaign or another provider.
+	"push":                   {},
+	"push/h2pool":            {imports: []string{"push"}},
+	"push/internal/exchange": {imports: []string{"push", "push/h2pool"}},
+	"push/apns":              {imports: []string{"push", "push/h2pool", "push/internal/exchange"}},
+	"push/fcm":               {imports: []string{"push", "push/h2pool", "push/internal/exchange"}},
+	"push/fake":              {imports: []string{"push"}},
+	"push/pushtest":          {imports: []string{"push"}},
+	"push/internal/h2test":   {},
+	"outbox":                 {imports: []string{"push", "dedupe", "internal/db"}},
+
+	// NATS.
+	"stream/wire": {imports: []string{"track"}, pure: true, noIO: true},
+	"stream": {imports: []string{
+		"stream/wire", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "push", "internal/db",
+	}},
+
+	// Tools around the path.
+	"internal/trace":    {imports: []string{"track"}},
+	"internal/watch":    {},
+	"internal/simulate": {imports: []string{"track", "fences", "geo", "campaign", "audience", "dedupe"}},
+
+	"cmd/footfall": {anything: true},
+}
+
+// doors says through which packages a third-party module may enter. A module
+// that is not listed may be imported anywhere; those that would change what a
+// package is are listed.
+var doors = map[string][]string{
+	"github.com/uber/h3-go":               {"geo"},         // cgo: one file, so that replacing it touches one package
+	"github.com/dgraph-io/badger":         {"internal/db"}, // the ledger's guarantees are those of the group commit
+	"github.com/nats-io/nats-server":      {"stream"},
+	"github.com/nats-io/nats.go":          {"stream", "cmd/footfall"},
+	"github.com/tidwall/geojson":          {"fences"},
+	"github.com/osteele/liquid":           {"campaign"},
+	"github.com/sideshow/apns2":           {"push/apns"},
+	"firebase.google.com/go":              {"push/fcm"},
+	"google.golang.org/api":               {"push/fcm"},
+	"github.com/alecthomas/kong":          {"cmd/footfall"},
+	"github.com/google/go-cmp":            {"push/pushtest"}, // a suite for tests of other packages
+	"pgregory.net/rapid":                  {},                // tests only
+	"github.com/prometheus/client_golang": {"cmd/footfall"},
+}
+
+// closed packages import nothing but the standard library, what rules gives
+// them, and the modules named here.
+var closed = map[string][]string{
+	"geo":         {"github.com/uber/h3-go"},
+	"track":       {},
+	"dedupe":      {},
+	"push":        {},
+	"internal/db": {"github.com/dgraph-io/badger", "golang.org/x/sys"},
+	"stream/wire": {"google.golang.org/protobuf"},
+}
+
+// clocks are the functions of package time that read or wait for a clock. In a
+// pure package time comes in as an argument.
+var clocks = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+
+// randomness differs from run to run, and with it decisions would.
+var randomness = []string{"math/rand", "math/rand/v2", "crypto/rand"}
+
+// outside is what a package without I/O does not import. (Not log: types redact themselves with slog.LogValuer.)
+var outside = []string{"os", "io/fs", "net", "syscall", "runtime/debug", "database/sql", "embed"}
