@@ -39,7 +39,7 @@ func Watch(ctx context.Context, path string, o Options, apply func([]Fence, []Fi
 			return fmt.Errorf("fences: watch %s: %w", path, err)
 		}
 		w.log.Warn("no file events; looking for changes instead", "path", path, "every", o.Poll, "err", err)
-		events = &fsnotify.Watcher{} // its nil channels never deliver
+		events = noEvents()
 	} else {
 		defer events.Close()
 		w.events = events
@@ -50,6 +50,9 @@ func Watch(ctx context.Context, path string, o Options, apply func([]Fence, []Fi
 	}
 	return w.run(ctx, events)
 }
+
+// noEvents is a watcher whose nil channels never deliver.
+func noEvents() *fsnotify.Watcher { return &fsnotify.Watcher{} }
 
 type watcher struct {
 	path   string
