@@ -160,6 +160,31 @@ func TestCheckPolygonLargeIsFast(t *testing.T) {
 	if got := CheckPolygon(Polygon{r}, 10); !slices.Equal(kinds(got, false), []ProblemKind{SelfCrossing}) {
 		t.Errorf("got %+v", got)
 	}
+	// One position far off must not slow the rest down.
+	far := bigRing(100_000)
+	far[7000] = Point{far[7000].Lat, 170}
+	start = time.Now()
+	CheckPolygon(Polygon{far}, 10)
+	if d := time.Since(start); d > 3*time.Second {
+		t.Errorf("with a far corner: %v", d)
+	} else {
+		t.Logf("with a far corner: %v", d)
+	}
+	// Long parallel edges, aslant.
+	slant := make([]Point, 0, 50_005)
+	for i := range 50_000 {
+		slant = append(slant, Point{float64(i%2) * 10, float64(i)/5000 + float64(i%2)*8})
+	}
+	slant = append(slant, Point{11, 25}, Point{11, -5}, Point{-1, -5}, Point{-0.5, 0}, slant[0])
+	start = time.Now()
+	if got := CheckPolygon(Polygon{slant}, 10); len(kinds(got, false)) != 0 {
+		t.Errorf("slanted comb: %+v", got)
+	}
+	if d := time.Since(start); d > 3*time.Second {
+		t.Errorf("slanted comb: %v", d)
+	} else {
+		t.Logf("slanted comb: %v", d)
+	}
 	comb := make([]Point, 0, 20_003)
 	for i := range 10_000 {
 		comb = append(comb, Point{float64(i%2) * 10, float64(i) / 1000})

@@ -1,6 +1,10 @@
 package geo
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // checkEdge is an edge of a sound ring: from pts[i] to the next.
 type checkEdge struct {
@@ -16,29 +20,42 @@ func (c *checker) ends(e checkEdge) (a, b xy) {
 	return pts[e.i], pts[j]
 }
 
+func (c *checker) minX(e checkEdge) float64 {
+	a, b := c.ends(e)
+	return min(a.x, b.x)
+}
+
 // joinEdges compares every pair of edges that come near each other. The edges are put
 // in the cells of a grid with about as many cells as edges; a pair is compared when
 // it shares a cell.
 func (c *checker) joinEdges() {
 	var edges []checkEdge
-	all := emptyBox()
 	for r := range c.sound {
-		for i, p := range c.sound[r].pts {
+		for i := range c.sound[r].pts {
 			edges = append(edges, checkEdge{int32(r), int32(i)})
-			all.add(p)
 		}
 	}
-	g := newEdgeGrid(c, edges, all)
+	g := newEdgeGrid(c, edges)
 	j := joiner{c: c, seen: map[[2]pass]bool{}}
 	c.crossed = map[[2]int]bool{}
 	for cell := 0; cell+1 < len(g.start); cell++ {
 		list := g.list[g.start[cell]:g.start[cell+1]]
+		sorted := len(list) > 32
+		if sorted {
+			// A position far off makes the grid coarse: then sweep the cell by x.
+			slices.SortFunc(list, func(e, f uint32) int {
+				return cmp.Compare(c.minX(edges[e]), c.minX(edges[f]))
+			})
+		}
 		for i, e := range list {
 			a, b := c.ends(edges[e])
 			minX, maxX := min(a.x, b.x), max(a.x, b.x)
 			minY, maxY := min(a.y, b.y), max(a.y, b.y)
 			for _, f := range list[i+1:] {
 				u, v := c.ends(edges[f])
+				if sorted && min(u.x, v.x) > maxX {
+					break
+				}
 				if max(u.x, v.x) < minX || min(u.x, v.x) > maxX || max(u.y, v.y) < minY || min(u.y, v.y) > maxY {
 					continue
 				}
@@ -47,77 +64,6 @@ func (c *checker) joinEdges() {
 			if c.full() {
 				return
 			}
-		}
-	}
-}
-
-// edgeGrid lists the edges that come through each cell of a grid.
-type edgeGrid struct {
-	box    box
-	n      int
-	perX   float64
-	perY   float64
-	start  []uint32
-	list   []uint32
-	filled []uint32
-}
-
-func newEdgeGrid(c *checker, edges []checkEdge, all box) *edgeGrid {
-	g := &edgeGrid{box: all, n: min(int(math.Sqrt(float64(len(edges))))+1, 2048)}
-	for {
-		g.perX = float64(g.n) / max(all.maxX-all.minX, 1e-300)
-		g.perY = float64(g.n) / max(all.maxY-all.minY, 1e-300)
-		total := 0
-		for _, e := range edges {
-			a, b := c.ends(e)
-			g.cells(a, b, func(int) { total++ })
-		}
-		if total <= 8*len(edges) || g.n == 1 {
-			g.list = make([]uint32, total)
-			break
-		}
-		g.n = (g.n + 1) / 2
-	}
-	g.start = make([]uint32, g.n*g.n+1)
-	for _, e := range edges {
-		a, b := c.ends(e)
-		g.cells(a, b, func(cell int) { g.start[cell+1]++ })
-	}
-	for i := 1; i < len(g.start); i++ {
-		g.start[i] += g.start[i-1]
-	}
-	g.filled = append([]uint32(nil), g.start...)
-	for i, e := range edges {
-		a, b := c.ends(e)
-		g.cells(a, b, func(cell int) {
-			g.list[g.filled[cell]] = uint32(i)
-			g.filled[cell]++
-		})
-	}
-	return g
-}
-
-func (g *edgeGrid) clamp(v float64) int { return max(0, min(int(v), g.n-1)) }
-
-// cells calls f for every cell that an edge comes through, and perhaps its neighbours.
-func (g *edgeGrid) cells(a, b xy, f func(cell int)) {
-	if a.y > b.y {
-		a, b = b, a
-	}
-	const slack = 1e-6 // of a cell, for rounding
-	ax, ay := (a.x-g.box.minX)*g.perX, (a.y-g.box.minY)*g.perY
-	bx, by := (b.x-g.box.minX)*g.perX, (b.y-g.box.minY)*g.perY
-	r0, r1 := g.clamp(ay-slack), g.clamp(by+slack)
-	for r := r0; r <= r1; r++ {
-		lo, hi := min(ax, bx), max(ax, bx)
-		if r0 != r1 {
-			// Where the edge enters and leaves this row.
-			u := ax + (bx-ax)*max(0, min((float64(r)-slack-ay)/(by-ay), 1))
-			v := ax + (bx-ax)*max(0, min((float64(r+1)+slack-ay)/(by-ay), 1))
-			lo, hi = min(u, v), max(u, v)
-		}
-		for col, last := g.clamp(lo-slack), g.clamp(hi+slack); col <= last; col++ {
-			f(r*g.n + col)
 		}
 	}
 }
