@@ -132,7 +132,8 @@ type source struct {
 func newSource(file, text string) *source {
 	s := &source{file: file, src: text, lines: []int{0}}
 	for i := 0; i < len(text); i++ {
-		if text[i] == '\n' {
+		// A line ends with LF, CRLF or, in YAML, a lone CR.
+		if text[i] == '\n' || text[i] == '\r' && !strings.HasPrefix(text[i+1:], "\n") {
 			s.lines = append(s.lines, i+1)
 		}
 	}
@@ -145,10 +146,10 @@ func (s *source) line(n int) string {
 		return ""
 	}
 	text := s.src[s.lines[n-1]:]
-	if end := strings.IndexByte(text, '\n'); end >= 0 {
+	if end := strings.IndexAny(text, "\r\n"); end >= 0 {
 		text = text[:end]
 	}
-	return strings.TrimSuffix(text, "\r")
+	return text
 }
 
 // pos is a place in a file: line and column from 1, in characters.

@@ -173,6 +173,16 @@ func lint(src string) (vars []string, _ *fault) {
 				}
 			}
 		case parser.ObjTokenType:
+			// A whole object would print as a Go map.
+			inner := strings.TrimLeft(tok.Source[2:len(tok.Source)-2], "- \t")
+			word, _, _ := strings.Cut(strings.TrimRight(inner, "- \t"), "|")
+			if word = strings.TrimSpace(word); word != "now" && slices.Contains(roots, word) {
+				hint := "such as " + word + ".name"
+				if members, ok := rootMembers[word]; ok {
+					hint = "name a member: " + strings.Join(members, ", ")
+				}
+				return nil, &fault{start + 2 + strings.Index(tok.Source[2:], word), CodeVariable, fmt.Sprintf("%s is not a single value", word), hint}
+			}
 			if f := lintExpr(src, start+2, start+len(tok.Source)-2, assigned, &vars); f != nil {
 				return nil, f
 			}

@@ -161,6 +161,8 @@ func TestParseRefuses(t *testing.T) {
 		{"unclosed tag", localeFile("        body: \"a ¦{{ fence.name\"\n"), []Code{CodeTemplate}, ""},
 		{"unknown variable", localeFile("        title: Hi {{ ¦stor.id }}\n"), []Code{CodeVariable}, `did you mean "store"?`},
 		{"unknown member", localeFile("        title: Привіт {{ ¦event.distance }}\n"), []Code{CodeVariable}, `did you mean "distance_m"?`},
+		{"a whole object", localeFile("        title: Hi {{ ¦fence }}\n"), []Code{CodeVariable}, "name a member: id, name, tags, props"},
+		{"all tags", localeFile("        title: Hi {{- ¦tags | size -}}\n"), []Code{CodeVariable}, ""},
 		{"unknown filter", localeFile("        title: Привіт {{ fence.name | ¦upcse }}\n"), []Code{CodeFilter}, `did you mean "upcase"?`},
 		{"a loop in a block", localeFile("        body: |\n          Hello\n          ¦{% for x in tags %}{% endfor %}\n"), []Code{CodeForbidden}, ""},
 		{"an open if", localeFile("        body: ¦\"a {% if tags.x %} b\"\n"), []Code{CodeTemplate}, ""},
@@ -420,7 +422,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("neither campaigns nor an error")
 		}
 		for _, e := range Errors(err) {
-			if e.Line < 1 || e.Col < 1 || e.Line > strings.Count(text, "\n")+2 {
+			if e.Line < 1 || e.Col < 1 || e.Line > strings.Count(text, "\n")+strings.Count(text, "\r")+1 {
 				t.Fatalf("place %d:%d is outside the file: %v", e.Line, e.Col, e)
 			}
 			_ = e.Error()
