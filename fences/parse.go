@@ -390,7 +390,7 @@ func (p *parser) hopeless() bool {
 
 // onDuplicate reports a member name that its object has already had.
 func (p *parser) onDuplicate(c objectKind, key []byte, at, first span) {
-	matters := c == inStructure || c == inProperties && (properties[string(key)] != 0 || string(key) == p.l.o.IDKey)
+	matters := c == inStructure || c == inProperties && (properties[string(key)] != 0 || p.isIDKey(key))
 	switch {
 	case matters && p.more(codeTwice) != nil:
 	case matters:

@@ -84,7 +84,7 @@ func (p *parser) properties(f *rawFeature) bool {
 				p.nearMiss(key, at)
 			}
 		}
-		if string(key) == p.l.o.IDKey {
+		if p.isIDKey(key) {
 			f.foreign[foreignID] = v
 		}
 		return true
@@ -364,3 +364,6 @@ func (p *parser) applyTags(f *rawFeature, fence *Fence) {
 		fence.Tags = tags
 	}
 }
+
+// isIDKey reports whether a property identifies features.
+func (p *parser) isIDKey(key []byte) bool { return p.l.o.IDKey != "" && string(key) == p.l.o.IDKey }
