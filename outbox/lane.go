@@ -310,6 +310,17 @@ func (l *lane) lease(ctx context.Context, due []candidate) (leased []*change, er
 		c.new.UpdatedAt = now
 		changes = append(changes, c)
 	}
+	defer func() {
+		kept := make(map[string]bool, len(leased))
+		for _, c := range leased {
+			kept[c.new.MID] = true
+		}
+		for _, c := range changes {
+			if c.new.State == StateSending && !kept[c.new.MID] {
+				l.o.drop(c.new.MID)
+			}
+		}
+	}()
 	if err := l.o.discard(ctx, orphans, cause); err != nil {
 		return nil, err
 	}
@@ -322,15 +333,6 @@ func (l *lane) lease(ctx context.Context, due []candidate) (leased []*change, er
 	l.mu.Lock()
 	l.inFlight += len(leased)
 	l.mu.Unlock()
-	kept := make(map[string]bool, len(leased))
-	for _, c := range leased {
-		kept[c.new.MID] = true
-	}
-	for _, c := range changes {
-		if c.new.State == StateSending && !kept[c.new.MID] {
-			l.o.drop(c.new.MID)
-		}
-	}
 	return leased, err
 }
 
