@@ -1,0 +1,115 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"footfall/dedupe"
+	"footfall/internal/db"
+	"footfall/push"
+)
+
+// With thousands pending and some in flight: when CancelCampaign returns,
+// nothing more is sent, every claim that was not used is free, and another
+// campaign has not noticed.
+func TestCancelCampaign(t *testing.T) {
+	inRig(t, func(c *Config) { c.Workers = 8 }, func(r *rig) {
+		r.prov.latency = 2 * time.Second
+		var mids []string
+		for i := range 3000 {
+			mids = append(mids, r.enter(fmt.Sprint("d", i)))
+		}
+		keep := r.enter("keep", func(d *Delivery) { d.Campaign = "other" })
+		time.Sleep(3 * time.Second) // 8 accepted, 8 in flight
+		n, err := r.out.CancelCampaign(context.Background(), "c", "stopped by hand")
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := func() (sent int) {
+			for _, s := range r.prov.log() {
+				if s.device != "keep" {
+					sent++
+				}
+			}
+			return sent
+		}
+		sent := count()
+		time.Sleep(20 * time.Minute)
+		if now := count(); now != sent {
+			t.Errorf("%d requests after the campaign was cancelled", now-sent)
+		}
+		if n+sent != 3000 || sent > 24 {
+			t.Errorf("%d cancelled, %d sent", n, sent)
+		}
+		states := map[State]int{}
+		for _, mid := range mids {
+			d := r.row(mid)
+			states[d.State]++
+			if d.State == StateCancelled {
+				r.want(mid, StateCancelled, dedupe.Released)
+			}
+		}
+		if states[StateCancelled] != n || states[StateAccepted] != sent {
+			t.Errorf("states %v", states)
+		}
+		r.want(keep, StateAccepted, dedupe.Committed)
+		if n, err := r.out.CancelCampaign(context.Background(), "c", "again"); n != 0 || err != nil {
+			t.Errorf("second time: %d, %v", n, err)
+		}
+	})
+}
+
+// A row in flight that would be tried again is cancelled instead, and the
+// wait for it obeys the context.
+func TestCancelWaitsForRequestsInFlight(t *testing.T) {
+	inRig(t, nil, func(r *rig) {
+		r.prov.latency = 5 * time.Second
+		r.prov.script["a"] = []push.Outcome{{Class: push.Retry, Status: 503, Sent: true}}
+		mid := r.enter("a")
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := r.out.CancelCampaign(ctx, "c", "r"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("with a short context: %v", err)
+		}
+		if n, err := r.out.CancelCampaign(context.Background(), "c", "r"); n != 1 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		if took := time.Since(r.start); took < 5*time.Second || took > 6*time.Second {
+			t.Errorf("took %v", took)
+		}
+		r.want(mid, StateCancelled, dedupe.Released)
+		time.Sleep(time.Minute)
+		if n := len(r.prov.log()); n != 1 {
+			t.Errorf("sent %d times", n)
+		}
+	})
+}
+
+// A bad index entry is taken out; the lane goes on.
+func TestBadIndexEntries(t *testing.T) {
+	inRig(t, nil, func(r *rig) {
+		now := time.Now().UnixMilli()
+		err := r.db.Update(context.Background(), func(tx *db.Tx) error {
+			return errors.Join(
+				tx.Set(dueKey(testLane, now-5, "orphan"), nil),
+				tx.Set(expiryKey(now-5, "orphan"), nil),
+				tx.Set(ready.Key(byDue, []byte(testLane), []byte{}), nil),
+				tx.Set(ready.Key(byExpiry, []byte{1, 2}), nil),
+				tx.Set(dueKey(testLane, now-5, "garbled"), nil),
+				tx.Set(rowKey("garbled"), []byte{rowVersion, '{'}))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mid := r.enter("a")
+		time.Sleep(5 * time.Second)
+		r.want(mid, StateAccepted, dedupe.Committed)
+		if err := r.db.Update(context.Background(), func(tx *db.Tx) error { return tx.Delete(rowKey("garbled")) }); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

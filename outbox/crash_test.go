@@ -1,0 +1,281 @@
+package outbox
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"footfall/dedupe"
+	"footfall/internal/db"
+	"footfall/push"
+)
+
+// TestMain lets the test binary play the gateway that is killed.
+func TestMain(m *testing.M) {
+	if os.Getenv("FOOTFALL_OUTBOX_CHILD") != "" {
+		if err := crashChild(); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+const crashRows = 300
+
+// printProvider reports each request on standard output before it answers.
+type printProvider struct{}
+
+func (printProvider) Name() string { return "print" }
+func (printProvider) Close() error { return nil }
+func (printProvider) Send(_ context.Context, n *push.Notification) push.Outcome {
+	fmt.Println("sent", n.Device, n.MID)
+	time.Sleep(rand.N(3 * time.Millisecond))
+	return push.Outcome{Class: push.Accepted, Status: 200, Sent: true}
+}
+
+// crashChild enters every device (again), sends, and ends when all is sent.
+// Its clock is set so far ahead that the leases of the last child have run out.
+func crashChild() error {
+	ahead, err := time.ParseDuration(os.Getenv("FOOTFALL_OUTBOX_AHEAD"))
+	if err != nil {
+		return err
+	}
+	now := func() time.Time { return time.Now().Add(ahead) }
+	d, err := db.Open(db.Config{Dir: os.Getenv("FOOTFALL_OUTBOX_DIR"), MinFree: 1, Now: now})
+	if err != nil {
+		return err
+	}
+	o, err := New(Config{DB: d, Now: now, Workers: 16, DeviceEvery: -1,
+		Providers: map[string]push.Provider{testLane: printProvider{}},
+		Compose: func(_ *db.Tx, d *Delivery) (*push.Notification, Suppress) {
+			return &push.Notification{MID: d.MID, Device: d.Device}, ""
+		}})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ran := make(chan error, 1)
+	go func() { ran <- o.Run(ctx) }()
+	for i := range crashRows {
+		err := d.Submit(ctx, func(tx *db.Tx) error {
+			device := fmt.Sprint("d", i)
+			k := dedupe.Key{Campaign: "c", Subject: "d:" + device, Period: "ever"}
+			c, won, err := dedupe.Reserve(tx, k, dedupe.Period{Kind: dedupe.PeriodEver}, dedupe.Claim{At: tx.Now()})
+			if err != nil || !won {
+				return err
+			}
+			return Enqueue(tx, &Delivery{MID: c.MID, App: "app", Device: device, Campaign: "c", Claim: k, Lane: testLane,
+				CreatedAt: tx.Now().UnixMilli(), ExpiresAt: tx.Now().Add(24 * time.Hour).UnixMilli()})
+		}, func(err error) {
+			if err != nil {
+				fmt.Println("error", err)
+			}
+			o.Notify()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for open := 1; open > 0; time.Sleep(5 * time.Millisecond) {
+		if err := d.View(func(tx *db.Tx) (err error) {
+			open, err = Backlog(tx, "", 1)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	cancel()
+	return errors.Join(<-ran, d.Close())
+}
+
+// The gateway is killed at random moments, again and again on one directory.
+// In the end every device was sent exactly one message id, every row is
+// accepted and every claim committed; only rows in doubt were sent twice.
+func TestKilledGateway(t *testing.T) {
+	rounds := 5
+	if os.Getenv("FOOTFALL_LONG") != "" {
+		rounds = 100
+	}
+	dir := t.TempDir()
+	mids, sends := map[string]string{}, map[string]int{}
+	for round := 0; ; round++ {
+		last := round == rounds
+		cmd := exec.Command(os.Args[0], "-test.run=^$")
+		cmd.Env = append(os.Environ(), "FOOTFALL_OUTBOX_CHILD=1", "FOOTFALL_OUTBOX_DIR="+dir,
+			fmt.Sprintf("FOOTFALL_OUTBOX_AHEAD=%dm", round))
+		pipe, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		out := bufio.NewScanner(pipe)
+		for n := 1 + rand.IntN(2*crashRows/rounds); out.Scan(); n-- {
+			f := strings.Fields(out.Text())
+			if len(f) != 3 || f[0] != "sent" {
+				t.Fatalf("child: %s", out.Text())
+			}
+			if old := mids[f[1]]; old != "" && old != f[2] {
+				t.Errorf("%s was sent %s and %s", f[1], old, f[2])
+			}
+			mids[f[1]] = f[2]
+			sends[f[2]]++
+			if n == 0 && !last {
+				_ = cmd.Process.Kill() // what it still printed is read as well
+			}
+		}
+		err = cmd.Wait()
+		if last {
+			if err != nil {
+				t.Fatalf("last child: %v", err)
+			}
+			break
+		}
+	}
+
+	d, err := db.Open(db.Config{Dir: dir, MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doubts, twice := 0, 0
+	err = d.View(func(tx *db.Tx) error {
+		n := 0
+		if err := List(tx, Filter{State: StateAccepted}, func(row *Delivery) bool {
+			n++
+			if mids[row.Device] != row.MID {
+				t.Errorf("%s: row %s, sent %s", row.Device, row.MID, mids[row.Device])
+			}
+			if sends[row.MID] > 1 {
+				twice++
+			}
+			if row.Doubt {
+				doubts++
+			} else if sends[row.MID] != 1 {
+				t.Errorf("%s was sent %d times without doubt", row.MID, sends[row.MID])
+			}
+			c, _, err := dedupe.Get(tx, row.Claim)
+			if err != nil || c.State != dedupe.Committed || c.MID != row.MID {
+				t.Errorf("claim %+v, %v", c, err)
+			}
+			return true
+		}); err != nil {
+			return err
+		}
+		if n != crashRows || len(mids) != crashRows {
+			t.Errorf("%d rows accepted and %d devices sent to, of %d", n, len(mids), crashRows)
+		}
+		return nil
+	})
+	if err := errors.Join(err, d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d rows in doubt, %d sent more than once", doubts, twice)
+}
+
+// leave makes a row look as a crash between its request and its outcome
+// leaves it.
+func (r *rig) leave(mid string) {
+	r.t.Helper()
+	if err := r.db.Update(context.Background(), func(tx *db.Tx) error {
+		old, _, err := Get(tx, mid)
+		if err != nil {
+			return err
+		}
+		d := old
+		d.State, d.NextAt = StateSending, time.Now().Add(30*time.Second).UnixMilli()
+		return put(tx, &old, &d, 0)
+	}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// What a crash leaves leased: sent again under the same id when the lease has
+// run out; or dropped, cancelled or expired with the claim kept, because the
+// phone may have shown it.
+func TestLeaseLeftByACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		again := r.enter("again")
+		dropped := r.enter("dropped", func(d *Delivery) { d.OnDoubt = Drop })
+		late := r.enter("late", expires(20*time.Second))
+		cancelled := r.enter("cancelled", func(d *Delivery) { d.Campaign = "stopped" })
+		for _, mid := range []string{again, dropped, late, cancelled} {
+			r.leave(mid)
+		}
+		r.run()
+		if n, err := r.out.CancelCampaign(context.Background(), "stopped", "by hand"); n != 1 || err != nil {
+			t.Errorf("cancelled %d, %v", n, err)
+		}
+		r.want(cancelled, StateCancelled, dedupe.Reserved)
+		time.Sleep(29 * time.Second)
+		if n := len(r.prov.log()); n != 0 {
+			t.Errorf("%d sent while the lease runs", n)
+		}
+		r.want(late, StateExpired, dedupe.Reserved)
+		time.Sleep(6 * time.Second)
+		if d := r.want(again, StateAccepted, dedupe.Committed); !d.Doubt || d.Attempts != 2 {
+			t.Errorf("sent again: %+v", d)
+		}
+		r.want(dropped, StateFailed, dedupe.Reserved)
+		if log := r.prov.log(); len(log) != 1 || log[0].mid != again {
+			t.Errorf("sent %v", log)
+		}
+		r.stop()
+		r.check()
+		if err := r.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Stopping waits for the requests in flight and records them; what was not
+// begun stays pending, and a new outbox goes on with it at once.
+func TestStopAndStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Workers = 5 })
+		r.prov.latency = 3 * time.Second
+		var mids []string
+		for i := range 20 {
+			mids = append(mids, r.enter(fmt.Sprint("d", i)))
+		}
+		r.run()
+		time.Sleep(time.Second)
+		r.stop()
+		if took := time.Since(r.start); took != 3*time.Second {
+			t.Errorf("stopped after %v", took)
+		}
+		states := map[State]int{}
+		for _, mid := range mids {
+			states[r.row(mid).State]++
+		}
+		if states[StateAccepted] != 5 || states[StatePending] != 15 {
+			t.Errorf("after stopping: %v", states)
+		}
+		r.out = r.newOutbox(nil)
+		r.run()
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		for _, mid := range mids {
+			if d := r.want(mid, StateAccepted, dedupe.Committed); d.Attempts != 1 || d.Doubt {
+				t.Errorf("row %+v", d)
+			}
+		}
+		r.stop()
+		r.check()
+		if err := r.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,113 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"footfall/internal/db"
+	"footfall/push"
+)
+
+// countProvider accepts at once.
+type countProvider struct{ n atomic.Int64 }
+
+func (*countProvider) Name() string { return "count" }
+func (*countProvider) Close() error { return nil }
+func (p *countProvider) Send(context.Context, *push.Notification) push.Outcome {
+	p.n.Add(1)
+	return push.Outcome{Class: push.Accepted, Sent: true}
+}
+
+// A large backlog: opening and the first request do not depend on its size,
+// and neither does the memory. FOOTFALL_LONG makes it a million rows.
+func TestBacklog(t *testing.T) {
+	n := 30_000
+	if os.Getenv("FOOTFALL_LONG") != "" {
+		n = 1_000_000
+	}
+	dir := t.TempDir()
+	cfg := db.Config{Dir: dir, NoSync: true, MinFree: 1}
+	d, err := db.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	begun := now
+	for i := 0; i < n; i += 500 {
+		if err := d.Update(t.Context(), func(tx *db.Tx) error {
+			for j := i; j < i+500; j++ {
+				if err := Enqueue(tx, &Delivery{MID: fmt.Sprintf("m%08d", j), App: "app", Device: fmt.Sprint("d", j),
+					Campaign: fmt.Sprint("c", j%2), Lane: testLane, CreatedAt: now.UnixMilli() - 60_000 + int64(j%1000),
+					ExpiresAt: now.Add(time.Hour).UnixMilli(), Context: []byte(`{"store":"Kyiv 7","distance_m":12.5}`)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	filled := time.Since(begun)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	begun = time.Now()
+	if d, err = db.Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	p := &countProvider{}
+	o, err := New(Config{DB: d, Providers: map[string]push.Provider{testLane: p}, Rate: 1e6,
+		Compose: func(_ *db.Tx, d *Delivery) (*push.Notification, Suppress) {
+			return &push.Notification{MID: d.MID}, ""
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- o.Run(ctx) }()
+	for p.n.Load() == 0 {
+		time.Sleep(time.Millisecond) // real disk, real time
+	}
+	first := time.Since(begun)
+	if first > 5*time.Second {
+		t.Errorf("the first request was made %v after opening", first)
+	}
+	var peak uint64
+	half := int64(n / 2)
+	for p.n.Load() < half/2 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		peak = max(peak, m.HeapAlloc)
+		time.Sleep(20 * time.Millisecond)
+	}
+	rate := float64(p.n.Load()) / time.Since(begun).Seconds()
+	begun = time.Now()
+	cancelled, err := o.CancelCampaign(ctx, "c1", "enough")
+	if err != nil {
+		t.Error(err)
+	}
+	cancelTook := time.Since(begun)
+	cancel()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+	finals := o.Stats().Finals
+	if finals[StateAccepted] != p.n.Load() || finals[StateCancelled] != int64(cancelled) || cancelled == 0 {
+		t.Errorf("%d requests, %d cancelled, %v", p.n.Load(), cancelled, finals)
+	}
+	if limit := uint64(200 << 20); peak > limit {
+		t.Errorf("heap grew to %d MiB", peak>>20)
+	}
+	t.Logf("%d rows: filled in %v, first request %v after open, %.0f/s, peak heap %d MiB, cancelled %d in %v",
+		n, filled, first, rate, peak>>20, cancelled, cancelTook)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
