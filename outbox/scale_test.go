@@ -26,7 +26,7 @@ func (p *countProvider) Send(context.Context, *push.Notification) push.Outcome {
 // A large backlog: opening and the first request do not depend on its size,
 // and neither does the memory. FOOTFALL_LONG makes it a million rows.
 func TestBacklog(t *testing.T) {
-	n := 30_000
+	n := 12_000
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		n = 1_000_000
 	}

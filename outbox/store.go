@@ -100,9 +100,10 @@ func (f *Filter) match(d *Delivery) bool {
 		(f.Campaign == "" || d.Campaign == f.Campaign) && (f.Device == "" || d.Device == f.Device)
 }
 
-// List calls fn for the deliveries that f selects until fn returns false. A
-// final State is listed from its own index, oldest first; else the order is
-// that of the message ids and every row is read. Nothing is loaded ahead.
+// List calls fn for the deliveries that f selects until fn returns false. With
+// a State the matching index is read: final ones come oldest first, others by
+// lane and due time. Without one every row is read, in the order of the message
+// ids. Nothing is loaded ahead.
 func List(tx *db.Tx, f Filter, fn func(*Delivery) bool) error {
 	n := 0
 	visit := func(d *Delivery) bool {
@@ -112,7 +113,7 @@ func List(tx *db.Tx, f Filter, fn func(*Delivery) bool) error {
 		n++
 		return fn(d) && (f.Limit <= 0 || n < f.Limit)
 	}
-	if !f.State.Final() {
+	if f.State == "" {
 		return tx.Scan(rows.Prefix(), nil, func(_, val []byte) (bool, error) {
 			d, err := decode(val)
 			if err != nil {
@@ -121,12 +122,19 @@ func List(tx *db.Tx, f Filter, fn func(*Delivery) bool) error {
 			return visit(&d), nil
 		})
 	}
-	return tx.Scan(finished.Key([]byte(f.State)), nil, func(key, _ []byte) (bool, error) {
-		parts, ok := finished.Split(key)
-		if !ok || len(parts) != 3 {
-			return false, fmt.Errorf("outbox: bad finished key % x", key)
+	space, prefix := ready, ready.Key(byDue)
+	switch {
+	case f.State.Final():
+		space, prefix = finished, finished.Key([]byte(f.State))
+	case f.Lane != "":
+		prefix = ready.Key(byDue, []byte(f.Lane))
+	}
+	return tx.Scan(prefix, nil, func(key, _ []byte) (bool, error) {
+		parts, ok := space.Split(key)
+		if !ok || len(parts) < 2 {
+			return false, fmt.Errorf("outbox: bad index key % x", key)
 		}
-		d, found, err := Get(tx, string(parts[2]))
+		d, found, err := Get(tx, string(parts[len(parts)-1])) // the message id comes last
 		if err != nil || !found {
 			return err == nil, err
 		}

@@ -50,10 +50,10 @@ func writePair(tx *Tx, id uint64) error {
 		tx.Set(otherSpace.Key(key), key))
 }
 
-// G-series: kill -9 in the middle of writing, several times on one directory.
+// Kill -9 in the middle of writing, several times on one directory.
 // Every acknowledged update is there and no update is there by half.
 func TestKill(t *testing.T) {
-	rounds := 4
+	rounds := 3
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		rounds = 60
 	}
@@ -62,7 +62,7 @@ func TestKill(t *testing.T) {
 	for round := range rounds {
 		cmd, out := child(t, "writer", dir)
 		// Killed after a random number of acknowledgements, at whatever moment.
-		for n := 1 + rand.IntN(3000); n > 0 && out.Scan(); n-- {
+		for n := 1 + rand.IntN(1500); n > 0 && out.Scan(); n-- {
 			id, err := strconv.ParseUint(out.Text(), 10, 64)
 			if err != nil {
 				t.Fatalf("child: %s", out.Text())

@@ -14,17 +14,17 @@ var (
 	otherSpace = Register(0xF2, "other", 3)
 )
 
-// TestMain lets the test binary play the child process of the crash and lock
-// tests.
+// childRoles are what the test binary can be started as, see child.
+var childRoles = map[string]func(){"writer": crashWriter, "holder": lockHolder}
+
+// TestMain lets the test binary play the child process of the crash, lock and
+// footprint tests.
 func TestMain(m *testing.M) {
-	switch os.Getenv("FOOTFALL_DB_CHILD") {
-	case "writer":
-		crashWriter()
-	case "holder":
-		lockHolder()
-	default:
-		os.Exit(m.Run())
+	if role, ok := childRoles[os.Getenv("FOOTFALL_DB_CHILD")]; ok {
+		role()
+		return
 	}
+	os.Exit(m.Run())
 }
 
 func tkey(s string) []byte { return testSpace.Key([]byte(s)) }
