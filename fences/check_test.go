@@ -142,6 +142,7 @@ var checks = []check{
 	{name: "E09 radius", doc: point("a", `"radius":1e9`, "[1,2]"), want: []string{`E09 /properties/radius «1e9»`}},
 	{name: "E09 positions", doc: polygonOf("a", "["+square+"]"), o: Options{MaxVertices: 4}, want: []string{`E09 /geometry/coordinates/0/4 «[»`}},
 	{name: "E09 features", doc: collection(good, circleAt("b", "[1,2]")), o: Options{MaxFeatures: 1}, fences: 1, want: []string{`E09 /features/1 «{»`}},
+	{name: "E09 features, line by line", doc: good + "\n" + circleAt("b", "[1,2]"), o: Options{MaxFeatures: 1}, fences: 1, want: []string{`E09  «{»`}},
 	{name: "E09 bytes", doc: collection(good), o: Options{MaxBytes: 10}, want: []string{`E09  «»`}},
 	{name: "E09 area", doc: polygonOf("a", "[[[-80,-80],[80,-80],[80,80],[-80,80],[-80,-80]]]"), want: []string{`E09 /geometry «{"type":"Polygon","coord…»`}},
 	{name: "E10 few", doc: polygonOf("a", "[[[0,0],[4,0],[0,0]]]"), want: []string{`E10 /geometry/coordinates/0 «[0,0]»`}},

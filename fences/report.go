@@ -42,6 +42,16 @@ func (r *report) add(d draft) *draft {
 	return &r.kept[k][len(r.kept[k])-1]
 }
 
+// insist lists a finding even if the list is full.
+func (r *report) insist(d draft) {
+	k := d.Severity.rank()
+	if n := len(r.kept[k]); n > 0 && n >= r.limit {
+		r.kept[k] = r.kept[k][:n-1]
+		r.dropped[k]++
+	}
+	r.add(d)
+}
+
 // newFinding returns a finding with its code's usual severity.
 func newFinding(code, format string, args ...any) Finding {
 	return Finding{Code: code, Severity: codeIndex[code].Severity, Message: fmt.Sprintf(format, args...)}

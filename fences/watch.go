@@ -137,8 +137,12 @@ func (w *watcher) change() {
 		return
 	}
 	if err := w.load(); err != nil {
-		if msg := err.Error(); msg != w.trouble {
+		_, refused := errors.AsType[*refusedError](err)
+		if msg := err.Error(); refused || msg != w.trouble {
 			w.trouble = msg
+			if refused { // said; nothing to try again until the content changes
+				w.trouble = ""
+			}
 			w.log.Warn("fences were not changed; the last good version stays in use", "path", w.path, "err", err)
 		}
 		return
@@ -179,10 +183,19 @@ func (w *watcher) load() error {
 	fs, findings := parseAll(w.path, texts, w.o)
 	w.content = content
 	if err := w.apply(fs, findings); err != nil {
-		return fmt.Errorf("fences: %s not applied: %w", w.path, err)
+		return &refusedError{w.path, err}
 	}
 	return nil
 }
+
+// refusedError is what apply said to a result.
+type refusedError struct {
+	path string
+	err  error
+}
+
+func (e *refusedError) Error() string { return fmt.Sprintf("fences: %s not applied: %v", e.path, e.err) }
+func (e *refusedError) Unwrap() error { return e.err }
 
 // look returns the signature of the files at path.
 func look(path string) (signature, error) {

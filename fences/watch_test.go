@@ -197,6 +197,30 @@ func TestWatchPolls(t *testing.T) {
 	}
 }
 
+// A refused version is said once, not at every look, and is no trouble to read.
+func TestWatchSaysRefusalOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "stores.geojson")
+	write(t, file, circleAt("one", "[1,1]"))
+	log := new(lockedBuffer)
+	calls := 0
+	w := &watcher{path: file, o: Options{}.withDefaults(), log: slog.New(slog.NewTextHandler(log, nil)), apply: func(fs []Fence, findings []Finding) error {
+		if calls++; HasErrors(findings) {
+			return errors.New("has errors")
+		}
+		return nil
+	}}
+	if err := w.load(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, "{")
+	for range 3 {
+		w.change()
+	}
+	if calls != 2 || strings.Count(log.String(), "has errors") != 1 || strings.Contains(log.String(), "again") {
+		t.Errorf("%d calls, log:\n%s", calls, log)
+	}
+}
+
 // A start with nothing to start from fails at once.
 func TestWatchFailsAtStart(t *testing.T) {
 	dir := t.TempDir()
