@@ -194,7 +194,9 @@ type refusedError struct {
 	err  error
 }
 
-func (e *refusedError) Error() string { return fmt.Sprintf("fences: %s not applied: %v", e.path, e.err) }
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("fences: %s not applied: %v", e.path, e.err)
+}
 func (e *refusedError) Unwrap() error { return e.err }
 
 // look returns the signature of the files at path.
