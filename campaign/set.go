@@ -184,6 +184,21 @@ func (s *Set) Decide(dst []Decision, trs []track.Transition, p *audience.Profile
 	return dst
 }
 
+// StartsBetween reports whether Starting could find anything between the two
+// fix times, whatever the fence: the question for every ping of a device that
+// is inside somewhere. It costs one binary search.
+func (s *Set) StartsBetween(prev, at time.Time) bool {
+	i, high := s.startsFrom(prev), at.Add(14*time.Hour).UnixMilli()
+	return i < len(s.starts) && s.starts[i].wallMS <= high
+}
+
+// startsFrom is the first start that may lie after prev. A wall clock reading W
+// happens somewhere between W-14h and W+12h UTC.
+func (s *Set) startsFrom(prev time.Time) int {
+	i, _ := slices.BinarySearchFunc(s.starts, prev.Add(-12*time.Hour).UnixMilli(), func(st start, ms int64) int { return cmp.Compare(st.wallMS, ms) })
+	return i
+}
+
 // Starting appends the enter campaigns that begin, at the fence, after prev and
 // not after at. For a device that is inside f, prev and at are the fix times
 // of its last two fixes: a campaign that begins while people are inside owes
@@ -191,10 +206,8 @@ func (s *Set) Decide(dst []Decision, trs []track.Transition, p *audience.Profile
 // Reason track.Initial and At = the later fix. No campaign beginning costs one
 // binary search and allocates nothing.
 func (s *Set) Starting(dst []*Campaign, f *fences.Fence, prev, at time.Time) []*Campaign {
-	// A wall clock reading W happens somewhere between W-14h and W+12h UTC.
-	low, high := prev.Add(-12*time.Hour).UnixMilli(), at.Add(14*time.Hour).UnixMilli()
-	i, _ := slices.BinarySearchFunc(s.starts, low, func(st start, ms int64) int { return cmp.Compare(st.wallMS, ms) })
-	for ; i < len(s.starts) && s.starts[i].wallMS <= high; i++ {
+	high := at.Add(14 * time.Hour).UnixMilli()
+	for i := s.startsFrom(prev); i < len(s.starts) && s.starts[i].wallMS <= high; i++ {
 		c := s.starts[i].c
 		begin := c.Window.From.In(c.Window.location(f.Location))
 		if begin.After(prev) && !begin.After(at) && c.Trigger.selects(&track.Transition{Kind: track.Enter, Fence: f, FenceID: f.ID}) {

@@ -21,7 +21,7 @@ import (
 type Decision struct {
 	ID          string             `json:"id"` // the same however often and in whatever batches the input is processed
 	Device      string             `json:"device"`
-	Kind        string             `json:"kind"` // enter, exit, dwell, crossed, or the kind of a note
+	Kind        string             `json:"kind"` // enter, exit, dwell, crossed, campaign_began, or the kind of a note
 	Fence       fences.ID          `json:"fence"`
 	FenceName   string             `json:"fence_name,omitempty"`
 	Store       fences.StoreID     `json:"store,omitempty"`
@@ -69,10 +69,10 @@ func decisionID(device track.DeviceID, kind string, fence fences.ID, at int64) s
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-func decisionOf(in *input, tr *track.Transition) Decision {
+func decisionOf(in *input, tr *track.Transition, kind string) Decision {
 	d := Decision{
-		ID: decisionID(in.device, tr.Kind.String(), tr.FenceID, tr.At), Device: string(in.device),
-		Kind: tr.Kind.String(), Fence: tr.FenceID, At: tr.At, ConfirmedAt: tr.ConfirmedAt, EnteredAt: tr.EnteredAt,
+		ID: decisionID(in.device, kind, tr.FenceID, tr.At), Device: string(in.device),
+		Kind: kind, Fence: tr.FenceID, At: tr.At, ConfirmedAt: tr.ConfirmedAt, EnteredAt: tr.EnteredAt,
 		ReceivedAt: in.receivedAt, Reason: tr.Reason, Confidence: tr.Confidence, Fix: factsOf(in),
 		EdgeM: tr.EdgeDistanceM, CenterM: tr.CenterDistanceM, Candidates: in.near,
 	}

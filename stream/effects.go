@@ -34,6 +34,10 @@ type input struct {
 	transitions []track.Transition
 	notes       []track.Note
 	near        []Candidate
+	// begun are fences the device stood in when a campaign began, as enters for those campaigns alone: nobody
+	// came in, so they are no entries. prevFixedAt is the time of the fix before.
+	begun       []track.Transition
+	prevFixedAt int64
 }
 
 // Candidate is a fence that the index named for a fix, with the distances of the exact test.

@@ -144,52 +144,76 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 	set := s.campaigns()
 	claimed := map[string]fences.ID{} // campaign -> fence that took this ping's push
 	answers := map[fences.ID][]CampaignDecision{}
-	for _, tr := range campaign.Pick(in.transitions) {
-		for _, c := range set.For(nil, &tr) {
-			answer, err := s.ask(tx, c, in, &tr, &profile, claimed, t)
-			if err != nil {
-				return err
+	ask := func(trs []track.Transition, of func(*track.Transition) []*campaign.Campaign) error {
+		for _, tr := range campaign.Pick(trs) {
+			for _, c := range of(&tr) {
+				answer, err := s.ask(tx, c, in, &tr, &profile, claimed, t)
+				if err != nil {
+					return err
+				}
+				key := answerKey(&tr)
+				answers[key] = append(answers[key], answer)
 			}
-			key := answerKey(&tr)
-			answers[key] = append(answers[key], answer)
 		}
+		return nil
+	}
+	if err := ask(in.transitions, func(tr *track.Transition) []*campaign.Campaign { return set.For(nil, tr) }); err != nil {
+		return err
 	}
 	for i := range in.transitions {
-		tr := &in.transitions[i]
-		d := decisionOf(in, tr)
-		d.Campaigns = answers[answerKey(tr)]
+		d := decisionOf(in, &in.transitions[i], in.transitions[i].Kind.String())
+		d.Campaigns = answers[answerKey(&in.transitions[i])]
 		t.kinds[d.Kind]++
-		if tr.Kind == track.Enter {
+		if in.transitions[i].Kind == track.Enter {
 			t.funnel[funnelKey{"", "entered"}]++
 			if len(d.Campaigns) == 0 {
 				t.funnel[funnelKey{"", "no_campaign"}]++
 			}
 		}
-		if err := putDecision(tx, &d, s.keep); err != nil {
-			return err
-		}
 		t.events++
 		if err := appendTransition(tx, s.events, &d); err != nil {
 			return err
 		}
-		for j := range d.Campaigns {
-			c := &d.Campaigns[j]
-			if c.Outcome == campaign.Propose {
-				continue
-			}
-			t.events++
-			if err := appendHeld(tx, s.events, &d, c, profile.Person); err != nil {
-				return err
-			}
+		if err := s.record(tx, &d, &profile, t); err != nil {
+			return err
+		}
+	}
+	clear(answers)
+	prev, now := time.UnixMilli(in.prevFixedAt), time.UnixMilli(in.fix.FixedAt)
+	err = ask(in.begun, func(tr *track.Transition) []*campaign.Campaign { return set.Starting(nil, tr.Fence, prev, now) })
+	if err != nil {
+		return err
+	}
+	for i := range in.begun {
+		d := decisionOf(in, &in.begun[i], kindBegun)
+		d.Campaigns = answers[answerKey(&in.begun[i])]
+		if err := s.record(tx, &d, &profile, t); err != nil {
+			return err
 		}
 	}
 	for i := range in.notes {
 		d := noteDecision(in, &in.notes[i])
-		if err := putDecision(tx, &d, s.keep); err != nil {
+		if err := s.record(tx, &d, &profile, t); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// kindBegun is the kind of the decision about a campaign that began while the device was inside.
+const kindBegun = "campaign_began"
+
+// record keeps a decision and tells EVENTS which campaigns held their push.
+func (s *settler) record(tx *db.Tx, d *Decision, p *audience.Profile, t *tally) error {
+	for i := range d.Campaigns {
+		if c := &d.Campaigns[i]; c.Outcome != campaign.Propose {
+			t.events++
+			if err := appendHeld(tx, s.events, d, c, p.Person); err != nil {
+				return err
+			}
+		}
+	}
+	return putDecision(tx, d, s.keep)
 }
 
 // answerKey tells the transitions of one ping apart: one ping makes at most one of a kind per fence.
@@ -212,7 +236,7 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 		return out, nil
 	}
 	if other, ok := claimed[c.ID]; ok {
-		return hold(campaign.Overlap, "one push per ping", fmt.Sprintf("the same position also entered %s, which comes first", other)), nil
+		return hold(campaign.Overlap, "overlap", fmt.Sprintf("the same position also entered %s, which comes first", other)), nil
 	}
 	lane, ok := s.lane(appOf(in.device), p)
 	if !ok {
@@ -226,9 +250,9 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 		return out, err
 	}
 	if !won {
-		return hold(campaign.AlreadyClaimed, "once per "+dec.Key.Period, standing(claim, tr.Fence)), nil
+		return hold(campaign.AlreadyClaimed, "settled", standing(claim, tr.Fence)), nil
 	}
-	out.Checks = append(out.Checks, campaign.Check{Rule: "once per " + dec.Key.Period, OK: true, Detail: "first of its period"})
+	out.Checks = append(out.Checks, campaign.Check{Rule: "settled", OK: true, Detail: "first of its period"})
 	out.MID, out.ExpiresAt = claim.MID, dec.ExpiresAt.UnixMilli()
 	claimed[c.ID] = tr.FenceID
 	context, err := json.Marshal(deliveryContext{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"footfall/fences"
+	"footfall/geo"
 	"footfall/internal/db"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -35,6 +36,7 @@ type worker struct {
 	log        *slog.Logger
 	count      *counters
 	checkpoint time.Duration
+	maxAgeMS   int64
 
 	in      chan logMessage
 	queries chan query
@@ -73,6 +75,7 @@ func newWorker(partition int, rules track.Rules, mark progress) *worker {
 		mark:      mark,
 		through:   mark.Committed,
 		retry:     time.NewTimer(time.Hour),
+		maxAgeMS:  rules.MaxAge.Milliseconds(),
 	}
 	w.retry.Stop()
 	w.group = w.newGroup()
@@ -191,14 +194,21 @@ func (w *worker) ping(pos position, set *fences.Set, replay bool) {
 	if !replay || w.res.Verdict != track.Replayed {
 		w.count.verdicts.add(w.res.Verdict.String(), 1)
 	}
-	if replay || len(w.res.Transitions) == 0 && len(w.res.Notes) == 0 {
+	if replay {
+		return
+	}
+	var begun []track.Transition
+	if w.res.Visiting {
+		begun = w.begunDuringVisit(set)
+	}
+	if len(w.res.Transitions) == 0 && len(w.res.Notes) == 0 && len(begun) == 0 {
 		return
 	}
 	w.add(input{
 		kind: wire.KindPing, device: w.rec.Device, pos: pos, receivedAt: w.rec.ReceivedAt,
 		set: set, fix: w.rec.Fix, verdict: w.res.Verdict,
 		transitions: slices.Clone(w.res.Transitions), notes: slices.Clone(w.res.Notes),
-		near: candidatesAt(set, &w.rec.Fix),
+		begun: begun, prevFixedAt: w.res.PrevFixedAt, near: candidatesAt(set, &w.rec.Fix),
 	})
 	row, ok := w.tracker.Encode(nil, w.rec.Device)
 	if ok {
@@ -208,9 +218,47 @@ func (w *worker) ping(pos position, set *fences.Set, replay bool) {
 	}
 }
 
+// begunDuringVisit lists, as enters marked initial, the fences the device stands in and for which some campaign
+// began since its last fix: such a campaign owes everybody who is already there one entry.
+func (w *worker) begunDuringVisit(set *fences.Set) []track.Transition {
+	fix := &w.rec.Fix
+	cs := w.settler.campaigns()
+	prev, now := time.UnixMilli(w.res.PrevFixedAt), time.UnixMilli(fix.FixedAt)
+	if !cs.StartsBetween(prev, now) {
+		return nil
+	}
+	p, ok := w.tracker.Presence(w.rec.Device)
+	if !ok {
+		return nil
+	}
+	var out []track.Transition
+	for _, in := range p.Inside {
+		f, ok := set.Lookup(in.FenceID)
+		if !ok || in.Unknown || in.Since > w.res.PrevFixedAt || len(cs.Starting(nil, f, prev, now)) == 0 {
+			continue
+		}
+		tr := track.Transition{
+			Kind: track.Enter, Fence: f, FenceID: f.ID, Reason: track.Initial, At: fix.FixedAt, ConfirmedAt: fix.FixedAt,
+			Fix: *fix, Confidence: 2, EnteredAt: in.Since,
+		}
+		if fix.ReceivedAt-fix.FixedAt > w.maxAgeMS {
+			tr.Reason |= track.Stale
+		}
+		if fix.HasPosition {
+			at := geo.Point{Lat: fix.Lat, Lng: fix.Lng}
+			tr.EdgeDistanceM, tr.CenterDistanceM = f.Shape.EdgeDistanceM(at), f.Shape.CenterDistanceM(at)
+			if tr.EdgeDistanceM+float64(fix.AccuracyM) <= 0 {
+				tr.Confidence = 3
+			}
+		}
+		out = append(out, tr)
+	}
+	return out
+}
+
 func (w *worker) add(in input) {
 	w.group.inputs = append(w.group.inputs, in)
-	w.group.bytes += 64 + len(in.payload) + 2048*len(in.transitions) + 512*len(in.notes)
+	w.group.bytes += 64 + len(in.payload) + 2048*(len(in.transitions)+len(in.begun)) + 512*len(in.notes)
 }
 
 func (w *worker) poison(reason string, seq uint64, err error) {

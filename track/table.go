@@ -98,6 +98,20 @@ type extra struct {
 
 func (x *extra) empty() bool { return !x.hasQ && len(x.visits) == 0 }
 
+// visitingSince reports whether the device is inside a fence that it entered at t or before.
+func (t *table) visitingSince(r *record, at int64) bool {
+	x := t.extraOf(r, false)
+	if x == nil {
+		return false
+	}
+	for i := range x.visits {
+		if v := &x.visits[i]; v.state == stateInside && v.since <= at {
+			return true
+		}
+	}
+	return false
+}
+
 // table maps device ids to records.
 type table struct {
 	seed  maphash.Seed

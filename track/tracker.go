@@ -68,6 +68,7 @@ func (t *Tracker) Apply(set *fences.Set, id DeviceID, f Fix, pos uint64, res *Re
 	t.table.markDirty(i)
 	r := &t.table.recs[i]
 	r.pos = pos
+	seen, before := r.flags&recSeen != 0, r.lastAt
 	t.in = f
 	t.step = step{t: t, r: r, f: &t.in, res: res}
 	s := &t.step
@@ -75,6 +76,10 @@ func (t *Tracker) Apply(set *fences.Set, id DeviceID, f Fix, pos uint64, res *Re
 		res.Verdict = s.plain()
 	} else {
 		res.Verdict = s.gate()
+	}
+	if seen && res.Verdict == Accepted {
+		res.PrevFixedAt = before
+		res.Visiting = t.table.visitingSince(r, before)
 	}
 	t.table.trim(r)
 	sortTransitions(res.Transitions)

@@ -232,10 +232,17 @@ type Result struct {
 	Refusal     Refusal // set when Verdict is Refused
 	Transitions []Transition
 	Notes       []Note
+
+	// Visiting says that the device was inside some fence before this fix and still is, and PrevFixedAt is the
+	// time of the fix before: with both, a caller can tell what began while the device stood there. They are
+	// set only for an Accepted fix.
+	Visiting    bool
+	PrevFixedAt int64
 }
 
 func (r *Result) reset() {
 	clear(r.Transitions) // let go of fences and strings
 	r.Verdict, r.Refusal = 0, ""
+	r.Visiting, r.PrevFixedAt = false, 0
 	r.Transitions, r.Notes = r.Transitions[:0], r.Notes[:0]
 }

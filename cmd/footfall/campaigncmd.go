@@ -13,8 +13,8 @@ type campaignCmd struct {
 }
 
 type campaignCheckCmd struct {
-	Files  []string `arg:"" help:"YAML files or folders." type:"path"`
-	Fences string   `help:"Check also that every trigger finds a fence in these files." type:"path" placeholder:"PATH"`
+	Files  []string `arg:"" help:"YAML files or folders."`
+	Fences string   `help:"Check also that every trigger finds a fence in these files." placeholder:"PATH"`
 }
 
 func (c *campaignCheckCmd) Run(e *env) error {

@@ -14,7 +14,7 @@ type configCmd struct {
 }
 
 type configCheckCmd struct {
-	File string `arg:"" optional:"" help:"Configuration file; none: the defaults and the environment." type:"path"`
+	File string `arg:"" optional:"" help:"Configuration file; none: the defaults and the environment."`
 }
 
 func (c *configCheckCmd) Run(e *env) error {

@@ -37,7 +37,7 @@ type demoCmd struct {
 	Phones int           `help:"How many phones walk." default:"60"`
 	Speed  float64       `help:"How fast they walk, in metres a second." default:"6"`
 	For    time.Duration `help:"Stop after this time; 0: on Ctrl-C." default:"0s"`
-	Data   string        `help:"Data directory; default a temporary one that is removed." type:"path" placeholder:"DIR"`
+	Data   string        `help:"Data directory; default a temporary one that is removed." placeholder:"DIR"`
 	Listen string        `help:"Client address of the embedded NATS server; default 127.0.0.1:4222, or a free port when that is taken." placeholder:"HOST:PORT"`
 	Seed   uint64        `help:"Seed of the walks." default:"1"`
 }

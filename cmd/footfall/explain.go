@@ -27,7 +27,7 @@ type explainCmd struct {
 	At     string        `help:"Only around this time: RFC 3339, or 15:04 for today." placeholder:"TIME"`
 	Within time.Duration `help:"How far around --at." default:"10m"`
 	Server string        `help:"NATS address of the running gateway." default:"nats://127.0.0.1:4222" env:"FOOTFALL_SERVER" placeholder:"URL"`
-	Data   string        `help:"Read the ledger in this data directory instead; for a gateway that is not running." type:"path" placeholder:"DIR"`
+	Data   string        `help:"Read the ledger in this data directory instead; for a gateway that is not running." placeholder:"DIR"`
 	Zone   string        `help:"Time zone for the times shown; default the fence's." placeholder:"ZONE"`
 	JSON   bool          `name:"json" help:"Print the whole record as JSON."`
 }
@@ -161,6 +161,9 @@ func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
 	if ex.Live == nil {
 		return
 	}
+	if n := len(ex.Decisions); n > 0 {
+		loc = zoneOf(&ex.Decisions[n-1], loc)
+	}
 	fmt.Fprintf(w, "\nnow: last position %s ago\n", time.Duration(ex.Now-ex.Live.LastFixAt)*time.Millisecond)
 	for _, in := range ex.Live.Inside {
 		fmt.Fprintf(w, "  inside %s since %s\n", in.Fence, stamp3(in.Since, loc))
@@ -171,18 +174,14 @@ func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
 }
 
 func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream.PushStatus, loc *time.Location) {
-	if loc == nil {
-		if l, err := time.LoadLocation(d.Zone); err == nil {
-			loc = l
-		}
-	}
+	loc = zoneOf(d, loc)
 	fmt.Fprintf(w, "\n%s  %s %s", stamp3(d.At, loc), strings.ToUpper(strings.ReplaceAll(d.Kind, "_", " ")), named(string(d.Fence), d.FenceName))
 	if names := d.Reason.Names(); len(names) > 0 {
 		fmt.Fprintf(w, "  (%s)", strings.Join(names, ", "))
 	}
 	fmt.Fprintln(w)
 	row := func(mark, rule, format string, v ...any) {
-		fmt.Fprintf(w, "  %s %-16s %s\n", mark, rule, fmt.Sprintf(format, v...))
+		fmt.Fprintf(w, "  %s %-15s %s\n", mark, rule, fmt.Sprintf(format, v...))
 	}
 	accuracy := "accuracy unknown"
 	if d.Fix.AccuracyM > 0 {
@@ -206,9 +205,15 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 	}
 	switch d.Kind {
 	case "enter":
-		row("✓", "presence", "was outside → enter, confidence %d of 3", d.Confidence)
+		before := "was outside"
+		if d.Reason.Has(track.Initial) {
+			before = "first position"
+		}
+		row("✓", "presence", "%s → enter, confidence %d of 3", before, d.Confidence)
 	case "exit":
 		row("✓", "presence", "was inside since %s → exit", stamp3(d.EnteredAt, loc))
+	case "campaign_began":
+		row("✓", "presence", "was inside since %s when the campaign began", stamp3(d.EnteredAt, loc))
 	case "dwell", "crossed":
 		row("✓", "presence", "%s", d.Kind)
 	default:
@@ -240,6 +245,18 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 			row("·", "  push", "%s %s %s, %s", c.MID, status.State, status.Reason, attempts(status.Attempts))
 		}
 	}
+}
+
+// zoneOf is the zone that the person asked for, else the fence's.
+func zoneOf(d *stream.Decision, asked *time.Location) *time.Location {
+	if asked != nil || d.Zone == "" {
+		return asked
+	}
+	loc, err := time.LoadLocation(d.Zone)
+	if err != nil {
+		return nil
+	}
+	return loc
 }
 
 func attempts(n int) string {

@@ -13,7 +13,7 @@ type fenceCmd struct {
 }
 
 type fenceCheckCmd struct {
-	Files         []string `arg:"" help:"GeoJSON files or folders." type:"path"`
+	Files         []string `arg:"" help:"GeoJSON files or folders."`
 	JSON          bool     `name:"json" help:"Print the findings as JSON."`
 	Format        string   `help:"text, json, or github for annotations in a workflow." enum:"text,json,github" default:"text"`
 	Fix           bool     `help:"Mend in place what can be mended without a person; say what was done."`

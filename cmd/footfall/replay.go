@@ -19,14 +19,14 @@ import (
 
 type replayCmd struct {
 	Trace         string  `arg:"" help:"Recorded positions: CSV (device,ts,lat,lon[,accuracy_m]), NDJSON pings or GPX, also gzip; - is standard input."`
-	Fences        string  `required:"" help:"GeoJSON file or folder." type:"path"`
+	Fences        string  `required:"" help:"GeoJSON file or folder."`
 	DefaultRadius float64 `help:"Radius in metres of points that name none." placeholder:"M"`
 	IDKey         string  `help:"Property that names a feature without an id; @index is its position in the file." default:"id" placeholder:"NAME"`
 	SkipInvalid   bool    `help:"Leave fences with errors out, and say which, instead of refusing the file."`
 	Rules         string  `help:"plain: inside is inside, no accuracy, margin, speed or order rules; default: the gateway's." enum:"default,plain" default:"default"`
 	OncePerDay    string  `help:"Print only each device's first enter of a day in this time zone; \"store\" uses the fence's." placeholder:"ZONE"`
 	DefaultZone   string  `help:"Time zone of fences that name none." default:"UTC" placeholder:"ZONE"`
-	Out           string  `help:"File for the transitions; default standard output." type:"path" placeholder:"FILE"`
+	Out           string  `help:"File for the transitions; default standard output." placeholder:"FILE"`
 	JSON          bool    `help:"Print one JSON object a line, with reasons and distances." name:"json"`
 }
 

@@ -8,10 +8,10 @@ import (
 )
 
 type serveCmd struct {
-	Config        string   `short:"c" help:"Configuration file." type:"path" env:"FOOTFALL_CONFIG" placeholder:"FILE"`
-	Fences        string   `help:"GeoJSON file or folder, watched (fences.path)." type:"path" placeholder:"PATH"`
-	Campaigns     string   `help:"Campaign file or folder, watched (campaigns.path)." type:"path" placeholder:"PATH"`
-	Data          string   `help:"Data directory (data_dir)." type:"path" placeholder:"DIR"`
+	Config        string   `short:"c" help:"Configuration file." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
+	Fences        string   `help:"GeoJSON file or folder, watched (fences.path)." placeholder:"PATH"`
+	Campaigns     string   `help:"Campaign file or folder, watched (campaigns.path)." placeholder:"PATH"`
+	Data          string   `help:"Data directory (data_dir)." placeholder:"DIR"`
 	Listen        string   `help:"Client address of the embedded NATS server (nats.listen)." placeholder:"HOST:PORT"`
 	NATS          string   `name:"nats" help:"External NATS server instead of the embedded one (nats.url)." placeholder:"URL"`
 	DefaultRadius *float64 `help:"Radius in metres of points that name none (fences.default_radius)." placeholder:"M"`
