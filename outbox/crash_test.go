@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,7 +68,9 @@ func crashChild() error {
 	defer cancel()
 	ran := make(chan error, 1)
 	go func() { ran <- o.Run(ctx) }()
+	var entered sync.WaitGroup
 	for i := range crashRows {
+		entered.Add(1)
 		err := d.Submit(ctx, func(tx *db.Tx) error {
 			device := fmt.Sprint("d", i)
 			k := dedupe.Key{Campaign: "c", Subject: "d:" + device, Period: "ever"}
@@ -82,11 +85,13 @@ func crashChild() error {
 				fmt.Println("error", err)
 			}
 			o.Notify()
+			entered.Done()
 		})
 		if err != nil {
 			return err
 		}
 	}
+	entered.Wait()
 	for open := 1; open > 0; time.Sleep(5 * time.Millisecond) {
 		if err := d.View(func(tx *db.Tx) (err error) {
 			open, err = Backlog(tx, "", 1)

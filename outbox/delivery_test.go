@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -475,6 +476,29 @@ func TestUnknownLane(t *testing.T) {
 		time.Sleep(15*time.Minute + 2*time.Second)
 		if d := r.want(mid, StateExpired, dedupe.Released); !strings.Contains(d.Reason, "hms/app/prod") {
 			t.Errorf("reason %q", d.Reason)
+		}
+	})
+}
+
+// A row whose time is up while its request is in flight gets the request's
+// outcome: the provider's word is worth more than the clock's.
+func TestExpirySparesRequestsInFlight(t *testing.T) {
+	var ahead atomic.Int64
+	inRig(t, func(c *Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	}, func(r *rig) {
+		r.prov.latency = 5 * time.Second
+		mid := r.enter("a")
+		time.Sleep(time.Second)
+		ahead.Store(int64(20 * time.Minute)) // its expiry and its lease have passed
+		time.Sleep(3 * time.Second)
+		if d := r.row(mid); d.State != StateSending {
+			t.Errorf("in flight, but %s", d.State)
+		}
+		time.Sleep(2 * time.Second)
+		r.want(mid, StateAccepted, dedupe.Committed)
+		if n := len(r.prov.log()); n != 1 {
+			t.Errorf("sent %d times", n)
 		}
 	})
 }
