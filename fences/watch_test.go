@@ -37,7 +37,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func watch(t *testing.T, path string, o Options) *watched {
+func follow(t *testing.T, path string, o Options) *watched {
 	t.Helper()
 	w := &watched{t: t, applied: make(chan []Fence, 100), log: new(lockedBuffer)}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -95,7 +95,7 @@ var eventsOnly = Options{Debounce: 20 * time.Millisecond, Poll: -1}
 func TestWatchFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "stores.geojson")
 	write(t, file, circleAt("one", "[1,1]"))
-	w := watch(t, file, eventsOnly)
+	w := follow(t, file, eventsOnly)
 	w.next("one")
 
 	write(t, file, circleAt("two", "[1,1]"))
@@ -130,7 +130,7 @@ func TestWatchFile(t *testing.T) {
 func TestWatchGathersWrites(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "stores.geojson")
 	write(t, file, circleAt("one", "[1,1]"))
-	w := watch(t, file, Options{Debounce: 500 * time.Millisecond, Poll: -1})
+	w := follow(t, file, Options{Debounce: 500 * time.Millisecond, Poll: -1})
 	w.next("one")
 	for range 10 {
 		write(t, file, circleAt("not-yet", "[1,1]"))
@@ -159,8 +159,8 @@ func TestWatchSwappedLink(t *testing.T) {
 	}
 	link("..v1", "..data")
 	link(filepath.Join("..data", "stores.geojson"), "stores.geojson")
-	byFile := watch(t, filepath.Join(dir, "stores.geojson"), eventsOnly)
-	byFolder := watch(t, dir, eventsOnly)
+	byFile := follow(t, filepath.Join(dir, "stores.geojson"), eventsOnly)
+	byFolder := follow(t, dir, eventsOnly)
 	byFile.next("v1")
 	byFolder.next("v1")
 	link("..v2", "..data")
@@ -168,57 +168,14 @@ func TestWatchSwappedLink(t *testing.T) {
 	byFolder.next("v2")
 }
 
-// Without events, looking from time to time finds the change.
+// Looking from time to time finds the change when no event does in time.
 func TestWatchPolls(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "stores.geojson")
 	write(t, file, circleAt("one", "[1,1]"))
-	w := &watcher{path: file, o: Options{Poll: 20 * time.Millisecond, Debounce: time.Hour}.withDefaults(), log: orDiscard(nil)}
-	applied := make(chan ID, 10)
-	w.apply = func(fs []Fence, _ []Finding) error { applied <- fs[0].ID; return nil }
-	if err := w.load(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { w.run(ctx, noEvents()) })
-	defer wg.Wait()
-	defer cancel()
-	if id := <-applied; id != "one" {
-		t.Fatal(id)
-	}
+	w := follow(t, file, Options{Poll: 20 * time.Millisecond, Debounce: time.Hour})
+	w.next("one")
 	write(t, file, circleAt("other", "[1,1]"))
-	select {
-	case id := <-applied:
-		if id != "other" {
-			t.Fatal(id)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the change was not found")
-	}
-}
-
-// A refused version is said once, not at every look, and is no trouble to read.
-func TestWatchSaysRefusalOnce(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "stores.geojson")
-	write(t, file, circleAt("one", "[1,1]"))
-	log := new(lockedBuffer)
-	calls := 0
-	w := &watcher{path: file, o: Options{}.withDefaults(), log: slog.New(slog.NewTextHandler(log, nil)), apply: func(fs []Fence, findings []Finding) error {
-		if calls++; HasErrors(findings) {
-			return errors.New("has errors")
-		}
-		return nil
-	}}
-	if err := w.load(); err != nil {
-		t.Fatal(err)
-	}
-	write(t, file, "{")
-	for range 3 {
-		w.change()
-	}
-	if calls != 2 || strings.Count(log.String(), "has errors") != 1 || strings.Contains(log.String(), "again") {
-		t.Errorf("%d calls, log:\n%s", calls, log)
-	}
+	w.next("other")
 }
 
 // A start with nothing to start from fails at once.

@@ -249,7 +249,7 @@ func (c *Config) rules() track.Rules {
 }
 
 func (c *Config) fenceOptions() fences.Options {
-	return fences.Options{DefaultRadiusM: c.Fences.DefaultRadius, IDKey: c.Fences.IDKey, SkipInvalid: c.Fences.SkipInvalid, DefaultZone: c.Fences.DefaultZone}
+	return fences.Options{DefaultRadiusM: c.Fences.DefaultRadius, IDKey: c.Fences.IDKey, SkipInvalid: c.Fences.SkipInvalid, OGC: c.Fences.SkipInvalid, DefaultZone: c.Fences.DefaultZone}
 }
 
 func (c *Config) server() (stream.ServerConfig, error) {

@@ -24,7 +24,7 @@ type fenceCheckCmd struct {
 }
 
 func (c *fenceCheckCmd) Run(e *env) error {
-	opts := fences.Options{DefaultRadiusM: c.DefaultRadius, IDKey: c.IDKey, SkipInvalid: c.SkipInvalid, DefaultZone: c.DefaultZone}
+	opts := fences.Options{DefaultRadiusM: c.DefaultRadius, IDKey: c.IDKey, SkipInvalid: c.SkipInvalid, OGC: c.SkipInvalid, DefaultZone: c.DefaultZone}
 	if c.JSON {
 		c.Format = "json"
 	}

@@ -86,7 +86,7 @@ func (c *replayCmd) loadFences(e *env) (*fences.Set, error) {
 		return nil, usage("--default-zone: %q is not an IANA time zone such as Europe/Kyiv", c.DefaultZone)
 	}
 	fs, findings, err := fences.Load(c.Fences, fences.Options{
-		DefaultRadiusM: c.DefaultRadius, IDKey: c.IDKey, SkipInvalid: c.SkipInvalid, DefaultZone: c.DefaultZone,
+		DefaultRadiusM: c.DefaultRadius, IDKey: c.IDKey, SkipInvalid: c.SkipInvalid, OGC: c.SkipInvalid, DefaultZone: c.DefaultZone,
 	})
 	if err != nil {
 		return nil, err

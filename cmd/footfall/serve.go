@@ -50,8 +50,8 @@ func (c *serveCmd) Run(e *env) error {
 			return err
 		}
 		sources = append(sources, func(ctx context.Context) error {
-			return watch.Files(ctx, watch.Config{Path: cfg.Campaigns.Path, Match: watch.Extensions(".yaml", ".yml"), Logger: log},
-				func() error { return n.loadCampaigns() })
+			return watch.Files(ctx, watch.Config{Path: cfg.Campaigns.Path, Logger: log},
+				n.loadCampaigns)
 		})
 	}
 	go func() {

@@ -11,8 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -20,20 +18,14 @@ import (
 
 // Config says what to watch.
 type Config struct {
-	Path  string                 // a file, or a folder
-	Match func(name string) bool // which files of a folder count; nil: all
+	Path string // a file, or a folder
+	// List names the files at Path that count; nil: the file itself, or every file of the folder.
+	List func() ([]string, error)
 	// Debounce gathers changes that follow one another, ten times that at most. Default 100 ms.
 	Debounce time.Duration
-	// Poll is how often sizes and times are looked at, for file systems without events. Default 5 s.
+	// Poll is how often sizes and times are looked at, for file systems without events. Default 5 s; negative: never.
 	Poll   time.Duration
 	Logger *slog.Logger // nil: none
-}
-
-// Extensions matches names with one of these endings.
-func Extensions(ext ...string) func(string) bool {
-	return func(name string) bool {
-		return slices.ContainsFunc(ext, func(e string) bool { return strings.HasSuffix(strings.ToLower(name), e) })
-	}
 }
 
 // Files calls load at once and then after every change until ctx ends, always from the calling goroutine. The
@@ -47,6 +39,9 @@ func Files(ctx context.Context, cfg Config, load func() error) error {
 	w := &watcher{cfg: cfg, load: load}
 	events, err := fsnotify.NewWatcher()
 	if err != nil {
+		if cfg.Poll < 0 {
+			return fmt.Errorf("watch: %s: %w", cfg.Path, err)
+		}
 		cfg.Logger.Warn("no file events; looking for changes instead", "path", cfg.Path, "every", cfg.Poll, "err", err)
 		events = &fsnotify.Watcher{} // its nil channels never deliver
 	} else {
@@ -79,8 +74,12 @@ func (w *watcher) run(ctx context.Context, events *fsnotify.Watcher) error {
 	quiet := time.NewTimer(time.Hour)
 	quiet.Stop()
 	defer quiet.Stop()
-	poll := time.NewTicker(w.cfg.Poll)
-	defer poll.Stop()
+	var poll <-chan time.Time
+	if w.cfg.Poll > 0 {
+		t := time.NewTicker(w.cfg.Poll)
+		defer t.Stop()
+		poll = t.C
+	}
 	var since time.Time // of the first change not yet loaded; zero: none
 	for {
 		select {
@@ -100,7 +99,7 @@ func (w *watcher) run(ctx context.Context, events *fsnotify.Watcher) error {
 		case <-quiet.C:
 			since = time.Time{}
 			w.change()
-		case <-poll.C:
+		case <-poll:
 			w.listen() // again, in case the folder was replaced
 			w.change()
 		}
@@ -132,10 +131,10 @@ func resolved(path string) string {
 // change loads when the files look different, and says what became of it.
 func (w *watcher) change() {
 	now, err := w.look()
-	if err == nil && now == w.seen {
-		return
-	}
 	if err == nil {
+		if now == w.seen {
+			return
+		}
 		w.seen = now
 		err = w.load()
 	}
@@ -151,22 +150,13 @@ func (w *watcher) change() {
 
 // look returns the signature of the files.
 func (w *watcher) look() (signature, error) {
-	info, err := os.Stat(w.cfg.Path)
-	if err != nil {
-		return signature{}, fmt.Errorf("watch: %w", err)
+	list := w.cfg.List
+	if list == nil {
+		list = w.list
 	}
-	files := []string{w.cfg.Path}
-	if info.IsDir() {
-		entries, err := os.ReadDir(w.cfg.Path)
-		if err != nil {
-			return signature{}, fmt.Errorf("watch: %w", err)
-		}
-		files = files[:0]
-		for _, e := range entries {
-			if !e.IsDir() && (w.cfg.Match == nil || w.cfg.Match(e.Name())) {
-				files = append(files, filepath.Join(w.cfg.Path, e.Name()))
-			}
-		}
+	files, err := list()
+	if err != nil {
+		return signature{}, err
 	}
 	h := sha256.New()
 	for _, f := range files {
@@ -177,4 +167,25 @@ func (w *watcher) look() (signature, error) {
 		fmt.Fprintf(h, "%q %d %d %q\n", f, info.Size(), info.ModTime().UnixNano(), resolved(f))
 	}
 	return signature(h.Sum(nil)), nil
+}
+
+func (w *watcher) list() ([]string, error) {
+	info, err := os.Stat(w.cfg.Path)
+	if err != nil {
+		return nil, fmt.Errorf("watch: %w", err)
+	}
+	if !info.IsDir() {
+		return []string{w.cfg.Path}, nil
+	}
+	entries, err := os.ReadDir(w.cfg.Path)
+	if err != nil {
+		return nil, fmt.Errorf("watch: %w", err)
+	}
+	var files []string
+	for _, e := range entries {
+		if !e.IsDir() {
+			files = append(files, filepath.Join(w.cfg.Path, e.Name()))
+		}
+	}
+	return files, nil
 }
