@@ -503,6 +503,36 @@ func TestExpirySparesRequestsInFlight(t *testing.T) {
 	})
 }
 
+// Of two changes that start from the same row the second is refused and
+// counted, and leaves row, claim and indexes as the first has made them.
+func TestSecondChangeOfOneRowIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		mid := r.enter("a")
+		row := r.row(mid)
+		expired := r.out.final(row, StateExpired, "r", push.Expired, false)
+		cancelled := r.out.final(row, StateCancelled, "r", "", true)
+		if err := r.out.record(context.Background(), expired); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.out.record(context.Background(), cancelled); !errors.Is(err, errStale) {
+			t.Errorf("second change: %v", err)
+		}
+		made, err := r.out.recordAll(context.Background(), []*change{cancelled})
+		if len(made) != 0 || err != nil {
+			t.Errorf("among many: %d made, %v", len(made), err)
+		}
+		r.want(mid, StateExpired, dedupe.Released)
+		if n := r.out.Stats().Stale; n != 2 || len(r.outcomes) != 1 {
+			t.Errorf("%d stale, outcomes %q", n, r.outcomes)
+		}
+		r.check()
+		if err := r.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Without Notify rows are found all the same.
 func TestForgottenNotify(t *testing.T) {
 	inRig(t, nil, func(r *rig) {

@@ -144,8 +144,8 @@ func TestTooBigGroupIsSplit(t *testing.T) {
 	if got := get(t, d, "huge0"); got != "(absent)" {
 		t.Error("a refused fn left something behind")
 	}
-	if groups := d.Stats().Groups - before; groups < 4 || groups > n {
-		t.Errorf("%d commits", groups)
+	if groups := d.Stats().Groups - before; groups < 4 || groups > n*3/4 {
+		t.Errorf("%d commits: neither one nor one each was expected", groups)
 	}
 	// Many small keys hit the bound on the count.
 	for range 2 {
