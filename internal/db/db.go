@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/ristretto/v2/z"
 )
 
 // Config says where the database is and how it behaves. The zero value of each
@@ -116,7 +118,15 @@ func open(cfg Config, readOnly bool) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.bdb, err = badger.Open(opts); err != nil {
+	d.bdb, err = badger.Open(opts)
+	for tries := 0; tries < numMemTables && err != nil && !readOnly && strings.Contains(err.Error(), z.NewFile.Error()); tries++ {
+		// A kill between making a log file and giving it its size leaves an empty
+		// file, which Badger initialises and then takes for an error. The next
+		// try finds a proper file without content.
+		d.log.Warn("a crash has left an empty log file; opening again", "dir", cfg.Dir, "err", err)
+		d.bdb, err = badger.Open(opts)
+	}
+	if err != nil {
 		if errors.Is(err, badger.ErrTruncateNeeded) {
 			return nil, fmt.Errorf("db: open %s: the gateway was not stopped cleanly; start it once, then read: %w", cfg.Dir, err)
 		}

@@ -199,3 +199,33 @@ func TestReadOnlyHandle(t *testing.T) {
 		t.Error("opened a file as a directory")
 	}
 }
+
+// A kill between making a log file and giving it its size leaves an empty file,
+// with which Badger alone refuses to open the directory.
+func TestOpenAfterAKillWhileMakingALogFile(t *testing.T) {
+	for _, name := range []string{"00009.mem", "000009.vlog"} {
+		dir := t.TempDir()
+		d, err := Open(Config{Dir: dir, MinFree: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set(t, d, "a", "1")
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err = Open(Config{Dir: dir, MinFree: 1})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := get(t, d, "a"); got != "1" {
+			t.Errorf("%s: row is %s", name, got)
+		}
+		set(t, d, "b", "2")
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
