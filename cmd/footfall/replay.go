@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -189,7 +190,7 @@ func (r *replayer) run(e *env, in trace.Reader) error {
 	}
 	for _, device := range order {
 		rows := byDevice[device]
-		slices.SortStableFunc(rows, func(a, b trace.Row) int { return int(max(-1, min(1, a.Fix.FixedAt-b.Fix.FixedAt))) })
+		slices.SortStableFunc(rows, func(a, b trace.Row) int { return cmp.Compare(a.Fix.FixedAt, b.Fix.FixedAt) })
 		for i := range rows {
 			if err := r.apply(&rows[i]); err != nil {
 				return err
@@ -207,6 +208,9 @@ func (r *replayer) apply(row *trace.Row) error {
 	if r.res.Refusal != "" {
 		r.refused[string(r.res.Refusal)]++
 	}
+	if r.plain {
+		idOrder(r.res.Transitions)
+	}
 	for i := range r.res.Transitions {
 		tr := &r.res.Transitions[i]
 		if r.once != nil && (tr.Kind != track.Enter || !r.once.first(row.Device, tr)) {
@@ -218,6 +222,14 @@ func (r *replayer) apply(row *trace.Row) error {
 		}
 	}
 	return nil
+}
+
+// idOrder puts what one row caused in the order that needs no knowledge of shapes: exits before enters, each by
+// the fence's id. The gateway's own order, inner before outer, stays for the default rules.
+func idOrder(trs []track.Transition) {
+	slices.SortStableFunc(trs, func(a, b track.Transition) int {
+		return cmp.Or(cmp.Compare(b.Kind, a.Kind), cmp.Compare(a.FenceID, b.FenceID))
+	})
 }
 
 func (r *replayer) print(row *trace.Row, tr *track.Transition) error {
@@ -273,10 +285,7 @@ func listCounts[N int | int64](counts map[string]N) string {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b string) int {
-		if counts[a] != counts[b] {
-			return int(max(-1, min(1, counts[b]-counts[a])))
-		}
-		return strings.Compare(a, b)
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
 	for i, k := range keys {
 		keys[i] = fmt.Sprintf("%s %d", strings.ReplaceAll(k, "_", " "), counts[k])
