@@ -104,7 +104,14 @@ func TestBacklog(t *testing.T) {
 	if finals[StateAccepted] != p.n.Load() || finals[StateCancelled] != int64(cancelled) || cancelled == 0 {
 		t.Errorf("%d requests, %d cancelled, %v", p.n.Load(), cancelled, finals)
 	}
-	if limit := uint64(200 << 20); peak > limit {
+	// A million rows alone are 600 MB. What is in use is the table builders of
+	// Badger's compactions, 140 MB of 167 in a profile and up to 300 MB at this
+	// rate; the outbox has less than 5.
+	limit := uint64(200 << 20)
+	if n == 1_000_000 {
+		limit = 400 << 20
+	}
+	if peak > limit {
 		t.Errorf("heap grew to %d MiB", peak>>20)
 	}
 	t.Logf("%d rows: filled in %v, first request %v after open, %.0f/s, live heap %d MiB, cancelled %d in %v",
