@@ -24,7 +24,7 @@ var rules = map[string]rule{
 	// Geometry and rules: values in, values out.
 	"geo": {pure: true, noIO: true},
 	"fences": {
-		imports: []string{"geo"},
+		imports: []string{"geo", "internal/watch"},
 		pure:    true,
 		except: []string{
 			"watch.go", // waits for a file to come to rest
@@ -56,8 +56,8 @@ var rules = map[string]rule{
 	}},
 
 	// Tools around the path.
-	"internal/trace":    {imports: []string{"track"}},
 	"internal/watch":    {},
+	"internal/trace":    {imports: []string{"track"}},
 	"internal/simulate": {imports: []string{"track", "fences", "geo", "campaign", "audience", "dedupe"}},
 
 	"cmd/footfall": {anything: true},
@@ -89,7 +89,7 @@ var closed = map[string][]string{
 	"track":       {},
 	"dedupe":      {},
 	"push":        {},
-	"internal/db": {"github.com/dgraph-io/badger", "golang.org/x/sys"},
+	"internal/db": {"github.com/dgraph-io/badger", "github.com/dgraph-io/ristretto", "golang.org/x/sys"}, // ristretto: Badger's own caches
 	"stream/wire": {"google.golang.org/protobuf"},
 }
 
