@@ -460,8 +460,11 @@ func TestWorkersBoundTheLane(t *testing.T) {
 			r.enter(fmt.Sprint("d", i))
 		}
 		time.Sleep(1500 * time.Millisecond)
-		if r.prov.most != 7 {
-			t.Errorf("%d at once", r.prov.most)
+		r.prov.mu.Lock()
+		most := r.prov.most
+		r.prov.mu.Unlock()
+		if most != 7 {
+			t.Errorf("%d at once", most)
 		}
 		if n := r.out.Stats().Finals[StateAccepted]; n != 70 {
 			t.Errorf("%d accepted", n)
