@@ -361,3 +361,45 @@ func TestCampaignBeginsDuringVisit(t *testing.T) {
 		t.Errorf("%d decisions: %+v", n, e.Decisions)
 	}
 }
+
+// TestDecisionsHoldNoPosition looks for the coordinates of an entry in everything that leaves the log: decisions,
+// events and the answer of explain.
+func TestDecisionsHoldNoPosition(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	defer r.halt()
+	events, err := r.nc.SubscribeSync("ev.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.register("d1")
+	r.mustAsk("ping.shop.d1", ping(noon, 50.4501234, 30.5234567))
+	r.await("the push", func() bool { return len(r.provider.pushes()) == 1 })
+	var all strings.Builder
+	for range 2 {
+		m, err := events.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(m.Data)
+	}
+	m, err := r.nc.Request(ExplainSubject, []byte(`{"app":"shop","device":"d1"}`), 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.Write(m.Data)
+	err = r.db.View(func(tx *db.Tx) error {
+		return tx.Scan(decisionSpace.Prefix(), nil, func(_, val []byte) (bool, error) {
+			all.Write(val)
+			return true, nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, digits := range []string{"50.4501", "30.5234"} {
+		if strings.Contains(all.String(), digits) {
+			t.Errorf("%s stands in what was given out:\n%s", digits, all.String())
+		}
+	}
+}

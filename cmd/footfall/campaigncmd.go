@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"footfall/campaign"
@@ -57,6 +56,6 @@ func (c *campaignCheckCmd) Run(e *env) error {
 	if bad {
 		return errFindings
 	}
-	_, err := fmt.Fprintf(e.out, "%d campaigns ok\n", len(all))
-	return errors.Join(err)
+	_, err := fmt.Fprintf(e.out, "%s ok\n", countOf(len(all), "campaign"))
+	return err
 }

@@ -190,7 +190,7 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 	row("✓", "fix", "%s, %s, received %s later", d.Fix.Source, accuracy, time.Duration(d.ReceivedAt-cmp.Or(d.ConfirmedAt, d.At))*time.Millisecond)
 	row("✓", "gate", "%s", d.Fix.Verdict)
 	if d.Fix.Cell != "" {
-		row("✓", "cell", "%s → %d candidates", d.Fix.Cell, len(d.Candidates))
+		row("✓", "cell", "%s → %s", d.Fix.Cell, countOf(len(d.Candidates), "candidate"))
 	}
 	for _, c := range d.Candidates {
 		mark := "·"
@@ -240,9 +240,9 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 		case !known:
 			row("·", "  push", "%s, no longer kept", c.MID)
 		case status.State == "accepted":
-			row("✓", "  push", "%s accepted by the provider at %s, %s", c.MID, stamp3(status.UpdatedAt, loc), attempts(status.Attempts))
+			row("✓", "  push", "%s accepted by the provider at %s, %s", c.MID, stamp3(status.UpdatedAt, loc), countOf(status.Attempts, "attempt"))
 		default:
-			row("·", "  push", "%s %s %s, %s", c.MID, status.State, status.Reason, attempts(status.Attempts))
+			row("·", "  push", "%s %s %s, %s", c.MID, status.State, status.Reason, countOf(status.Attempts, "attempt"))
 		}
 	}
 }
@@ -259,11 +259,12 @@ func zoneOf(d *stream.Decision, asked *time.Location) *time.Location {
 	return loc
 }
 
-func attempts(n int) string {
-	if n == 1 {
-		return "1 attempt"
+// countOf is "1 attempt" or "2 attempts".
+func countOf(n int, what string) string {
+	if n != 1 {
+		what += "s"
 	}
-	return fmt.Sprintf("%d attempts", n)
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 func named(id, name string) string {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"footfall/campaign"
@@ -150,6 +151,15 @@ func firstErrors(findings []fences.Finding, most int) []fences.Finding {
 	return out
 }
 
+// revisions names the content of a set of campaigns.
+func revisions(set *campaign.Set) []string {
+	var out []string
+	for _, c := range set.All() {
+		out = append(out, c.ID+" "+c.Revision())
+	}
+	return out
+}
+
 // loadCampaigns reads and activates the configured campaigns.
 func (n *node) loadCampaigns() error {
 	cs, err := campaign.Load(n.cfg.Campaigns.Path)
@@ -160,9 +170,9 @@ func (n *node) loadCampaigns() error {
 	if err != nil {
 		return err
 	}
-	before := n.gateway.Campaigns()
+	before := revisions(n.gateway.Campaigns())
 	n.gateway.SetCampaigns(set)
-	if before.Len() > 0 || set.Len() > 0 {
+	if after := revisions(set); !slices.Equal(after, before) {
 		n.log.Info("campaigns active", "campaigns", set.Len())
 	}
 	return nil
