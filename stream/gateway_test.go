@@ -73,6 +73,7 @@ type rig struct {
 	fences   []fences.Fence
 	yaml     string
 	tune     func(*Config)
+	listen   func(*ServerConfig)
 
 	server *Server
 	db     *db.DB
@@ -130,8 +131,12 @@ func (r *rig) start() {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
+	sc := ServerConfig{StoreDir: filepath.Join(r.dir, "nats"), Logger: log}
+	if r.listen != nil {
+		r.listen(&sc)
+	}
 	var err error
-	if r.server, err = StartServer(ServerConfig{StoreDir: filepath.Join(r.dir, "nats"), Logger: log}); err != nil {
+	if r.server, err = StartServer(sc); err != nil {
 		r.t.Fatal(err)
 	}
 	if r.db, err = db.Open(db.Config{Dir: filepath.Join(r.dir, "ledger"), Logger: log, Now: r.clock.now}); err != nil {

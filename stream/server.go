@@ -185,6 +185,14 @@ func (s *Server) WebSocketURL() string {
 	return "ws://" + net.JoinHostPort(s.opt.Websocket.Host, strconv.Itoa(s.opt.Websocket.Port))
 }
 
+// MQTTAddr is the host:port of the MQTT listener, or "".
+func (s *Server) MQTTAddr() string {
+	if s.ns == nil || s.opt.MQTT.Port == 0 {
+		return ""
+	}
+	return net.JoinHostPort(s.opt.MQTT.Host, strconv.Itoa(s.opt.MQTT.Port))
+}
+
 // Connect opens a client connection for the gateway itself, named for the server's connection list.
 // Inside one process it needs no socket.
 func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {

@@ -214,7 +214,7 @@ func (d *demo) run(ctx context.Context) error {
 		if s.Subtitle != "" {
 			text += " · " + s.Subtitle
 		}
-		d.out.printf("%s  SHOWN  %-18s │ %s │ %s", clockNow(), d.walk.name(s.Token), text, s.Body)
+		d.out.line("%s  SHOWN  %-18s │ %s │ %s", clockNow(), d.walk.name(s.Token), text, s.Body)
 	})
 	if _, err := d.feed.Subscribe(wire.EventsAll, d.event); err != nil {
 		return err
@@ -276,7 +276,7 @@ func (d *demo) event(m *nats.Msg) {
 			return
 		}
 		d.entries.Add(1)
-		d.out.printf("%s  ENTER  %-18s → %s, %.0f m from the door (±%.0f m)", clockNow(), t.Device, t.FenceName, t.DistanceM, t.AccuracyM)
+		d.out.line("%s  ENTER  %-18s → %s, %.0f m from the door (±%.0f m)", clockNow(), t.Device, t.FenceName, t.DistanceM, t.AccuracyM)
 	case "push":
 		var p stream.PushEvent
 		if json.Unmarshal(m.Data, &p) != nil {
@@ -287,9 +287,9 @@ func (d *demo) event(m *nats.Msg) {
 			d.pushes.Add(1)
 		case "held":
 			d.held.Add(1)
-			d.out.printf("%s  held   %-18s   no push: %s", clockNow(), p.Device, strings.ReplaceAll(p.Reason, "_", " "))
+			d.out.line("%s  held   %-18s   no push: %s", clockNow(), p.Device, strings.ReplaceAll(p.Reason, "_", " "))
 		default:
-			d.out.printf("%s  push   %-18s   %s %s", clockNow(), p.Device, p.Outcome, p.Reason)
+			d.out.line("%s  push   %-18s   %s %s", clockNow(), p.Device, p.Outcome, p.Reason)
 		}
 	}
 }

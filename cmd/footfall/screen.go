@@ -37,6 +37,19 @@ func (s *screen) printf(format string, v ...any) {
 	s.draw()
 }
 
+// line prints one line, cut to the window on a terminal.
+func (s *screen) line(format string, v ...any) {
+	s.printf("%s", s.cut(fmt.Sprintf(format, v...)))
+}
+
+// cut shortens a line so that it does not wrap; elsewhere than on a terminal it stays whole.
+func (s *screen) cut(text string) string {
+	if !s.tty || s.width <= 0 || utf8.RuneCountInString(text) < s.width {
+		return text
+	}
+	return string([]rune(text)[:s.width-2]) + "…"
+}
+
 // setStatus replaces the status line; on anything but a terminal it does nothing.
 func (s *screen) setStatus(text string) {
 	if !s.tty {
@@ -59,13 +72,7 @@ func (s *screen) draw() {
 	if !s.tty || s.status == "" {
 		return
 	}
-	text := s.status
-	// A line longer than the window would wrap, and only its last part could be erased.
-	for s.width > 0 && utf8.RuneCountInString(text) >= s.width {
-		_, n := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-n]
-	}
-	fmt.Fprint(s.w, text)
+	fmt.Fprint(s.w, s.cut(s.status)) // of a line that wraps only the last part could be erased
 }
 
 // Write lets a logger print through the screen.
