@@ -49,6 +49,48 @@ func TestRulesNameWhatExists(t *testing.T) {
 	}
 }
 
+// A dependency needs a reason that can be read, and a reason needs its dependency.
+func TestDependenciesHaveReasons(t *testing.T) {
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gomod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = "docs/decisions/0008-dependencies.md"
+	text, err := os.ReadFile(filepath.Join(root, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reasons []string
+	for line := range strings.Lines(string(text)) {
+		if cells := strings.Split(line, "|"); len(cells) > 2 && strings.HasPrefix(cells[1], " `") {
+			reasons = append(reasons, strings.Trim(cells[1], " `"))
+		}
+	}
+	all, direct := requirements(string(gomod))
+	if len(direct) < 10 || len(reasons) < 10 {
+		t.Fatalf("read %d modules and %d reasons", len(direct), len(reasons))
+	}
+	for _, mod := range direct {
+		if !slices.Contains(reasons, mod) {
+			t.Errorf("go.mod requires %s; say in the table of %s why", mod, page)
+		}
+	}
+	for _, mod := range reasons {
+		if !slices.Contains(all, mod) {
+			t.Errorf("%s gives a reason for %s, which go.mod does not require", page, mod)
+		}
+	}
+	for mod := range doors {
+		if !slices.ContainsFunc(all, func(m string) bool { return within(m, mod) }) {
+			t.Errorf("doors has %s, which go.mod does not require", mod)
+		}
+	}
+}
+
 func TestRulesHaveNoCycle(t *testing.T) {
 	if c := cycle(rules); c != nil {
 		t.Errorf("the allowed arrows form a cycle: %s", strings.Join(c, " -> "))

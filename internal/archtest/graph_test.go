@@ -181,6 +181,27 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// requirements are the modules that go.mod requires, and those of them that it requires for our own sake.
+func requirements(gomod string) (all, direct []string) {
+	in := false
+	for line := range strings.Lines(gomod) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "require (":
+			in = true
+		case line == ")":
+			in = false
+		case in:
+			mod, _, _ := strings.Cut(line, " ")
+			all = append(all, mod)
+			if !strings.HasSuffix(line, "// indirect") {
+				direct = append(direct, mod)
+			}
+		}
+	}
+	return all, direct
+}
+
 // moduleRoot is the folder of go.mod.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
