@@ -3,6 +3,7 @@ package archtest
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -88,6 +89,44 @@ func TestDependenciesHaveReasons(t *testing.T) {
 		if !slices.ContainsFunc(all, func(m string) bool { return within(m, mod) }) {
 			t.Errorf("doors has %s, which go.mod does not require", mod)
 		}
+	}
+}
+
+var namedTest = regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]*)`")
+
+// A promise that names its test must not outlive the test's name.
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := testNames(os.DirFS(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decisions, err := filepath.Glob(filepath.Join(root, "docs", "decisions", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, page := range append(pages, decisions...) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range namedTest.FindAllStringSubmatch(string(text), -1) {
+			named++
+			if !tests[m[1]] {
+				t.Errorf("%s names %s, which no package has", filepath.Base(page), m[1])
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("found only %d names of tests in docs", named)
 	}
 }
 

@@ -39,11 +39,7 @@ func parseTree(root fs.FS) ([]source, error) {
 			return err
 		}
 		if d.IsDir() {
-			base := d.Name()
-			if name != "." && (base == "testdata" || base == "node_modules" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")) {
-				return fs.SkipDir
-			}
-			return nil
+			return skipped(name)
 		}
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return nil
@@ -60,6 +56,41 @@ func parseTree(root fs.FS) ([]source, error) {
 		return nil
 	})
 	return out, err
+}
+
+// skipped is SkipDir for folders that hold no packages of ours.
+func skipped(dir string) error {
+	base := path.Base(dir)
+	if base == "testdata" || base == "node_modules" || dir != "." && (base[0] == '.' || base[0] == '_') {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+// testNames are the test functions of all packages under root.
+func testNames(root fs.FS) (map[string]bool, error) {
+	names := map[string]bool{}
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return skipped(name)
+		case !strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		text, err := fs.ReadFile(root, name)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			if rest, ok := strings.CutPrefix(line, "func Test"); ok {
+				names["Test"+rest[:max(strings.IndexByte(rest, '('), 0)]] = true
+			}
+		}
+		return nil
+	})
+	return names, err
 }
 
 func parseSource(name string, text []byte) (source, error) {
