@@ -1,0 +1,151 @@
+package citrus
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// farAway is how many people stay far away: 2,000, and all 72,200 with FOOTFALL_LONG=1. The groups near the stores
+// have their full size in both.
+func farAway() int {
+	if os.Getenv("FOOTFALL_LONG") == "1" {
+		return FarInFull
+	}
+	return 2_000
+}
+
+// steps cuts messages at multiples of length of their send time.
+func steps(ms []Message, length time.Duration) [][]Message {
+	var out [][]Message
+	var at time.Time
+	for i := range ms {
+		if t := ms[i].SendAt.Truncate(length); i == 0 || !t.Equal(at) {
+			at = t
+			out = append(out, nil)
+		}
+		out[len(out)-1] = append(out[len(out)-1], ms[i])
+	}
+	return out
+}
+
+// player plays a day into a host, step by step: the clock goes to the end of the step, everything in it is published
+// and answered, then decided, then pushed. Nothing of it is left when the clock moves on, so that ages and expiries
+// are judged by the time of the day and not by how fast the machine is.
+type player struct {
+	t    *testing.T
+	h    host
+	nc   *nats.Conn
+	s    *sender
+	step time.Duration
+}
+
+func newPlayer(t *testing.T, h host, step time.Duration) *player {
+	t.Helper()
+	p := &player{t: t, h: h, step: step}
+	p.attach()
+	return p
+}
+
+// attach connects the phones to the host.
+func (p *player) attach() {
+	p.t.Helper()
+	var err error
+	if p.nc, err = p.h.connect(); err != nil {
+		p.t.Fatal(err)
+	}
+	old := p.s
+	if p.s, err = newSender(p.nc); err != nil {
+		p.t.Fatal(err)
+	}
+	if old != nil {
+		p.s.sent, p.s.resent = old.sent, old.resent
+	}
+}
+
+// end is when the step of a message is over.
+func (p *player) end(m *Message) time.Time { return m.SendAt.Truncate(p.step).Add(p.step) }
+
+func (p *player) clockTo(now time.Time) {
+	p.t.Helper()
+	if err := p.h.clockTo(now); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *player) send(round []Message) {
+	p.t.Helper()
+	if _, err := p.s.send(round, nil); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *player) drain(nudge time.Duration) {
+	p.t.Helper()
+	if err := p.h.drain(nudge); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *player) play(ms []Message) {
+	p.t.Helper()
+	p.clockTo(p.end(&ms[0]))
+	for _, round := range rounds(ms) {
+		p.send(round)
+	}
+	p.drain(0)
+}
+
+// finish reads everything that came of the day and stops the gateway. live asks the running gateway about every
+// person too.
+func (p *player) finish(day *Day, ph *phones, dir string, live bool) *result {
+	p.t.Helper()
+	r := &result{day: day, step: p.step}
+	var err error
+	if r.stats, err = p.h.status(); err != nil {
+		p.t.Fatal(err)
+	}
+	if r.events, err = readEvents(p.nc); err != nil {
+		p.t.Fatal(err)
+	}
+	if live {
+		if r.live, err = askAll(p.nc, day); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	p.nc.Close()
+	if err := p.h.close(); err != nil {
+		p.t.Fatal(err)
+	}
+	last := day.Messages[len(day.Messages)-1].SendAt.Add(p.step)
+	if err := r.readStored(dir, ph.book, func() time.Time { return last }); err != nil {
+		p.t.Fatal(err)
+	}
+	return r
+}
+
+// plainDay is the day as it comes, on a gateway in this process. It also returns the log, for the replay.
+func plainDay(t *testing.T, day *Day) (*result, recording) {
+	t.Helper()
+	var clock virtualClock
+	clock.forward(day.Begins)
+	ph, dir := newPhones(t, clock.now), t.TempDir()
+	g, err := openGateway(ph.settings(dir), &clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPlayer(t, inProcess{g}, 3*time.Minute)
+	for _, ms := range steps(day.Messages, p.step) {
+		p.play(ms)
+	}
+	rec, err := record(p.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.s.resent > 0 {
+		t.Logf("%d of %d messages were sent again", p.s.resent, p.s.sent)
+	}
+	return p.finish(day, ph, dir, true), rec
+}
