@@ -102,7 +102,7 @@ func (p *player) play(ms []Message) {
 // person too.
 func (p *player) finish(day *Day, ph *phones, dir string, live bool) *result {
 	p.t.Helper()
-	r := &result{day: day, step: p.step}
+	r := &result{day: day, step: p.step, resent: p.s.resent}
 	var err error
 	if r.stats, err = p.h.status(); err != nil {
 		p.t.Fatal(err)

@@ -26,6 +26,7 @@ import (
 type result struct {
 	day    *Day
 	step   time.Duration // of the clock
+	resent int           // messages that the phones sent a second time
 	stats  stream.Status
 	live   []stream.Explanation // by person, from the running gateway; nil when it was not asked
 	stored []stream.Explanation // by person; from the ledger

@@ -72,7 +72,8 @@ func chunks(ms []Message, n int) func(func([]Message) bool) {
 	}
 }
 
-const patience = 5 * time.Second
+// patience is far above what an answer takes, so that a message is sent again only when its answer is lost.
+const patience = 20 * time.Second
 
 func (s *sender) sendChunk(ms []Message, stop func(answered int) bool) (unanswered []Message, err error) {
 	waiting := make(map[int]Message, len(ms))
@@ -92,7 +93,7 @@ func (s *sender) sendChunk(ms []Message, stop func(answered int) bool) (unanswer
 	if err := s.nc.Flush(); err != nil && stop == nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(3 * patience)
 	for len(waiting) > 0 {
 		if stop != nil && stop(len(ms)-len(waiting)) {
 			break
