@@ -33,6 +33,7 @@ var rules = map[string]rule{
 	"push":                   {},
 	"push/h2pool":            {imports: []string{"push"}},
 	"push/internal/exchange": {imports: []string{"push", "push/h2pool"}},
+	"push/internal/post":     {imports: []string{"push/h2pool"}}, // servers of any HTTP version
 	"push/apns":              {imports: []string{"push", "push/h2pool", "push/internal/exchange"}},
 	"push/fcm":               {imports: []string{"push", "push/h2pool", "push/internal/exchange"}},
 	"push/fake":              {imports: []string{"push"}},
