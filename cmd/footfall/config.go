@@ -42,7 +42,7 @@ type NATSConfig struct {
 	WebSocket    string   `yaml:"websocket" doc:"WebSocket port of the embedded server (plain text: put TLS in front). Empty: closed."`
 	MQTT         string   `yaml:"mqtt" doc:"MQTT 3.1.1 port of the embedded server, for OwnTracks. Empty: closed."`
 	TokenFile    string   `yaml:"token_file" doc:"File with the token that clients of the embedded server must present. Empty: none is asked for."`
-	MaxStore     Size     `yaml:"max_store" doc:"Disk that the embedded server may use for its streams."`
+	MaxStore     Size     `yaml:"max_store" doc:"Disk that the embedded server may use for its streams; at least 16 times retention.log_bytes plus retention.event_bytes."`
 	SyncInterval Duration `yaml:"sync_interval" doc:"How often stored input is fsynced: what a power cut may take. A killed process loses nothing."`
 }
 
@@ -210,6 +210,11 @@ func (c *Config) validate() error {
 		bad("retention.positions", "%s must be at least twice retention.checkpoint (%s), or a crash could lose presence", c.Retention.Positions, c.Retention.Checkpoint)
 	}
 	if c.NATS.URL == "" {
+		// JetStream sets the whole of a stream's bound aside when the stream is made, and refuses what does not fit.
+		if need := stream.Partitions*c.Retention.LogBytes + c.Retention.EventBytes; need > c.NATS.MaxStore {
+			bad("nats.max_store", "%s is less than the streams may take: %d × retention.log_bytes (%s) + retention.event_bytes (%s) = %s; raise it, or lower one of those",
+				c.NATS.MaxStore, stream.Partitions, c.Retention.LogBytes, c.Retention.EventBytes, need)
+		}
 		for key, addr := range map[string]string{"nats.listen": c.NATS.Listen, "nats.websocket": c.NATS.WebSocket, "nats.mqtt": c.NATS.MQTT} {
 			if addr == "" {
 				continue

@@ -28,36 +28,39 @@ type node struct {
 	gateway   *stream.Gateway
 }
 
-// openNode opens everything that a gateway needs. On error nothing stays open.
-func openNode(cfg *Config, log *slog.Logger, p *providers) (n *node, err error) {
-	n = &node{cfg: cfg, log: log, providers: p}
-	defer func() {
-		if err != nil {
-			n.close()
-		}
-	}()
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("data_dir: %w", err)
-	}
-	// The ledger first: its lock says whether another gateway uses the directory.
-	if n.ledger, err = db.Open(db.Config{Dir: filepath.Join(cfg.DataDir, "ledger"), Logger: log}); err != nil {
-		return nil, err
-	}
-	sc, err := cfg.server()
-	if err != nil {
-		return nil, err
-	}
-	sc.Logger = log
-	if n.server, err = stream.StartServer(sc); err != nil {
-		return nil, err
-	}
-	gc := cfg.gateway()
-	gc.Server, gc.DB, gc.Logger = n.server, n.ledger, log
-	gc.Providers, gc.Lane = p.lanes, p.lane
-	if n.gateway, err = stream.New(gc); err != nil {
+// openNode opens everything that a gateway needs, and takes over p. On error nothing stays open.
+func openNode(cfg *Config, log *slog.Logger, p *providers) (*node, error) {
+	n := &node{cfg: cfg, log: log, providers: p}
+	if err := n.open(); err != nil {
+		n.close()
 		return nil, err
 	}
 	return n, nil
+}
+
+// open fills n part by part; after an error close ends the parts that are there.
+func (n *node) open() error {
+	if err := os.MkdirAll(n.cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	// The ledger first: its lock says whether another gateway uses the directory.
+	var err error
+	if n.ledger, err = db.Open(db.Config{Dir: filepath.Join(n.cfg.DataDir, "ledger"), Logger: n.log}); err != nil {
+		return err
+	}
+	sc, err := n.cfg.server()
+	if err != nil {
+		return err
+	}
+	sc.Logger = n.log
+	if n.server, err = stream.StartServer(sc); err != nil {
+		return err
+	}
+	gc := n.cfg.gateway()
+	gc.Server, gc.DB, gc.Logger = n.server, n.ledger, n.log
+	gc.Providers, gc.Lane = n.providers.lanes, n.providers.lane
+	n.gateway, err = stream.New(gc)
+	return err
 }
 
 // run serves until ctx ends or a part fails. sources are the watchers of fences and campaigns.
@@ -81,7 +84,7 @@ func (n *node) run(ctx context.Context, sources ...func(context.Context) error) 
 	for _, s := range sources {
 		start("watch", s)
 	}
-	if err := n.gateway.Run(ctx); err != nil {
+	if err := n.gateway.Run(ctx); err != nil && !(ctx.Err() != nil && onlyCanceled(err)) {
 		mu.Lock()
 		failures = append(failures, err)
 		mu.Unlock()
@@ -89,6 +92,17 @@ func (n *node) run(ctx context.Context, sources ...func(context.Context) error) 
 	cancel(nil)
 	wg.Wait()
 	return errors.Join(failures...)
+}
+
+// onlyCanceled reports whether every part of an error says no more than that its context ended.
+func onlyCanceled(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !onlyCanceled(e) })
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return onlyCanceled(inner)
+	}
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // close ends what openNode opened, in the order in which nothing is cut off.
