@@ -54,6 +54,16 @@ type batch struct {
 	requests []*request
 }
 
+// answer settles the batch's requests. Those of a batch whose first attempt failed are answered busy at once: the
+// sender repeats, which has no effect should the batch be stored after all.
+func (b *batch) answer(stored bool) {
+	for _, r := range b.requests {
+		r.settle(stored)
+	}
+	clear(b.requests)
+	b.requests = b.requests[:0]
+}
+
 // appender stores one partition's records in its log. Batching is natural: while one append is under way the
 // next batch fills, so a quiet gateway stores every ping at once and a busy one stores hundreds together.
 type appender struct {
@@ -61,6 +71,8 @@ type appender struct {
 	subject string
 	count   *counters
 	onError func(error)
+	// replaced is called when the log hands out a sequence that it had handed out before: it is another log.
+	replaced func()
 
 	mu    sync.Mutex
 	queue []*batch // the last one is being filled
@@ -71,7 +83,7 @@ type appender struct {
 }
 
 func newAppender(js jetstream.JetStream, partition int, count *counters, onError func(error)) *appender {
-	return &appender{js: js, subject: wire.LogSubject(partition), count: count, onError: onError, wake: make(chan struct{}, 1)}
+	return &appender{js: js, subject: wire.LogSubject(partition), count: count, onError: onError, replaced: func() {}, wake: make(chan struct{}, 1)}
 }
 
 // full reports whether the partition has no room for another payload.
@@ -128,7 +140,7 @@ func (a *appender) run(ctx context.Context, flushBy context.Context) {
 				}
 			}
 		}
-		seq, stored := a.store(flushBy, wire.SealBatch(b.data))
+		seq, stored := a.store(flushBy, wire.SealBatch(b.data), b)
 		if stored {
 			a.count.batches.Add(1)
 			a.count.pings.Add(int64(b.pings))
@@ -136,9 +148,7 @@ func (a *appender) run(ctx context.Context, flushBy context.Context) {
 		} else {
 			a.count.dropped.add("not_stored", int64(b.records))
 		}
-		for _, r := range b.requests {
-			r.settle(stored)
-		}
+		b.answer(stored)
 		a.finish(b, seq)
 	}
 }
@@ -164,11 +174,16 @@ func (a *appender) state() (last uint64, idle bool) {
 }
 
 func (a *appender) finish(b *batch, seq uint64) {
-	clear(b.requests)
-	b.data, b.requests, b.records, b.pings = b.data[:0], b.requests[:0], 0, 0
+	b.data, b.records, b.pings = b.data[:0], 0, 0
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.busy, a.last = false, max(a.last, seq)
+	if seq != 0 && seq <= a.last {
+		a.replaced()
+	}
+	a.busy = false
+	if seq != 0 {
+		a.last = seq
+	}
 	if len(a.free) < 2 {
 		a.free = append(a.free, b)
 	}
@@ -176,7 +191,7 @@ func (a *appender) finish(b *batch, seq uint64) {
 
 // store appends one sealed batch, and reports its sequence and whether the log has it. It gives up only when
 // ctx ends.
-func (a *appender) store(ctx context.Context, data []byte) (seq uint64, stored bool) {
+func (a *appender) store(ctx context.Context, data []byte, b *batch) (seq uint64, stored bool) {
 	wait := 50 * time.Millisecond
 	for {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -189,6 +204,7 @@ func (a *appender) store(ctx context.Context, data []byte) (seq uint64, stored b
 			return 0, false
 		}
 		a.onError(err)
+		b.answer(false)
 		select {
 		case <-time.After(wait):
 			wait = min(2*wait, 2*time.Second)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,10 +21,12 @@ import (
 )
 
 const (
-	// inboxMessages is the collector's own queue. Above highWater it stops decoding and answers busy, which is
-	// far cheaper, so that the queue falls again before the client library would have to drop messages unseen.
+	// arrivals is the room between the client library and the door. The library drops what finds it full, unseen
+	// and unanswered; the door only looks at subjects and sizes, so it keeps up with the socket.
+	arrivals = 1 << 13
+	// inboxMessages and inboxBytes bound what waits to be decoded; past them the door answers busy.
 	inboxMessages = 1 << 16
-	highWater     = inboxMessages * 3 / 4
+	inboxBytes    = 64 << 20
 	// busyRetry is the delay a busy answer asks for.
 	busyRetry = 500 * time.Millisecond
 	// queueGroup shares the input between the gateways of one cluster.
@@ -32,9 +35,9 @@ const (
 
 // IngestConfig says what the collector accepts.
 type IngestConfig struct {
-	// DeviceRecords is how many records one device may send in ten seconds; the rest is refused as "flood".
-	// Default 5,000: a phone that comes back from a day offline is well within it. feed.<app> is a trusted
-	// feeder and has no such limit.
+	// DeviceRecords is how many records one device may send in ten seconds, counted as messages or as 100 bytes
+	// of payload, whichever is more; the rest is refused as "flood". Default 5,000: a phone that comes back from
+	// a day offline is well within it. feed.<app> is a trusted feeder and has no such limit.
 	DeviceRecords int
 	// OwnTracksApp is the app whose devices OwnTracks phones become. Default "owntracks"; "-" refuses OwnTracks.
 	OwnTracksApp string
@@ -43,9 +46,10 @@ type IngestConfig struct {
 // collector is the one door. Every transport and encoding ends here in the compact record; what it refuses
 // never reaches the log.
 //
-// One goroutine decodes, because the order of one device's messages must survive: a registration that was sent
-// before a ping is applied before it, although they arrive on different subjects. All subscriptions therefore
-// feed one channel.
+// Two goroutines share the work, and the order of one device's messages survives both: a registration that was
+// sent before a ping is applied before it, although they arrive on different subjects. All subscriptions feed one
+// channel; the door takes from it, turns away what is over a limit without looking into it, and passes the rest on
+// to the decoder.
 type collector struct {
 	cfg      IngestConfig
 	nc       *nats.Conn
@@ -54,10 +58,13 @@ type collector struct {
 	log      *slog.Logger
 	count    *counters
 	refusals *refusalBook
-	inbox    chan *nats.Msg
+	arrived  chan *nats.Msg
+	inbox    chan arrival
+	waiting  atomic.Int64 // bytes in the inbox
 	subs     []*nats.Subscription
 	appends  [Partitions]*appender
-	flood    *floodGuard
+	flood    *floodGuard   // of the door
+	full     func() string // why nothing can be stored now, or ""
 	names    *wire.Interner
 
 	fixes   []track.Fix // reused between messages
@@ -65,7 +72,7 @@ type collector struct {
 	touched []int // partitions of the current message
 	dropped int   // client-library drops already counted
 
-	taking atomic.Bool // a message is being handled; for Gateway.Settle
+	taking atomic.Int64 // messages let in and not yet handed to a log; for Gateway.Settle
 }
 
 func newCollector(cfg IngestConfig, nc *nats.Conn, js jetstream.JetStream, rules track.Rules, now func() time.Time, log *slog.Logger, count *counters) *collector {
@@ -74,7 +81,9 @@ func newCollector(cfg IngestConfig, nc *nats.Conn, js jetstream.JetStream, rules
 	c := &collector{
 		cfg: cfg, nc: nc, rules: rules, now: now, log: log, count: count,
 		refusals: newRefusalBook(1 << 14),
-		inbox:    make(chan *nats.Msg, inboxMessages),
+		arrived:  make(chan *nats.Msg, arrivals),
+		inbox:    make(chan arrival, inboxMessages),
+		full:     func() string { return "" },
 		flood:    newFloodGuard(cfg.DeviceRecords, 10_000),
 		names:    wire.NewInterner(1 << 16),
 	}
@@ -92,7 +101,7 @@ func (c *collector) subscribe() error {
 		subjects = append(subjects, wire.OwnTracksAll, wire.OwnTracksEventsAll)
 	}
 	for _, s := range subjects {
-		sub, err := c.nc.ChanQueueSubscribe(s, queueGroup, c.inbox)
+		sub, err := c.nc.ChanQueueSubscribe(s, queueGroup, c.arrived)
 		if err != nil {
 			return fmt.Errorf("stream: subscribe to %s: %w", s, err)
 		}
@@ -112,13 +121,19 @@ func (c *collector) run(ctx context.Context, drain time.Duration) {
 	for _, a := range c.appends {
 		appends.Go(func() { a.run(stopAppends, flushBy) })
 	}
+	var decoding sync.WaitGroup
+	decoding.Go(func() {
+		for a := range c.inbox {
+			c.take(a)
+		}
+	})
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 loop:
 	for {
 		select {
-		case m := <-c.inbox:
-			c.take(m)
+		case m := <-c.arrived:
+			c.admit(m)
 		case <-tick.C:
 			c.countDrops()
 		case <-ctx.Done():
@@ -129,9 +144,11 @@ loop:
 		_ = s.Unsubscribe()
 	}
 	_ = c.nc.FlushTimeout(time.Second)
-	for deadline := time.Now().Add(drain); len(c.inbox) > 0 && time.Now().Before(deadline); {
-		c.take(<-c.inbox)
+	for len(c.arrived) > 0 {
+		c.admit(<-c.arrived)
 	}
+	close(c.inbox)
+	decoding.Wait() // bounded by the inbox, and nothing it calls blocks
 	c.countDrops()
 	cancelAppends()
 	timer := time.AfterFunc(drain, cancelFlush)
@@ -154,28 +171,68 @@ func (c *collector) countDrops() {
 	c.dropped = max(total, c.dropped)
 }
 
-// take handles one message. A panic costs that message, never the collector.
-func (c *collector) take(m *nats.Msg) {
-	defer func() {
-		if r := recover(); r != nil {
-			c.count.poison.add("collector_panic", 1)
-			c.log.Error("a message could not be handled", "subject", m.Subject, "panic", r)
-			c.answer(m, wire.AppendError(nil, errors.New("internal")))
-		}
-	}()
-	c.taking.Store(true)
-	defer c.taking.Store(false)
+// arrival is a message that the door has let in.
+type arrival struct {
+	msg     *nats.Msg
+	subject wire.Subject
+}
+
+// admit is the door: it looks at a message's subject and size and lets it in, or answers at once.
+func (c *collector) admit(m *nats.Msg) {
+	c.taking.Add(1)
 	c.count.messages.Add(1)
-	if len(c.inbox) > highWater {
-		c.busy(m, "overload")
-		return
+	if !c.enter(m) {
+		c.taking.Add(-1)
 	}
+}
+
+func (c *collector) enter(m *nats.Msg) bool {
 	s, err := wire.ParseSubject(m.Subject)
 	if err != nil {
 		c.refuse(m, "", &wire.PayloadError{Code: wire.CodeBadSubject, Reason: "app and device are 1 to 64 of A-Z a-z 0-9 _ -"})
-		return
+		return false
 	}
-	c.collect(m, s)
+	if reason := c.full(); reason != "" {
+		c.busy(m, reason, busyRetry)
+		return false
+	}
+	if s.Class != wire.ClassFeed {
+		now := c.now().UnixMilli()
+		id := subjectDevice(m.Subject)
+		if ok, retryMS := c.flood.allow(string(id), len(m.Data), now); !ok {
+			c.refusals.add(string(id), "flood", now)
+			c.busy(m, "flood", time.Duration(retryMS)*time.Millisecond)
+			return false
+		}
+	}
+	size := int64(len(m.Data))
+	if c.waiting.Add(size) > inboxBytes {
+		c.waiting.Add(-size)
+		c.busy(m, "overload", busyRetry)
+		return false
+	}
+	select {
+	case c.inbox <- arrival{m, s}:
+		return true
+	default:
+		c.waiting.Add(-size)
+		c.busy(m, "overload", busyRetry)
+		return false
+	}
+}
+
+// take handles one message. A panic costs that message, never the collector.
+func (c *collector) take(a arrival) {
+	defer c.taking.Add(-1)
+	defer c.waiting.Add(-int64(len(a.msg.Data)))
+	defer func() {
+		if r := recover(); r != nil {
+			c.count.poison.add("collector_panic", 1)
+			c.log.Error("a message could not be handled", "subject", a.msg.Subject, "panic", r, "stack", string(debug.Stack()))
+			c.answer(a.msg, wire.AppendError(nil, errors.New("internal")))
+		}
+	}()
+	c.collect(a.msg, a.subject)
 }
 
 // collect decodes one message into c.records and hands them to their partitions.
@@ -220,14 +277,6 @@ func (c *collector) collect(m *nats.Msg, s wire.Subject) {
 	if err != nil {
 		c.refuse(m, cmp.Or(device, s.App+"."+s.Device), err)
 		return
-	}
-	if device != "" {
-		if ok, retryMS := c.flood.allow(device, max(len(c.records), 1), now); !ok {
-			c.count.dropped.add("flood", int64(len(c.records)))
-			c.refusals.add(device, "flood", now)
-			c.answer(m, wire.AppendBusy(nil, time.Duration(retryMS)*time.Millisecond))
-			return
-		}
 	}
 	refused = c.gate(refused)
 	for i := range refused {
@@ -310,7 +359,7 @@ func (c *collector) append(m *nats.Msg, refused []wire.PingError) {
 		p := wire.Partition(c.records[i].Device, Partitions)
 		c.touched = append(c.touched, p)
 		if (i == 0 || c.touched[i-1] != p) && c.appends[p].full() {
-			c.busy(m, "log_slow")
+			c.busy(m, "log_slow", busyRetry)
 			return
 		}
 	}
@@ -353,10 +402,10 @@ func (c *collector) refuse(m *nats.Msg, device string, err error) {
 	}
 }
 
-func (c *collector) busy(m *nats.Msg, reason string) {
+func (c *collector) busy(m *nats.Msg, reason string, retry time.Duration) {
 	c.count.dropped.add(reason, 1)
 	if m.Reply != "" {
-		c.answer(m, wire.AppendBusy(nil, busyRetry))
+		c.answer(m, wire.AppendBusy(nil, retry))
 	}
 }
 

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -118,22 +119,42 @@ func putDecision(tx *db.Tx, d *Decision, keep time.Duration) error {
 	return tx.SetUntil(decisionKey(d), row, tx.Now().Add(keep))
 }
 
-// Decisions reads the decisions about a device that are still kept, oldest first, between two times in Unix ms
-// (to 0: no end).
-func Decisions(tx *db.Tx, device track.DeviceID, from, to int64) ([]Decision, error) {
+// Decisions reads the newest decisions about a device that are still kept, at most most of them, oldest first,
+// between two times in Unix ms (to 0: no end). more is how many older ones there are in that time.
+func Decisions(tx *db.Tx, device track.DeviceID, from, to int64, most int) (out []Decision, more int, err error) {
 	prefix := decisionSpace.Key([]byte(device))
 	start := decisionSpace.Key([]byte(device), binary.BigEndian.AppendUint64(nil, uint64(max(from, 0))))
-	var out []Decision
-	err := tx.Scan(prefix, start, func(_, val []byte) (bool, error) {
-		var d Decision
-		if err := json.Unmarshal(val, &d); err != nil {
-			return false, fmt.Errorf("stream: decision of %s: %w", device, err)
+	var rows [][]byte // a ring of the newest
+	n := 0
+	err = tx.Scan(prefix, start, func(key, val []byte) (bool, error) {
+		parts, ok := decisionSpace.Split(key)
+		if !ok || len(parts) != 3 || len(parts[1]) != 8 {
+			return false, fmt.Errorf("stream: decision key %x", key)
 		}
-		if to != 0 && d.At > to {
+		if to != 0 && int64(binary.BigEndian.Uint64(parts[1])) > to {
 			return false, nil
 		}
-		out = append(out, d)
+		if len(rows) < most {
+			rows = append(rows, bytes.Clone(val))
+		} else {
+			rows[n%most] = append(rows[n%most][:0], val...)
+		}
+		n++
 		return true, nil
 	})
-	return out, err
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := range rows {
+		row := rows[(n+i)%len(rows)]
+		if n <= most {
+			row = rows[i]
+		}
+		var d Decision
+		if err := json.Unmarshal(row, &d); err != nil {
+			return nil, 0, fmt.Errorf("stream: decision of %s: %w", device, err)
+		}
+		out = append(out, d)
+	}
+	return out, n - len(rows), nil
 }

@@ -1,6 +1,9 @@
 package stream
 
 import (
+	"maps"
+
+	"footfall/campaign"
 	"footfall/fences"
 	"footfall/geo"
 	"footfall/stream/wire"
@@ -14,9 +17,9 @@ type effects struct {
 	through   position // last record of the stretch
 	mark      progress // what the progress row becomes
 	inputs    []input
-	rows      map[track.DeviceID][]byte // presence after the last effect of each device
-	bytes     int                       // rough size, to end the group before a transaction gets too large
-	tally     tally                     // of the settling run that was committed
+	bytes     int   // rough size, to end the group before a transaction gets too large
+	tries     int   // how often settling it has failed for a reason of its own
+	tally     tally // of the settling run that was committed
 }
 
 // input is one record that the ledger has to know about: a ping that made transitions or notes, or a device,
@@ -27,6 +30,7 @@ type input struct {
 	pos        position
 	receivedAt int64
 	payload    []byte // own copy; not for pings
+	row        []byte // the device's presence after this ping; nil when a later part of the same ping has it
 
 	set         *fences.Set
 	fix         track.Fix
@@ -38,6 +42,8 @@ type input struct {
 	// came in, so they are no entries. prevFixedAt is the time of the fix before.
 	begun       []track.Transition
 	prevFixedAt int64
+	// claimed are the campaigns that earlier parts of this ping, already committed, have claimed.
+	claimed map[string]fences.ID
 }
 
 // Candidate is a fence that the index named for a fix, with the distances of the exact test.
@@ -75,3 +81,37 @@ const (
 )
 
 func (e *effects) heavy() bool { return len(e.inputs) >= groupInputs || e.bytes >= groupBytes }
+
+// split cuts a group that is too big, or that holds an input which cannot be settled, in two. The first half ends
+// with its last input: what lies between it and the second half had no effect. A group of one input is cut
+// between the transitions of the ping, the first part of which advances nothing; ok is false when there is
+// nothing left to cut.
+func (e *effects) split() (a, b *effects, ok bool) {
+	if n := len(e.inputs); n > 1 {
+		a = &effects{partition: e.partition, inputs: e.inputs[:n/2], through: e.inputs[n/2-1].pos}
+		b = &effects{partition: e.partition, inputs: e.inputs[n/2:], through: e.through}
+		return a, b, true
+	}
+	if len(e.inputs) == 0 {
+		return nil, nil, false
+	}
+	in := e.inputs[0]
+	first, rest := in, in
+	first.row, first.notes, first.begun = nil, nil, nil
+	switch n := len(in.transitions); {
+	case n > 1:
+		// In the order in which campaigns see them, so that the right fence still gets the push.
+		ordered := campaign.Pick(in.transitions)
+		first.transitions, rest.transitions = ordered[:n/2], ordered[n/2:]
+	case n == 1 && len(in.notes)+len(in.begun) > 0:
+		rest.transitions = nil
+	default:
+		return nil, nil, false
+	}
+	first.claimed = map[string]fences.ID{}
+	maps.Copy(first.claimed, in.claimed)
+	rest.claimed = first.claimed // filled when the first part is committed
+	a = &effects{partition: e.partition, inputs: []input{first}, through: in.pos - 1}
+	b = &effects{partition: e.partition, inputs: []input{rest}, through: e.through}
+	return a, b, true
+}

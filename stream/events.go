@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -153,28 +154,31 @@ func (l *eventLog) owed(tx *db.Tx) (n int64, err error) {
 }
 
 // relay moves event rows to the EVENTS stream: publish with the event's id, wait for the acknowledgements,
-// forget. A crash between the last two publishes again, and the stream's duplicate window drops the copy.
-// It returns when ctx ends.
+// forget. What was acknowledged is not published again as long as the process lives, however long the ledger takes
+// to forget it; after a crash in between, the stream's duplicate window drops the copy. It returns when ctx ends.
 func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, log *slog.Logger) {
-	wait := 50 * time.Millisecond
 	var from []byte
-	for {
-		n, next, err := l.relayOnce(ctx, d, js, from)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
+	// again repeats step until it succeeds; false when ctx has ended.
+	again := func(step func() error) bool {
+		for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+			err := step()
+			if err == nil || ctx.Err() != nil {
+				return ctx.Err() == nil
+			}
 			log.Warn("events could not be published, trying again", "err", err)
 			select {
 			case <-time.After(wait):
-				wait = min(2*wait, 5*time.Second)
 			case <-ctx.Done():
-				return
+				return false
 			}
-			from = nil
-		case n > 0:
-			wait, from = 50*time.Millisecond, next
-		default:
+		}
+	}
+	for {
+		var keys [][]byte
+		if !again(func() (err error) { keys, err = l.publish(ctx, d, js, from); return err }) {
+			return
+		}
+		if len(keys) == 0 {
 			from = nil
 			select {
 			case <-l.wake:
@@ -182,34 +186,41 @@ func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, 
 			case <-ctx.Done():
 				return
 			}
+			continue
 		}
+		if !again(func() error { return forget(ctx, d, keys) }) {
+			return
+		}
+		l.count.relayed.Add(int64(len(keys)))
+		from = db.After(keys[len(keys)-1])
 	}
 }
 
-// relayOnce publishes up to relayBatch rows from a key on and removes them.
-func (l *eventLog) relayOnce(ctx context.Context, d *db.DB, js jetstream.JetStream, from []byte) (n int, next []byte, err error) {
-	var keys [][]byte
+// publish sends up to relayBatch rows from a key on and returns the keys of those that EVENTS has acknowledged:
+// all, or none with an error.
+func (l *eventLog) publish(ctx context.Context, d *db.DB, js jetstream.JetStream, from []byte) (keys [][]byte, err error) {
 	var rows []eventRow
 	err = d.View(func(tx *db.Tx) error {
+		keys, rows = nil, nil
 		return tx.Scan(eventSpace.Prefix(), from, func(key, val []byte) (bool, error) {
 			var row eventRow
 			if err := json.Unmarshal(val, &row); err != nil {
 				return false, fmt.Errorf("stream: event row %x: %w", key, err)
 			}
-			keys = append(keys, append([]byte(nil), key...))
+			keys = append(keys, bytes.Clone(key))
 			rows = append(rows, row)
 			return len(rows) < relayBatch, nil
 		})
 	})
-	if err != nil || len(rows) == 0 {
-		return 0, nil, err
+	if err != nil {
+		return nil, err
 	}
 	acks := make([]jetstream.PubAckFuture, len(rows))
 	for i := range rows {
 		m := nats.NewMsg(rows[i].Subject)
 		m.Data = rows[i].Data
 		if acks[i], err = js.PublishMsgAsync(m, jetstream.WithMsgID(rows[i].ID), jetstream.WithStallWait(5*time.Second)); err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 	}
 	deadline := time.NewTimer(10 * time.Second)
@@ -218,14 +229,19 @@ func (l *eventLog) relayOnce(ctx context.Context, d *db.DB, js jetstream.JetStre
 		select {
 		case <-acks[i].Ok():
 		case err := <-acks[i].Err():
-			return 0, nil, fmt.Errorf("%s: %w", rows[i].Subject, err)
+			return nil, fmt.Errorf("%s: %w", rows[i].Subject, err)
 		case <-deadline.C:
-			return 0, nil, fmt.Errorf("%s: no acknowledgement from JetStream within 10 s", rows[i].Subject)
+			return nil, fmt.Errorf("%s: no acknowledgement from JetStream within 10 s", rows[i].Subject)
 		case <-ctx.Done():
-			return 0, nil, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
-	err = d.Update(ctx, func(tx *db.Tx) error {
+	return keys, nil
+}
+
+// forget removes published rows.
+func forget(ctx context.Context, d *db.DB, keys [][]byte) error {
+	return d.Update(ctx, func(tx *db.Tx) error {
 		for _, key := range keys {
 			if err := tx.Delete(key); err != nil {
 				return err
@@ -233,9 +249,4 @@ func (l *eventLog) relayOnce(ctx context.Context, d *db.DB, js jetstream.JetStre
 		}
 		return nil
 	})
-	if err != nil {
-		return 0, nil, err
-	}
-	l.count.relayed.Add(int64(len(rows)))
-	return len(rows), db.After(keys[len(keys)-1]), nil
 }

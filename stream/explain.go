@@ -29,7 +29,8 @@ type Explanation struct {
 	Person     string                `json:"person,omitempty"`
 	Live       *LivePresence         `json:"live,omitempty"` // nil when the gateway is not running or has never seen the device
 	Refusal    *Refusal              `json:"refusal,omitempty"`
-	Decisions  []Decision            `json:"decisions"`            // oldest first
+	Decisions  []Decision            `json:"decisions"`            // oldest first, the newest 200
+	More       int                   `json:"more,omitzero"`        // older decisions in the same time that are not listed
 	Deliveries map[string]PushStatus `json:"deliveries,omitempty"` // by message id
 }
 
@@ -68,6 +69,12 @@ type PushStatus struct {
 // ErrUnknownDevice is returned when nothing at all is known about a device.
 var ErrUnknownDevice = errors.New("stream: nothing is known about this device: it has sent no position that was accepted, or its decisions are older than the retention")
 
+// ErrNotRunning is returned for questions that only a running gateway can answer.
+var ErrNotRunning = errors.New("stream: the gateway is not running")
+
+// explainMost is how many decisions an explanation lists, the newest ones.
+const explainMost = 200
+
 // ExplainStored answers from the ledger alone, for a gateway that is not running.
 func ExplainStored(tx *db.Tx, id track.DeviceID, from, to int64) (Explanation, error) {
 	e := Explanation{Device: string(id), Now: time.Now().UnixMilli()}
@@ -77,7 +84,7 @@ func ExplainStored(tx *db.Tx, id track.DeviceID, from, to int64) (Explanation, e
 	}
 	p.Device = string(id)
 	e.Registered, e.MayPush, e.Reachable, e.Platform, e.Person = ok, p.MayPush(), p.Reachable(), p.Platform, p.Person
-	if e.Decisions, err = Decisions(tx, id, from, to); err != nil {
+	if e.Decisions, e.More, err = Decisions(tx, id, from, to, explainMost); err != nil {
 		return e, err
 	}
 	e.Deliveries = map[string]PushStatus{}
@@ -112,6 +119,9 @@ func (g *Gateway) Explain(ctx context.Context, id track.DeviceID, from, to int64
 	e.Now = g.cfg.Now().UnixMilli()
 	if r, ok := g.collector.refusals.last(string(id)); ok {
 		e.Refusal = &r
+	}
+	if !g.restored.Load() {
+		return e, ErrNotRunning
 	}
 	err = g.workers[wire.Partition(id, Partitions)].ask(ctx, func(t *track.Tracker, set *fences.Set) {
 		if p, ok := t.Presence(id); ok {

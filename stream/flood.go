@@ -2,8 +2,8 @@ package stream
 
 import "hash/maphash"
 
-// floodGuard keeps one publisher from taking the collector's time away from the others: a device may send so
-// many records in a window, the rest is refused. It counts in a fixed table indexed by a hash of the name, so
+// floodGuard keeps one publisher from taking the collector's time and room away from the others: a device may
+// send so much in a window, the rest is refused before anything looks into it. It counts in a fixed table indexed by a hash of the name, so
 // its memory does not depend on how many names a hostile client invents; two devices that share a slot share
 // an allowance, which at the default is far above what any phone sends.
 //
@@ -20,9 +20,13 @@ func newFloodGuard(limit int, windowMS int64) *floodGuard {
 	return &floodGuard{limit: uint32(limit), windowMS: windowMS, seed: maphash.MakeSeed()}
 }
 
-// allow counts n records of a device received at nowMS and reports whether they are within its allowance, and
-// if not, after how many milliseconds a new window begins.
-func (g *floodGuard) allow(device string, n int, nowMS int64) (ok bool, retryMS int64) {
+// recordBytes is what a record weighs against the allowance when nobody has counted records yet.
+const recordBytes = 100
+
+// allow weighs one message of a device, received at nowMS, and reports whether it is within the device's
+// allowance, and if not, after how many milliseconds a new window begins.
+func (g *floodGuard) allow(device string, bytes int, nowMS int64) (ok bool, retryMS int64) {
+	n := max(1, bytes/recordBytes)
 	if nowMS-g.started >= g.windowMS || nowMS < g.started {
 		g.started = nowMS
 		clear(g.counts[:])

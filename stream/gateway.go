@@ -51,7 +51,7 @@ type Config struct {
 }
 
 // Gateway is the whole path from subscription to push. New, SetFences and SetCampaigns, then Run once.
-// SetFences, SetCampaigns, Explain and Status are safe for concurrent use, also while it runs.
+// SetFences, SetCampaigns, Explain and Status are safe for concurrent use, before, while and after it runs.
 type Gateway struct {
 	cfg       Config
 	nc        *nats.Conn // intake and answers
@@ -64,18 +64,20 @@ type Gateway struct {
 	events    *eventLog
 	outbox    *outbox.Outbox
 	ready     chan struct{}
+	restored  atomic.Bool // the workers are there
 
 	fences    atomic.Pointer[fences.Set]
 	campaigns atomic.Pointer[campaign.Set]
 	catalogue struct {
 		sync.Mutex
 		*fences.Catalogue
+		version uint32 // of the stored form
 	}
 }
 
 // New connects to the server, reads what the ledger remembers, and leaves everything ready to Run. There are no
 // fences and no campaigns yet. On error nothing is left open.
-func New(cfg Config) (g *Gateway, err error) {
+func New(cfg Config) (_ *Gateway, err error) {
 	if cfg.Rules == (track.Rules{}) {
 		cfg.Rules = track.DefaultRules()
 	}
@@ -95,13 +97,14 @@ func New(cfg Config) (g *Gateway, err error) {
 	if cfg.Log.MaxAge < 2*cfg.Checkpoint {
 		return nil, fmt.Errorf("stream: log.max_age (%s) must be at least twice the checkpoint interval (%s), or a crash could lose presence", cfg.Log.MaxAge, cfg.Checkpoint)
 	}
-	g = &Gateway{cfg: cfg, ready: make(chan struct{})}
+	g := &Gateway{cfg: cfg, ready: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			g.disconnect()
 		}
 	}()
-	if err := g.loadCatalogue(); err != nil {
+	// What the ledger remembers of fences, so that a restart is not an edit.
+	if g.catalogue.Catalogue, g.catalogue.version, err = loadCatalogue(cfg.DB); err != nil {
 		return nil, err
 	}
 	empty, err := fences.NewSet(nil, nil)
@@ -137,7 +140,32 @@ func New(cfg Config) (g *Gateway, err error) {
 		return nil, fmt.Errorf("stream: JetStream: %w", err)
 	}
 	g.collector = newCollector(cfg.Ingest, g.nc, g.js, cfg.Rules, cfg.Now, cfg.Logger, &g.count)
+	g.collector.full = diskGuard(cfg.DB, cfg.Logger)
 	return g, nil
+}
+
+// diskGuard says "disk_full" while the ledger has no room to write, so that the door closes before the input log on
+// the same disk runs into the wall: the NATS server does not recover a stream whose write has failed until it is
+// started again. It asks the file system at most once a second.
+func diskGuard(d *db.DB, log *slog.Logger) func() string {
+	var asked time.Time
+	var reason string
+	return func() string {
+		if now := time.Now(); now.Sub(asked) > time.Second {
+			asked = now
+			was := reason
+			if reason = ""; !d.Room() {
+				reason = "disk_full"
+			}
+			switch {
+			case reason != "" && was == "":
+				log.Error("the disk is nearly full: input is answered busy until there is room")
+			case reason == "" && was != "":
+				log.Info("there is room on the disk again")
+			}
+		}
+		return reason
+	}
 }
 
 // onAsyncError keeps the client library from printing; dropped messages are counted by the collector.
@@ -147,21 +175,6 @@ func (g *Gateway) onAsyncError() nats.Option {
 		if !errors.Is(err, nats.ErrSlowConsumer) {
 			warn(err)
 		}
-	})
-}
-
-// loadCatalogue reads what the ledger remembers of fences, so that a restart is not an edit.
-func (g *Gateway) loadCatalogue() error {
-	g.catalogue.Catalogue = new(fences.Catalogue)
-	return g.cfg.DB.View(func(tx *db.Tx) error {
-		row, err := tx.Get(catalogKey)
-		if errors.Is(err, db.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return g.catalogue.UnmarshalBinary(row)
 	})
 }
 
@@ -188,9 +201,10 @@ func (g *Gateway) SetFences(ctx context.Context, fs []fences.Fence) (*fences.Set
 		return nil, err
 	}
 	if !bytes.Equal(row, before) {
-		if err := g.cfg.DB.Update(ctx, func(tx *db.Tx) error { return tx.Set(catalogKey, row) }); err != nil {
+		if err := storeCatalogue(ctx, g.cfg.DB, row, g.catalogue.version+1); err != nil {
 			return nil, fmt.Errorf("stream: keep the fence catalogue: %w", err)
 		}
+		g.catalogue.version++
 	}
 	g.catalogue.Catalogue = next
 	g.fences.Store(set)
@@ -247,7 +261,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 				fail <- err
 			}
 		})
-		work.Go(func() { _ = readLog(readCtx, logs[p], from[p], w.in, g.cfg.Logger) })
+		suspect := make(chan struct{}, 1)
+		g.collector.appends[p].replaced = func() {
+			select {
+			case suspect <- struct{}{}:
+			default:
+			}
+		}
+		work.Go(func() { readLog(readCtx, logs[p], from[p], w.in, suspect, g.cfg.Logger) })
 	}
 	if err := g.collector.subscribe(); err != nil {
 		return err
@@ -316,13 +337,17 @@ func (g *Gateway) restore(ctx context.Context, logs []jetstream.Stream) (from [P
 		if err != nil {
 			return from, err
 		}
-		r := resumeAt(marks[p], info, p, g.cfg.Logger, &g.count)
-		marks[p], from[p] = r.mark, r.from
-		w := newWorker(p, g.cfg.Rules, r.mark)
+		var mark progress
+		if mark, from[p] = resumeAt(marks[p], info, p, g.cfg.Logger, &g.count); mark != marks[p] {
+			if err := g.cfg.DB.Update(ctx, func(tx *db.Tx) error { return tx.Set(progressKey(p), mark.encode()) }); err != nil {
+				return from, fmt.Errorf("stream: keep the progress of %s: %w", wire.LogStream(p), err)
+			}
+		}
+		w := newWorker(p, g.cfg.Rules, mark, from[p])
 		w.fences, w.settler, w.db, w.log, w.count, w.checkpoint = g.fences.Load, g.settler, g.cfg.DB, g.cfg.Logger, &g.count, g.cfg.Checkpoint
 		g.workers[p] = w
 	}
-	return from, g.cfg.DB.View(func(tx *db.Tx) error {
+	err = g.cfg.DB.View(func(tx *db.Tx) error {
 		return tx.Scan(presenceSpace.Prefix(), nil, func(key, row []byte) (bool, error) {
 			parts, ok := presenceSpace.Split(key)
 			if !ok || len(parts) != 1 {
@@ -335,6 +360,10 @@ func (g *Gateway) restore(ctx context.Context, logs []jetstream.Stream) (from [P
 			return true, nil
 		})
 	})
+	if err == nil {
+		g.restored.Store(true)
+	}
+	return from, err
 }
 
 // Settle returns when everything that had arrived when it was called has been stored, decided and committed, or
@@ -357,7 +386,10 @@ func (g *Gateway) Settle(ctx context.Context) error {
 }
 
 func (g *Gateway) settledNow() bool {
-	if len(g.collector.inbox) > 0 || g.collector.taking.Load() {
+	if !g.restored.Load() {
+		return false
+	}
+	if len(g.collector.arrived) > 0 || g.collector.taking.Load() > 0 {
 		return false
 	}
 	for p, a := range g.collector.appends {

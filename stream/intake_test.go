@@ -91,6 +91,43 @@ func TestBadRecordsCostOnlyThemselves(t *testing.T) {
 	}
 }
 
+// TestGarbageFloodHarmsNobodyElse sends big malformed messages as fast as they go, from one device: they are turned
+// away by size before anything looks into them, memory stays bounded, and others are answered.
+func TestGarbageFloodHarmsNobodyElse(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	defer r.halt()
+	loud, err := r.server.Connect("loud")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loud.Close()
+	garbage := []byte("[" + strings.Repeat("{", 250_000))
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = loud.Publish("ping.shop.loud", garbage)
+			}
+		}
+	}()
+	for i := range 50 {
+		r.mustAsk(fmt.Sprintf("ping.shop.quiet%d", i), ping(noon, 50.46, 30.53))
+	}
+	close(stop)
+	<-done
+	if w := r.gw.collector.waiting.Load(); w > inboxBytes {
+		t.Errorf("%d bytes wait to be decoded, the limit is %d", w, inboxBytes)
+	}
+	if s := r.gw.Status().Stats; s.Dropped["flood"] == 0 || s.Dropped["overload"] != 0 {
+		t.Errorf("dropped %v, want flood alone", s.Dropped)
+	}
+}
+
 // TestFloodHarmsNobodyElse lets one device send far more than it may while others go on.
 func TestFloodHarmsNobodyElse(t *testing.T) {
 	r := newRig(t)
@@ -131,6 +168,8 @@ func TestFullPartitionAnswersBusy(t *testing.T) {
 	defer r.halt()
 	full := wire.Partition("shop.d1", Partitions)
 	a := r.gw.collector.appends[full]
+	r.mustAsk("ping.shop.d1", ping(noon.Add(-time.Minute), 50.46, 30.53)) // the appender runs, and now waits
+	r.settle()
 	a.mu.Lock()
 	for len(a.queue) < queueBatches {
 		a.queue = append(a.queue, &batch{records: batchRecords})

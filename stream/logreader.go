@@ -10,70 +10,80 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// logMessage is one stored batch.
+// logMessage is one stored batch, or the news that the log is not the one that was read so far.
 type logMessage struct {
 	seq  uint64
 	data []byte
+	anew *jetstream.StreamInfo // the log as it is now; seq and data mean nothing then
 }
 
-// resume is where a partition's reading begins, worked out from what the ledger remembers and what the log has.
-type resume struct {
-	from  uint64 // first sequence to read
-	epoch uint16
-	mark  progress
-}
-
-// resumeAt compares the ledger's progress with the state of the log. The ledger is the consumer's memory, so
-// reading begins after the last checkpoint. A log that is shorter than the ledger remembers has lost its tail
-// (a power cut may take the last second), and a log that was created anew has nothing to do with the old
-// sequence numbers: both start a new epoch, so that new input is never taken for old.
-func resumeAt(p progress, info *jetstream.StreamInfo, partition int, log *slog.Logger, count *counters) resume {
+// resumeAt compares the ledger's progress with the state of the log and says where reading begins. The ledger is
+// the consumer's memory, so that is after the last checkpoint. A log that is shorter than the ledger remembers has
+// lost its tail (a power cut may take the last second), and a log that was created anew has nothing to do with the
+// old sequence numbers: both start a new epoch, so that new input is never taken for old. The mark returned must be
+// stored before input under the new epoch is acknowledged, or a second crash would forget the first.
+func resumeAt(p progress, info *jetstream.StreamInfo, partition int, log *slog.Logger, count *counters) (mark progress, from uint64) {
 	created := info.Created.UnixNano()
 	first, last := max(info.State.FirstSeq, 1), info.State.LastSeq
+	epochAt := func(pos position) progress {
+		return progress{Created: created, Epoch: pos.epoch(), Committed: pos, Checkpoint: pos, Gen: p.Gen}
+	}
 	switch {
 	case p.Created == 0: // never read
-		p = progress{Created: created, Epoch: 1, Committed: at(1, 0, 0), Checkpoint: at(1, 0, 0)}
-		return resume{from: first, epoch: p.Epoch, mark: p}
+		return epochAt(at(1, 0, 0)), first
 	case p.Created != created:
 		log.Warn("the input log was created anew; reading it from its beginning", "partition", partition, "remembered", p.Committed.seq(), "last", last)
 		count.lostTail.Add(1)
-		p = progress{Created: created, Epoch: p.Epoch + 1, Committed: at(p.Epoch+1, 0, 0), Checkpoint: at(p.Epoch+1, 0, 0)}
-		return resume{from: first, epoch: p.Epoch, mark: p}
+		return epochAt(at(p.Epoch+1, 0, 0)), first
 	case last < p.Committed.seq():
 		log.Warn("the input log lost its tail; going on from its end", "partition", partition, "remembered", p.Committed.seq(), "last", last)
 		count.lostTail.Add(1)
-		p = progress{Created: created, Epoch: p.Epoch + 1, Committed: at(p.Epoch+1, last, recordMask), Checkpoint: at(p.Epoch+1, last, recordMask)}
-		return resume{from: last + 1, epoch: p.Epoch, mark: p}
+		return epochAt(at(p.Epoch+1, last, recordMask)), last + 1
 	}
 	// The message of the checkpoint itself is read again: the checkpoint may stand in the middle of it.
-	from := max(p.Checkpoint.seq(), 1)
-	if first > p.Committed.seq()+1 && last >= first {
-		gone := first - p.Committed.seq() - 1
-		log.Warn("batches left the log before they were processed", "partition", partition, "batches", gone)
-		count.agedOut.Add(int64(gone))
-	}
-	return resume{from: max(from, first), epoch: p.Epoch, mark: p}
+	return p, max(p.Checkpoint.seq(), 1)
 }
 
 // readLog delivers the batches of one partition in order, from a sequence on, into out until ctx ends. The
-// consumer is ordered, unfiltered and without acknowledgements: offsets live in the ledger. When it breaks
-// (the server restarted, the stream was purged) it is made again after the last delivered sequence.
-func readLog(ctx context.Context, s jetstream.Stream, from uint64, out chan<- logMessage, log *slog.Logger) error {
+// consumer is ordered, unfiltered and without acknowledgements: offsets live in the ledger. When it breaks, or
+// when suspect says that the log may have been replaced under it (the client library does not notice), it is made
+// again after the last delivered sequence, or from the beginning of a log that is not the same any more.
+func readLog(ctx context.Context, s jetstream.Stream, from uint64, out chan<- logMessage, suspect <-chan struct{}, log *slog.Logger) {
+	name, created := s.CachedInfo().Config.Name, s.CachedInfo().Created
 	wait := 100 * time.Millisecond
 	for {
-		next, err := readOnce(ctx, s, from, out)
+		once, stop := context.WithCancel(ctx)
+		go func() {
+			select {
+			case <-suspect:
+				stop()
+			case <-once.Done():
+			}
+		}()
+		next, err := readOnce(once, s, from, out)
+		stop()
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		if next > from {
 			from, wait = next, 100*time.Millisecond
 		}
-		log.Warn("log consumer interrupted, starting again", "stream", s.CachedInfo().Config.Name, "from", from, "err", err)
+		info, infoErr := s.Info(ctx)
+		if infoErr == nil && (!info.Created.Equal(created) || info.State.LastSeq+1 < from) {
+			created, from = info.Created, 1
+			select {
+			case out <- logMessage{anew: info}:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		log.Warn("log consumer interrupted, starting again", "stream", name, "from", from, "err", errors.Join(err, infoErr))
 		select {
 		case <-time.After(wait):
 			wait = min(2*wait, 5*time.Second)
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }
@@ -97,9 +107,6 @@ func readOnce(ctx context.Context, s jetstream.Stream, from uint64, out chan<- l
 	for {
 		m, err := msgs.Next()
 		if err != nil {
-			if errors.Is(err, jetstream.ErrMsgIteratorClosed) && ctx.Err() != nil {
-				return next, nil
-			}
 			return next, err
 		}
 		meta, err := m.Metadata()

@@ -16,10 +16,9 @@ var (
 	eventSpace    = db.Register(0x08, "stream.events", 1)    // sequence -> event that EVENTS does not have yet
 	decisionSpace = db.Register(0x09, "stream.decisions", 1) // device, time, id -> Decision
 	catalogSpace  = db.Register(0x0a, "stream.catalogue", 1) // fences.Catalogue
+	seenSpace     = db.Register(0x0d, "stream.seen", 1)      // id of a customer event or receipt -> nothing
 	funnelSpace   = db.Register(0x0c, "stream.funnel", 1)    // campaign, outcome -> count
 )
-
-var catalogKey = catalogSpace.Key([]byte("fences"))
 
 // progress is how far one partition's log has been processed. It is written in the transaction that holds the
 // effects, which is what makes the effect of each record happen once.
@@ -27,23 +26,26 @@ var catalogKey = catalogSpace.Key([]byte("fences"))
 // Committed is the last position whose effects are in the ledger. Checkpoint is the last position at which the
 // presence of every device of the partition was in the ledger too: most pings change nothing but a device's last
 // fix, and writing a row for each would cost more than all the rest. Recovery therefore reads the log again from
-// Checkpoint, and up to Committed only presence is rebuilt, without effects.
+// Checkpoint, and up to Committed only presence is rebuilt, without effects; but for fences that were drawn or
+// changed since (Gen tells), whose transitions nobody has seen yet.
 type progress struct {
 	Created    int64 // creation time of the stream, which is its identity
 	Epoch      uint16
 	Committed  position
 	Checkpoint position
+	Gen        uint32 // generation of the fences with which Committed was reached
 }
 
 func (p progress) encode() []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(p.Created))
 	b = binary.LittleEndian.AppendUint16(b, p.Epoch)
 	b = binary.LittleEndian.AppendUint64(b, uint64(p.Committed))
-	return binary.LittleEndian.AppendUint64(b, uint64(p.Checkpoint))
+	b = binary.LittleEndian.AppendUint64(b, uint64(p.Checkpoint))
+	return binary.LittleEndian.AppendUint32(b, p.Gen)
 }
 
 func decodeProgress(b []byte) (progress, error) {
-	if len(b) != 26 {
+	if len(b) != 30 {
 		return progress{}, fmt.Errorf("stream: progress row of %d bytes", len(b))
 	}
 	return progress{
@@ -51,6 +53,7 @@ func decodeProgress(b []byte) (progress, error) {
 		Epoch:      binary.LittleEndian.Uint16(b[8:]),
 		Committed:  position(binary.LittleEndian.Uint64(b[10:])),
 		Checkpoint: position(binary.LittleEndian.Uint64(b[18:])),
+		Gen:        binary.LittleEndian.Uint32(b[26:]),
 	}, nil
 }
 

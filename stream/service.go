@@ -66,6 +66,8 @@ func (g *Gateway) answerExplain(r micro.Request) {
 	case err != nil:
 		_ = r.Error("500", err.Error(), nil)
 	default:
-		_ = r.RespondJSON(e)
+		if err := r.RespondJSON(e); err != nil {
+			_ = r.Error("500", "the answer could not be sent ("+err.Error()+"); ask about a shorter time", nil)
+		}
 	}
 }

@@ -1,11 +1,14 @@
 package stream
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"runtime/debug"
 	"time"
 
 	"footfall/audience"
@@ -37,14 +40,29 @@ type tally struct {
 	kinds      map[string]int64
 	refused    map[string]int64
 	funnel     map[funnelKey]int64
+	claimed    map[string]fences.ID // by the last ping: campaign -> fence
 }
 
 type funnelKey struct{ campaign, outcome string }
 
+// A settleError is a failure of settling itself rather than of the commit: the same input may fail again.
+type settleError struct{ err error }
+
+func (e *settleError) Error() string { return e.err.Error() }
+func (e *settleError) Unwrap() error { return e.err }
+
 // settle writes the effects of one stretch of a partition's log: profiles, claims, deliveries, decisions, events,
-// presence and the partition's progress. It may run more than once and depends on nothing but its arguments,
-// the ledger and the campaigns of the moment.
-func (s *settler) settle(tx *db.Tx, e *effects) error {
+// presence and the partition's progress. It may run more than once, also for input that a crash cut off half-way,
+// and comes to the same result.
+func (s *settler) settle(tx *db.Tx, e *effects) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+		if err != nil && !errors.Is(err, db.ErrTooBig) {
+			err = &settleError{err}
+		}
+	}()
 	t := tally{kinds: map[string]int64{}, refused: map[string]int64{}, funnel: map[funnelKey]int64{}}
 	for i := range e.inputs {
 		in := &e.inputs[i]
@@ -57,13 +75,11 @@ func (s *settler) settle(tx *db.Tx, e *effects) error {
 		case wire.KindEvent, wire.KindReceipt:
 			err = s.forward(tx, in, &t)
 		}
+		if err == nil && in.row != nil {
+			err = tx.Set(presenceKey(in.device), in.row)
+		}
 		if err != nil {
 			return fmt.Errorf("settle %s at %d: %w", in.device, in.pos.seq(), err)
-		}
-	}
-	for id, row := range e.rows {
-		if err := tx.Set(presenceKey(id), row); err != nil {
-			return err
 		}
 	}
 	for k, n := range t.funnel {
@@ -82,6 +98,11 @@ func (s *settler) settled(e *effects) {
 	}
 	for reason, n := range e.tally.refused {
 		s.count.refused.add(reason, n)
+	}
+	for i := range e.inputs {
+		if in := &e.inputs[i]; in.claimed != nil { // what the next part of the same ping must know
+			maps.Copy(in.claimed, e.tally.claimed)
+		}
 	}
 	if e.tally.events > 0 {
 		s.events.notify()
@@ -115,16 +136,27 @@ func (s *settler) forward(tx *db.Tx, in *input, t *tally) error {
 	if in.kind == wire.KindReceipt {
 		kind = "receipt"
 	}
-	var name struct{ Name, Ev string }
+	var name struct{ Name, Ev, ID string }
 	if err := json.Unmarshal(in.payload, &name); err != nil {
 		return nil // checked by the collector; a foreign writer of the log is not worth stopping for
 	}
-	id := decisionID(in.device, kind+"."+string(in.payload), "", in.receivedAt)
+	// A repeat has no effect: it is known by the sender's id, or without one by being the same to the letter.
+	id := decisionID(in.device, kind+"."+name.Name+name.Ev, fences.ID(cmp.Or(name.ID, string(in.payload))), 0)
+	seen := seenSpace.Key([]byte(id))
+	if _, err := tx.Get(seen); !errors.Is(err, db.ErrNotFound) {
+		return err
+	}
+	if err := tx.SetUntil(seen, nil, tx.Now().Add(seenFor)); err != nil {
+		return err
+	}
 	t.events++
 	return s.events.append(tx, id, wire.TransitionSubject(app, kind, name.Name+name.Ev), map[string]any{
 		"id": id, "app": app, "device": device, "received_at": in.receivedAt, kind: json.RawMessage(in.payload),
 	})
 }
+
+// seenFor is how long an event or receipt is known again: longer than an SDK keeps what it could not send.
+const seenFor = 8 * 24 * time.Hour
 
 func profileOf(tx *db.Tx, id track.DeviceID) (audience.Profile, error) {
 	p, ok, err := audience.Get(tx, string(id))
@@ -142,7 +174,11 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 		return err
 	}
 	set := s.campaigns()
-	claimed := map[string]fences.ID{} // campaign -> fence that took this ping's push
+	claimed := maps.Clone(in.claimed) // campaign -> fence that took this ping's push
+	if claimed == nil {
+		claimed = map[string]fences.ID{}
+	}
+	t.claimed = claimed
 	answers := map[fences.ID][]CampaignDecision{}
 	ask := func(trs []track.Transition, of func(*track.Transition) []*campaign.Campaign) error {
 		for _, tr := range campaign.Pick(trs) {
@@ -249,7 +285,13 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 	if err != nil {
 		return out, err
 	}
+	own := false
 	if !won {
+		if own, err = ownClaim(tx, claim, in, tr); err != nil {
+			return out, err
+		}
+	}
+	if !won && !own {
 		return hold(campaign.AlreadyClaimed, "settled", standing(claim, tr.Fence)), nil
 	}
 	out.Checks = append(out.Checks, campaign.Check{Rule: "settled", OK: true, Detail: "first of its period"})
@@ -270,8 +312,20 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 		return out, err
 	}
 	t.deliveries++
-	t.funnel[funnelKey{c.ID, "claimed"}]++
+	if won {
+		t.funnel[funnelKey{c.ID, "claimed"}]++
+	}
 	return out, nil
+}
+
+// ownClaim reports whether a standing claim was won by this very entry, in a run that was cut off before the rest
+// of its ping was settled.
+func ownClaim(tx *db.Tx, c dedupe.Claim, in *input, tr *track.Transition) (bool, error) {
+	if c.Fence != string(tr.FenceID) || c.At.UnixMilli() != tr.At {
+		return false, nil
+	}
+	d, ok, err := outbox.Get(tx, c.MID)
+	return ok && d.Device == string(in.device), err
 }
 
 // standing says who has the claim, in the fence's own time.

@@ -2,12 +2,15 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"footfall/fences"
 	"footfall/geo"
@@ -48,6 +51,8 @@ type worker struct {
 
 	mark      progress   // committed, plus the checkpoint to be committed next
 	through   position   // last record processed
+	next      uint64     // sequence expected next
+	gen       uint32     // generation of the fences the last batch was applied with
 	group     *effects   // growing
 	ready     []*effects // full ones, waiting for their turn; the input stops while there are any
 	flying    *effects   // submitted, nil when none
@@ -64,7 +69,7 @@ type query struct {
 	done chan struct{}
 }
 
-func newWorker(partition int, rules track.Rules, mark progress) *worker {
+func newWorker(partition int, rules track.Rules, mark progress, from uint64) *worker {
 	w := &worker{
 		partition: partition,
 		tracker:   track.New(rules),
@@ -74,6 +79,8 @@ func newWorker(partition int, rules track.Rules, mark progress) *worker {
 		reader:    wire.NewBatchReader(wire.NewInterner(1 << 14)),
 		mark:      mark,
 		through:   mark.Committed,
+		next:      from,
+		gen:       mark.Gen,
 		retry:     time.NewTimer(time.Hour),
 		maxAgeMS:  rules.MaxAge.Milliseconds(),
 	}
@@ -83,7 +90,7 @@ func newWorker(partition int, rules track.Rules, mark progress) *worker {
 }
 
 func (w *worker) newGroup() *effects {
-	return &effects{partition: w.partition, rows: map[track.DeviceID][]byte{}}
+	return &effects{partition: w.partition}
 }
 
 // run processes until ctx ends, then commits what it has and writes a last checkpoint, so that the next start
@@ -103,6 +110,12 @@ func (w *worker) run(ctx context.Context) error {
 		}
 		select {
 		case m := <-in:
+			if m.anew != nil {
+				if err := w.begin(ctx, m.anew); err != nil && ctx.Err() == nil {
+					return err
+				}
+				continue
+			}
 			w.process(m)
 			if w.owing() {
 				w.submit(ctx)
@@ -136,9 +149,31 @@ func (w *worker) run(ctx context.Context) error {
 // stopPatience is how long a stopping worker tries to commit what it has; the log still holds it otherwise.
 const stopPatience = 10 * time.Second
 
+// begin goes over to a log that is not the one read so far, in a new epoch.
+func (w *worker) begin(ctx context.Context, info *jetstream.StreamInfo) error {
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	mark, from := resumeAt(w.mark, info, w.partition, w.log, w.count)
+	if mark.Epoch == w.mark.Epoch { // shorter only by what was already read
+		return nil
+	}
+	if err := w.db.Update(ctx, func(tx *db.Tx) error { return tx.Set(progressKey(w.partition), mark.encode()) }); err != nil {
+		return fmt.Errorf("stream: partition %d: begin a new log: %w", w.partition, err)
+	}
+	w.mark, w.through, w.next = mark, mark.Committed, from
+	return nil
+}
+
 // process applies one batch with one set of fences.
 func (w *worker) process(m logMessage) {
+	if gone := int64(m.seq) - int64(max(w.next, w.mark.Committed.seq()+1)); gone > 0 {
+		w.count.agedOut.Add(gone)
+		w.log.Warn("batches left the log before they were processed", "partition", w.partition, "batches", gone)
+	}
+	w.next = m.seq + 1
 	set := w.fences()
+	w.gen = set.Gen()
 	last := at(w.mark.Epoch, m.seq, recordMask)
 	if err := w.reader.Reset(m.data); err != nil {
 		w.poison("bad_batch", m.seq, err)
@@ -147,7 +182,7 @@ func (w *worker) process(m logMessage) {
 	}
 	for i := 0; ; i++ {
 		pos := at(w.mark.Epoch, m.seq, i)
-		more, err := w.next(pos, set)
+		more, err := w.record(pos, set)
 		if err != nil {
 			w.poison("bad_record", m.seq, err)
 			break
@@ -164,9 +199,9 @@ func (w *worker) process(m logMessage) {
 	w.through = max(w.through, last)
 }
 
-// next handles one record. A panic costs that record: it is counted, logged with its place, and the next one
-// is taken.
-func (w *worker) next(pos position, set *fences.Set) (more bool, err error) {
+// record handles the next record of the batch. A panic costs that record: it is counted, logged with its place,
+// and the next one is taken.
+func (w *worker) record(pos position, set *fences.Set) (more bool, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			w.count.poison.add("record_panic", 1)
@@ -195,26 +230,45 @@ func (w *worker) ping(pos position, set *fences.Set, replay bool) {
 		w.count.verdicts.add(w.res.Verdict.String(), 1)
 	}
 	if replay {
-		return
+		w.keepUnseen()
+		if len(w.res.Transitions) == 0 {
+			return
+		}
 	}
 	var begun []track.Transition
-	if w.res.Visiting {
+	if w.res.Visiting && !replay {
 		begun = w.begunDuringVisit(set)
 	}
 	if len(w.res.Transitions) == 0 && len(w.res.Notes) == 0 && len(begun) == 0 {
 		return
 	}
-	w.add(input{
+	in := input{
 		kind: wire.KindPing, device: w.rec.Device, pos: pos, receivedAt: w.rec.ReceivedAt,
 		set: set, fix: w.rec.Fix, verdict: w.res.Verdict,
 		transitions: slices.Clone(w.res.Transitions), notes: slices.Clone(w.res.Notes),
 		begun: begun, prevFixedAt: w.res.PrevFixedAt, near: candidatesAt(set, &w.rec.Fix),
-	})
-	row, ok := w.tracker.Encode(nil, w.rec.Device)
-	if ok {
-		w.group.rows[w.rec.Device] = row
-		w.group.bytes += len(row)
+	}
+	var ok bool
+	if in.row, ok = w.tracker.Encode(nil, w.rec.Device); ok {
 		w.tracker.MarkClean(w.rec.Device)
+	}
+	w.add(in)
+}
+
+// keepUnseen leaves in w.res, read again after a crash, only what the first reading could not have seen:
+// transitions of fences that were drawn or changed since. They are edits, not arrivals.
+func (w *worker) keepUnseen() {
+	w.res.Notes = w.res.Notes[:0]
+	w.res.Transitions = slices.DeleteFunc(w.res.Transitions, func(tr track.Transition) bool {
+		return tr.Fence == nil || tr.Fence.ShapeGen <= w.mark.Gen
+	})
+	for i := range w.res.Transitions {
+		tr := &w.res.Transitions[i]
+		if tr.Fence.CreatedGen > w.mark.Gen {
+			tr.Reason |= track.FenceCreated
+		} else {
+			tr.Reason |= track.FenceChanged
+		}
 	}
 }
 
@@ -258,7 +312,7 @@ func (w *worker) begunDuringVisit(set *fences.Set) []track.Transition {
 
 func (w *worker) add(in input) {
 	w.group.inputs = append(w.group.inputs, in)
-	w.group.bytes += 64 + len(in.payload) + 2048*(len(in.transitions)+len(in.begun)) + 512*len(in.notes)
+	w.group.bytes += 64 + len(in.payload) + len(in.row) + 2048*(len(in.transitions)+len(in.begun)) + 512*len(in.notes)
 }
 
 func (w *worker) poison(reason string, seq uint64, err error) {
@@ -271,7 +325,7 @@ func (w *worker) owing() bool { return len(w.ready) > 0 || len(w.group.inputs) >
 
 // submit sends the oldest group to the ledger unless one is under way or there is nothing new.
 func (w *worker) submit(ctx context.Context) {
-	if w.flying != nil || w.through == w.mark.Committed && !w.owing() {
+	if w.flying != nil || w.through <= w.mark.Committed && !w.owing() {
 		return
 	}
 	if len(w.ready) > 0 {
@@ -281,7 +335,9 @@ func (w *worker) submit(ctx context.Context) {
 		w.flying.through = w.through
 	}
 	w.flying.mark = w.mark
-	w.flying.mark.Committed = w.flying.through
+	if w.flying.through > w.mark.Committed { // not so for effects of a second reading
+		w.flying.mark.Committed, w.flying.mark.Gen = w.flying.through, w.gen
+	}
 	w.send(ctx)
 }
 
@@ -293,29 +349,61 @@ func (w *worker) send(ctx context.Context) {
 	}
 }
 
-// landed handles the result of the group in flight. A failed group is sent again until it holds, in order and
-// before anything later: nothing after it may be committed first.
+// landed handles the result of the group in flight. A group that the ledger cannot take now (no room, closed) is
+// sent again until it holds, in order and before anything later: nothing after it may be committed first. A group
+// that it can never take as it is (too big, or with an input that cannot be settled) is cut in two, down to the one
+// input, which in the end is given up so that its partition goes on.
 func (w *worker) landed(ctx context.Context, err error) {
-	if err != nil {
-		w.backoff = min(max(2*w.backoff, 50*time.Millisecond), 5*time.Second)
-		if ctx.Err() == nil {
-			w.log.Error("the ledger did not take a group of effects; input waits in the log", "partition", w.partition, "err", err, "retry", w.backoff)
+	switch {
+	case err == nil:
+		w.backoff = 0
+		w.mark = w.flying.mark
+		w.settler.settled(w.flying)
+		w.flying = nil
+		if w.owing() {
+			w.submit(ctx)
 		}
-		w.retry.Reset(w.backoff)
 		return
+	case errors.Is(err, db.ErrTooBig), errors.As(err, new(*settleError)) && w.flying.tries >= settleTries:
+		if a, b, ok := w.flying.split(); ok {
+			a.tries, b.tries = w.flying.tries, w.flying.tries
+			w.ready = append([]*effects{a, b}, w.ready...)
+			w.flying = nil
+			w.submit(ctx)
+			return
+		}
+		w.giveUp(err)
+	case errors.As(err, new(*settleError)):
+		w.flying.tries++
 	}
-	w.backoff = 0
-	w.mark = w.flying.mark
-	w.settler.settled(w.flying)
-	w.flying = nil
-	if w.owing() {
-		w.submit(ctx)
+	w.backoff = min(max(2*w.backoff, 50*time.Millisecond), 5*time.Second)
+	if ctx.Err() == nil {
+		w.log.Error("the ledger did not take a group of effects; input waits in the log", "partition", w.partition, "err", err, "retry", w.backoff)
 	}
+	w.retry.Reset(w.backoff)
+}
+
+// settleTries is how often settling may fail before the input at fault is looked for: with the back-off, about
+// half a minute, in which a passing fault of the disk mends itself.
+const settleTries = 10
+
+// giveUp drops the effects of the one input in flight, counted and logged, and keeps the device's presence.
+func (w *worker) giveUp(err error) {
+	for i := range w.flying.inputs {
+		in := &w.flying.inputs[i]
+		w.count.poison.add("settle_failed", 1)
+		w.log.Error("an input could not be settled; its effects are given up", "device", in.device, "seq", in.pos.seq(), "transitions", len(in.transitions), "err", err)
+		in.transitions, in.notes, in.begun, in.payload = nil, nil, nil, nil
+		if in.kind != wire.KindPing {
+			in.kind = 0
+		}
+	}
+	w.flying.tries = 0
 }
 
 // flush commits everything processed so far and waits for it.
 func (w *worker) flush(ctx context.Context) error {
-	for w.flying != nil || w.owing() || w.through != w.mark.Committed {
+	for w.flying != nil || w.owing() || w.through > w.mark.Committed {
 		w.submit(ctx)
 		select {
 		case err := <-w.done:
@@ -338,8 +426,7 @@ func (w *worker) writeCheckpoint(ctx context.Context) error {
 	if w.mark.Checkpoint == w.through {
 		return nil
 	}
-	dirty := w.tracker.Dirty(nil)
-	for chunk := range slices.Chunk(dirty, checkpointRows) {
+	for chunk := range slices.Chunk(w.tracker.Dirty(nil), checkpointRows) {
 		rows := make(map[track.DeviceID][]byte, len(chunk))
 		for _, id := range chunk {
 			if row, ok := w.tracker.Encode(nil, id); ok {

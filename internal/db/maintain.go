@@ -78,6 +78,10 @@ type Stats struct {
 	Broken   bool  // see ErrBroken
 }
 
+// Room reports whether the file system has the room that a commit asks for (Config.MinFree). It asks the file
+// system each time. Without a disk, and when the file system does not tell, there is room.
+func (d *DB) Room() bool { return d.disk == nil || d.disk.check() == nil }
+
 // Stats returns the current figures; after Close, zeros.
 func (d *DB) Stats() Stats {
 	if d.enter() != nil {
