@@ -94,7 +94,7 @@ func compose(n *push.Notification, token bool, now time.Time) ([]byte, error) {
 		w.Token = n.Token
 	}
 	if !n.ExpiresAt.IsZero() {
-		at := n.ExpiresAt.UTC()
+		at := n.ExpiresAt.UTC().Truncate(time.Millisecond)
 		w.ExpiresAt = &at
 	}
 	size, err := plainJSON(w)
