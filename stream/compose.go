@@ -42,9 +42,9 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	}
 	p, ok, err := audience.Get(tx, d.Device)
 	switch {
-	case err != nil:
+	case err != nil: // neither a message nor a reason: the outbox tries again
 		g.cfg.Logger.Error("profile could not be read", "device", d.Device, "err", err)
-		return nil, suppressUnregistered
+		return nil, ""
 	case !ok || !p.Reachable():
 		return nil, suppressUnregistered
 	case !p.MayPush():

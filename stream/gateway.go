@@ -232,6 +232,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	place, err := own(ctx, g.js, g.cfg.DB)
+	if err != nil {
+		return err
+	}
 	from, err := g.restore(ctx, logs)
 	if err != nil {
 		return err
@@ -246,7 +250,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stopRelay()
 
 	var relay, pushes, work sync.WaitGroup
-	fail := make(chan error, Partitions+1)
+	fail := make(chan error, Partitions+2)
 	relay.Go(func() { g.events.relay(relayCtx, g.cfg.DB, g.js, g.cfg.Logger) })
 	pushes.Go(func() {
 		if err := g.outbox.Run(pushCtx); err != nil && pushCtx.Err() == nil {
@@ -283,6 +287,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	var failure error
 	var intake sync.WaitGroup
 	intake.Go(func() { g.collector.run(intakeCtx, intakePatience) })
+	intake.Go(func() {
+		if err := place.hold(intakeCtx); err != nil {
+			fail <- err
+		}
+	})
 	select {
 	case <-ctx.Done():
 	case failure = <-fail:
@@ -299,6 +308,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	pushes.Wait()
 	stopRelay()
 	relay.Wait()
+	giveBack, cancel := context.WithTimeout(base, time.Second)
+	place.release(giveBack)
+	cancel()
 	close(fail)
 	for err := range fail {
 		failure = errors.Join(failure, err)

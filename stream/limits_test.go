@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -386,4 +387,53 @@ func TestQuestionsBeforeRun(t *testing.T) {
 	if _, err := New(Config{Server: s, DB: d, Checkpoint: time.Hour}); err == nil {
 		t.Error("a checkpoint interval longer than the log is accepted")
 	}
+}
+
+// TestOneGatewayPerAccount starts a second gateway, with a ledger of its own, on the NATS server of the first: it
+// refuses, or everybody would be pushed to twice. When the first has stopped, the place is free.
+func TestOneGatewayPerAccount(t *testing.T) {
+	r := newRig(t)
+	r.listen = func(c *ServerConfig) { c.Listen = "127.0.0.1:0" }
+	r.start()
+	second := func() (*Gateway, func()) {
+		t.Helper()
+		d, err := db.Open(db.Config{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := StartServer(ServerConfig{URL: r.server.ClientURL()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := New(Config{Server: s, DB: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g, func() { _ = d.Close() }
+	}
+	g, closeLedger := second()
+	defer closeLedger()
+	if err := g.Run(t.Context()); !errors.Is(err, ErrNotOwner) {
+		t.Fatalf("the second gateway ended with %v, want %v", err, ErrNotOwner)
+	}
+	r.stop()
+	if err := <-r.ended; err != nil {
+		t.Fatal(err)
+	}
+	g, closeLedger = second()
+	defer closeLedger()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	select {
+	case <-g.Ready():
+	case err := <-ended:
+		t.Fatalf("the place is free, but: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	r.ended <- nil
+	r.halt()
 }
