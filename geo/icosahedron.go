@@ -1,6 +1,9 @@
 package geo
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // vec is a vector in the frame of the unit sphere that H3 works on: x towards
 // (0, 0), y towards (0, 90 E), z towards the north pole.
@@ -14,14 +17,6 @@ func (a vec) norm() float64     { return math.Sqrt(a.dot(a)) }
 func (a vec) unit() vec         { return a.mul(1 / a.norm()) }
 func (a vec) cross(b vec) vec {
 	return vec{a.y*b.z - a.z*b.y, a.z*b.x - a.x*b.z, a.x*b.y - a.y*b.x}
-}
-
-// sphereVec is the unit vector H3 gives a position: it reads the geodetic latitude
-// as if the Earth were a sphere.
-func sphereVec(p Point) vec {
-	sinLat, cosLat := math.Sincos(p.Lat * (math.Pi / 180))
-	sinLng, cosLng := math.Sincos(p.Lng * (math.Pi / 180))
-	return vec{cosLng * cosLat, sinLng * cosLat, sinLat}
 }
 
 func (a vec) point() Point {
@@ -73,6 +68,7 @@ var (
 // with e1 towards a corner of the face and e2 120 degrees counter-clockwise of it.
 type faceFrame struct {
 	C    vec
+	P, R [2]vec // 2A - B and 2B - A: what roundLattice asks for
 	A, B [2]vec // by resolution & 1: even lattices are upright, odd ones turned
 	u, v vec    // e1's direction and the one 90 degrees counter-clockwise
 }
@@ -92,6 +88,7 @@ func buildLatticeScale() (s [MaxResolution + 1]float64) {
 }
 
 func buildFaceFrames() (frames [faceCount]faceFrame) {
+
 	for f, c := range faceCenters {
 		// Seen from the face's centre, a neighbour lies across an edge, and the
 		// opposite way there is a corner. The first neighbour in H3's order is
@@ -114,26 +111,31 @@ func buildFaceFrames() (frames [faceCount]faceFrame) {
 				y = v.mul(cosClassTurn).sub(u.mul(sinClassTurn))
 			}
 			b := y.mul(2 / math.Sqrt(3))
-			frames[f].B[class] = b
-			frames[f].A[class] = x.add(b.mul(0.5))
+			a := x.add(b.mul(0.5))
+			frames[f].A[class], frames[f].B[class] = a, b
+			frames[f].P[class] = a.mul(2).sub(b)
+			frames[f].R[class] = b.mul(2).sub(a)
 		}
 	}
 	return frames
 }
 
 // Face lookup. The sphere is cut into tiles of faceTileDeg; a tile that lies within
-// one face names it, the others (one in ten) take the search over all faces.
+// one face names it, the others (one in ten) the list of the faces that reach into it:
+// two along an edge, five at a corner. Comparing two instead of all twenty saves a
+// tenth of CellAt's instructions on average and three quarters of them in such a tile.
 const (
 	faceTileDeg  = 2
 	faceTileRows = 180 / faceTileDeg
 	faceTileCols = 360 / faceTileDeg
-	faceMixed    = 0xff
 )
 
-var faceTiles = buildFaceTiles()
+// faceTiles holds a face, or faceCount and the number of a list in faceLists.
+var faceTiles, faceLists = buildFaceTiles()
 
-func buildFaceTiles() *[faceTileRows * faceTileCols]uint8 {
+func buildFaceTiles() (*[faceTileRows * faceTileCols]uint8, [][]uint8) {
 	t := new([faceTileRows * faceTileCols]uint8)
+	var lists [][]uint8
 	const reach = faceTileDeg / math.Sqrt2 * (math.Pi / 180) * 1.01 // centre of a tile to its corner
 	for row := range faceTileRows {
 		for col := range faceTileCols {
@@ -142,13 +144,47 @@ func buildFaceTiles() *[faceTileRows * faceTileCols]uint8 {
 				Lng: (float64(col)+0.5)*faceTileDeg - 180,
 			})
 			f := nearestFace(p)
-			if faceClearance(p, f) <= reach {
-				f = faceMixed
+			if faceClearance(p, f) > reach {
+				t[row*faceTileCols+col] = uint8(f)
+				continue
 			}
-			t[row*faceTileCols+col] = uint8(f)
+			// Within reach of p a face's centre comes nearer, and f's gets further,
+			// by at most reach each.
+			limit := math.Acos(min(1, p.dot(faceCenters[f]))) + 2*reach
+			var near []uint8
+			for g := range faceCenters {
+				if math.Acos(max(-1, min(1, p.dot(faceCenters[g])))) <= limit {
+					near = append(near, uint8(g))
+				}
+			}
+			n := slices.IndexFunc(lists, func(l []uint8) bool { return slices.Equal(l, near) })
+			if n < 0 {
+				n = len(lists)
+				lists = append(lists, near)
+			}
+			t[row*faceTileCols+col] = uint8(faceCount + n)
 		}
 	}
-	return t
+	return t, lists
+}
+
+// faceTile is the tile of a position in the usual ranges.
+func faceTile(p Point) int {
+	// Latitude 90 and longitude 180 belong to the last tiles.
+	row := min(int((p.Lat+90)*(1.0/faceTileDeg)), faceTileRows-1)
+	col := min(int((p.Lng+180)*(1.0/faceTileDeg)), faceTileCols-1)
+	return row*faceTileCols + col
+}
+
+// nearestOf is nearestFace among some faces, which ascend.
+func nearestOf(p vec, faces []uint8) int {
+	best, at := -2.0, 0
+	for _, f := range faces {
+		if d := p.dot(faceFrames[f].C); d > best {
+			best, at = d, int(f)
+		}
+	}
+	return at
 }
 
 // nearestFace is the face whose centre is nearest to p, the first one on a tie.

@@ -85,7 +85,7 @@ func (x *Index) Match(dst []int32, p Point) []int32 {
 		return dst
 	}
 	v := sphereVec(p)
-	base := cellAt(p, v, BaseResolution)
+	base := CellAt(p, BaseResolution)
 	if base == 0 {
 		return dst
 	}
