@@ -224,6 +224,7 @@ func testConcurrent(t *testing.T, h *Harness) {
 		wg.Go(func() {
 			o := h.Provider.Send(within(t, 4*limit), &push.Notification{
 				MID: fmt.Sprintf("00000000-0000-4000-8000-%012x", i), Token: h.Notification.Token,
+				App: h.Notification.App, Device: h.Notification.Device, // a channel may address by name
 				Platform: h.Notification.Platform, Title: "t", ExpiresAt: time.Now().Add(time.Minute),
 			})
 			if o.Class != push.Accepted {

@@ -229,7 +229,7 @@ func TestGolden(t *testing.T) {
 		}},
 		{"shrunk_to_fit", false, func(n *push.Notification) {
 			n.Subtitle, n.Data = "goes away", map[string]string{"goes": "away"}
-			n.Body = strings.Repeat("&", 3000) + strings.Repeat("я", 340)
+			n.Body = strings.Repeat("&", 3000) + strings.Repeat("я", 404)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,0 +1,115 @@
+package inapp
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"footfall/push"
+	"footfall/push/internal/exchange"
+)
+
+// MaxPayload is the limit of a payload in bytes of JSON: that of the other
+// channels, so that a campaign which fits one fits all.
+const MaxPayload = 4096
+
+// TypePush is the Type of a Message.
+const TypePush = "push"
+
+// Message is the payload: one notification, rendered. Members that are empty
+// are left out. Devices ignore members that they do not know.
+type Message struct {
+	// Type tells a push from what else comes on the subject. Devices do not
+	// answer types that they do not know.
+	Type string `json:"type"`
+	// V is the version of this format, 1.
+	V int `json:"v"`
+	// MID is the message id. The device shows one mid once, whatever channel
+	// brought it, and reports receipts with it.
+	MID string `json:"mid"`
+
+	Campaign string `json:"campaign,omitempty"`
+	Fence    string `json:"fence,omitempty"`
+
+	// Silent: show nothing; the app does what Data asks for.
+	Silent   bool              `json:"silent,omitempty"`
+	Title    string            `json:"title,omitempty"`
+	Subtitle string            `json:"subtitle,omitempty"`
+	Body     string            `json:"body,omitempty"`
+	Image    string            `json:"image,omitempty"`
+	Link     string            `json:"link,omitempty"`
+	Sound    string            `json:"sound"`
+	Thread   string            `json:"thread,omitempty"`
+	Category string            `json:"category,omitempty"`
+	Data     map[string]string `json:"data,omitempty"`
+
+	// Collapse replaces what is shown with the same one.
+	Collapse string `json:"collapse"`
+	// Expires is when the message loses its worth, Unix milliseconds; the device
+	// shows nothing after it. Absent: show at once or not at all.
+	Expires int64 `json:"expires,omitempty"`
+	// Key is returned with every receipt.
+	Key string `json:"k,omitempty"`
+}
+
+var (
+	errTooLarge = errors.New("payload is over 4096 bytes even without subtitle and data")
+	errNothing  = errors.New("neither title nor body")
+)
+
+// compose builds the payload of n. One that is over MaxPayload is built once
+// more without subtitle and data; what the campaign says stays.
+func compose(n *push.Notification) ([]byte, error) {
+	if !n.Silent && n.Title == "" && n.Body == "" {
+		return nil, errNothing
+	}
+	m := Message{
+		Type: TypePush, V: 1, MID: n.MID, Campaign: n.Campaign, Fence: n.Fence,
+		Silent: n.Silent, Title: n.Title, Subtitle: n.Subtitle, Body: n.Body, Image: n.Image, Link: n.Link,
+		Sound: n.Sound, Thread: n.Thread, Category: n.Category, Data: n.Data,
+		Collapse: exchange.CollapseID(n), Key: n.ReceiptKey,
+	}
+	if m.Sound == "" {
+		m.Sound = "default"
+	}
+	if !n.ExpiresAt.IsZero() {
+		m.Expires = n.ExpiresAt.UnixMilli()
+	}
+	data, err := plainJSON(m)
+	if err == nil && len(data) > MaxPayload {
+		m.Subtitle, m.Data = "", nil
+		data, err = plainJSON(m)
+	}
+	if err == nil && len(data) > MaxPayload {
+		return nil, errTooLarge
+	}
+	return data, err
+}
+
+// Parse reads a payload, for devices written in Go. It reports whether it is a
+// push; other types on the subject are for other code.
+func Parse(data []byte) (m *Message, ok bool) {
+	m = new(Message)
+	if json.Unmarshal(data, m) != nil || m.Type != TypePush || m.V < 1 || m.MID == "" {
+		return nil, false
+	}
+	return m, true
+}
+
+// Expired reports whether m has lost its worth at now. The zero Expires is
+// "at once": only the receiver knows what that is.
+func (m *Message) Expired(now time.Time) bool {
+	return m.Expires != 0 && now.UnixMilli() >= m.Expires
+}
+
+// plainJSON encodes without HTML escapes, which would make an & six bytes.
+func plainJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
