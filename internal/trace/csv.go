@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"footfall/track"
@@ -72,52 +71,69 @@ func (c *csvReader) Next() (Row, error) {
 	if errors.Is(err, io.EOF) {
 		return Row{}, io.EOF
 	}
-	line, _ := c.r.FieldPos(0)
-	fail := func(format string, v ...any) (Row, error) {
-		return Row{Line: line}, &RowError{File: c.file, Line: line, Reason: fmt.Sprintf(format, v...)}
-	}
 	if pe, ok := errors.AsType[*csv.ParseError](err); ok {
-		line = pe.Line
-		return fail("%v", pe.Err)
+		// The place where the record began: a quote that is never closed is noticed at the end of the file. There
+		// may be no field, so FieldPos has nothing to say.
+		return Row{Line: pe.StartLine}, &RowError{File: c.file, Line: pe.StartLine, Reason: pe.Err.Error()}
 	}
 	if err != nil {
 		return Row{}, fmt.Errorf("trace: %s: %w", c.file, err)
 	}
-	if len(rec) < c.want {
-		return fail("%d fields where %d are needed", len(rec), c.want)
-	}
-	row := Row{
-		Line: line, Device: strings.Clone(strings.TrimSpace(rec[c.col["device"]])), Stamp: strings.Clone(strings.TrimSpace(rec[c.col["ts"]])),
-		Fix: track.Fix{HasPosition: true, SpeedMPS: -1},
-	}
-	if row.Device == "" {
-		return fail("no device")
-	}
-	if row.Fix.FixedAt, err = parseStamp(row.Stamp); err != nil {
-		return fail("%v", err)
-	}
-	if row.Fix.Lat, err = strconv.ParseFloat(strings.TrimSpace(rec[c.col["lat"]]), 64); err != nil {
-		return fail("lat %q is not a number", rec[c.col["lat"]])
-	}
-	if row.Fix.Lng, err = strconv.ParseFloat(strings.TrimSpace(rec[c.col["lon"]]), 64); err != nil {
-		return fail("lon %q is not a number", rec[c.col["lon"]])
-	}
-	row.Fix.ReceivedAt = row.Fix.FixedAt
-	if i, ok := c.col["received"]; ok && strings.TrimSpace(rec[i]) != "" {
-		if row.Fix.ReceivedAt, err = parseStamp(strings.TrimSpace(rec[i])); err != nil {
-			return fail("received: %v", err)
-		}
-	}
-	for field, dst := range map[string]*float32{"acc": &row.Fix.AccuracyM, "speed": &row.Fix.SpeedMPS} {
-		i, ok := c.col[field]
-		if !ok || strings.TrimSpace(rec[i]) == "" {
-			continue
-		}
-		x, err := strconv.ParseFloat(strings.TrimSpace(rec[i]), 32)
-		if err != nil {
-			return fail("%s %q is not a number", field, rec[i])
-		}
-		*dst = float32(x)
+	line, _ := c.r.FieldPos(0)
+	row, err := c.row(rec)
+	row.Line = line
+	if err != nil {
+		return row, &RowError{File: c.file, Line: line, Reason: err.Error()}
 	}
 	return row, nil
+}
+
+// row reads one record.
+func (c *csvReader) row(rec []string) (row Row, err error) {
+	if len(rec) < c.want {
+		return row, fmt.Errorf("%d fields where %d are needed", len(rec), c.want)
+	}
+	// "" for a column that is not there. The fields share the record's memory, which the next Read reuses.
+	get := func(field string) string {
+		if i, ok := c.col[field]; ok {
+			return strings.TrimSpace(rec[i])
+		}
+		return ""
+	}
+	row.Device, row.Stamp = strings.Clone(get("device")), strings.Clone(get("ts"))
+	row.Fix = track.Fix{HasPosition: true, SpeedMPS: -1}
+	if row.Device == "" {
+		return row, errors.New("no device")
+	}
+	if row.Fix.FixedAt, err = parseStamp(row.Stamp); err != nil {
+		return row, err
+	}
+	if row.Fix.Lat, err = number(get("lat"), 64); err != nil {
+		return row, fmt.Errorf("lat %w", err)
+	}
+	if row.Fix.Lng, err = number(get("lon"), 64); err != nil {
+		return row, fmt.Errorf("lon %w", err)
+	}
+	row.Fix.ReceivedAt = row.Fix.FixedAt
+	if s := get("received"); s != "" {
+		if row.Fix.ReceivedAt, err = parseStamp(s); err != nil {
+			return row, fmt.Errorf("received: %w", err)
+		}
+	}
+	if row.Fix.AccuracyM, err = optional(get("acc"), row.Fix.AccuracyM); err != nil {
+		return row, fmt.Errorf("accuracy %w", err)
+	}
+	if row.Fix.SpeedMPS, err = optional(get("speed"), row.Fix.SpeedMPS); err != nil {
+		return row, fmt.Errorf("speed %w", err)
+	}
+	return row, nil
+}
+
+// optional reads a number; an empty field is what it was.
+func optional(s string, was float32) (float32, error) {
+	if s == "" {
+		return was, nil
+	}
+	x, err := number(s, 32)
+	return float32(x), err
 }

@@ -17,8 +17,7 @@ import (
 	"footfall/track"
 )
 
-// Row is one recorded position. Strings are valid until the next call of the reader only if they are copied
-// by the reader, which all readers here do.
+// Row is one recorded position. Its strings are its own and stay valid after the next call of the reader.
 type Row struct {
 	Device string
 	Stamp  string // the time as it was written
@@ -62,7 +61,7 @@ func (f *File) Close() error {
 	return err
 }
 
-// Open opens a trace; the format is told by the name (.csv, .ndjson, .jsonl, .gpx, each also with .gz), and when
+// Open opens a trace; the format is told by the name (.csv, .ndjson, .jsonl, .json, .gpx, .xml, each also with .gz), and when
 // that says nothing by the first byte. "-" is standard input.
 func Open(path string) (*File, error) {
 	f := &File{}
@@ -75,12 +74,20 @@ func Open(path string) (*File, error) {
 		f.closers = append(f.closers, file)
 		r = file
 	}
+	if err := f.read(path, r); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// read sets the reader for what r holds.
+func (f *File) read(path string, r io.Reader) (err error) {
 	buf := bufio.NewReaderSize(r, 1<<18)
-	if magic, _ := buf.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
+	if magic, _ := buf.Peek(2); string(magic) == "\x1f\x8b" {
 		gz, err := gzip.NewReader(buf)
 		if err != nil {
-			_ = f.Close()
-			return nil, fmt.Errorf("trace: %s: %w", path, err)
+			return fmt.Errorf("trace: %s: %w", path, err)
 		}
 		f.closers = append([]io.Closer{gz}, f.closers...)
 		buf = bufio.NewReaderSize(gz, 1<<18)
@@ -88,7 +95,6 @@ func Open(path string) (*File, error) {
 	if bom, _ := buf.Peek(3); string(bom) == "\xef\xbb\xbf" {
 		_, _ = buf.Discard(3)
 	}
-	var err error
 	switch format(path, buf) {
 	case "csv":
 		f.Reader, err = newCSV(path, buf)
@@ -97,11 +103,7 @@ func Open(path string) (*File, error) {
 	case "gpx":
 		f.Reader = newGPX(path, buf)
 	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
+	return err
 }
 
 func format(path string, r *bufio.Reader) string {
@@ -132,10 +134,22 @@ func format(path string, r *bufio.Reader) string {
 	return "csv"
 }
 
+// maxStamp bounds times, in Unix ms: the year 5138. A float64 that is far larger does not even fit an int64.
+const maxStamp = 1e14
+
+// number reads a finite number.
+func number(s string, bits int) (float64, error) {
+	x, err := strconv.ParseFloat(strings.TrimSpace(s), bits)
+	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0, fmt.Errorf("%q is not a number", s)
+	}
+	return x, nil
+}
+
 // parseStamp reads Unix seconds (with a fraction), Unix milliseconds or RFC 3339, as Unix ms.
 func parseStamp(s string) (int64, error) {
 	if x, err := strconv.ParseFloat(s, 64); err == nil {
-		if math.IsNaN(x) || math.Abs(x) > 1e14 {
+		if math.IsNaN(x) || math.Abs(x) > maxStamp {
 			return 0, fmt.Errorf("time %q is out of range", s)
 		}
 		if math.Abs(x) < 1e11 {
