@@ -2,7 +2,6 @@ package fences
 
 import (
 	"cmp"
-	"log/slog"
 	"time"
 )
 
@@ -83,11 +82,4 @@ func (o Options) withDefaults() Options {
 	o.Poll = cmp.Or(o.Poll, 5*time.Second)
 	o.Debounce = cmp.Or(o.Debounce, 100*time.Millisecond)
 	return o
-}
-
-func orDiscard(log *slog.Logger) *slog.Logger {
-	if log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return log
 }

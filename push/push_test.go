@@ -52,8 +52,10 @@ func TestLogKeepsTheRulesOfAProvider(t *testing.T) {
 	if o := l.Send(done, &n); o.Class != push.Retry || o.Sent {
 		t.Errorf("done context: %+v", o)
 	}
-	if l.Close() != nil || l.Close() != nil {
-		t.Error("Close twice")
+	for range 2 {
+		if err := l.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
 	}
 	if o := l.Send(t.Context(), &n); o.Class != push.Retry || o.Sent {
 		t.Errorf("after Close: %+v", o)

@@ -51,6 +51,9 @@ func quietGateway() {
 // The database's share of a quiet gateway, after 50,000 claims: well below the
 // 120 MB that the whole process may take.
 func TestQuietFootprint(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector's own memory is several times the database's")
+	}
 	_, out := child(t, "quiet", t.TempDir())
 	out.Scan()
 	kb, err := strconv.Atoi(out.Text())

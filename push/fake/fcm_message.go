@@ -99,9 +99,11 @@ func parseFCM(body []byte) (*fcmMessage, error) {
 	dec.UseNumber()
 	var raw map[string]any
 	if err := dec.Decode(&raw); err != nil || raw == nil {
+		//lint:ignore ST1005 the words of the service, which go into its answer as they are
 		return nil, errors.New("Invalid JSON payload received. Expected an object.")
 	}
 	if _, err := dec.Token(); err != io.EOF {
+		//lint:ignore ST1005 the words of the service, which go into its answer as they are
 		return nil, errors.New("Invalid JSON payload received. Unexpected token after the object.")
 	}
 	norm, err := fcmRequest.check("", raw)

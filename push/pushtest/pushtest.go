@@ -124,8 +124,9 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 func testName(t *testing.T, h *Harness) {
-	if h.Provider.Name() == "" || h.Provider.Name() != h.Provider.Name() {
-		t.Errorf("name %q", h.Provider.Name())
+	name := h.Provider.Name()
+	if again := h.Provider.Name(); name == "" || again != name {
+		t.Errorf("name %q, then %q", name, again)
 	}
 }
 
