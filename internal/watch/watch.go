@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -19,7 +20,8 @@ import (
 // Config says what to watch.
 type Config struct {
 	Path string // a file, or a folder
-	// List names the files at Path that count; nil: the file itself, or every file of the folder.
+	// List names the files at Path that count; nil: the file itself, or every file of the folder whose name does
+	// not begin with a dot. What is listed and then not there, such as a link that leads nowhere, counts as absent.
 	List func() ([]string, error)
 	// Debounce gathers changes that follow one another, ten times that at most. Default 100 ms.
 	Debounce time.Duration
@@ -161,6 +163,9 @@ func (w *watcher) look() (signature, error) {
 	h := sha256.New()
 	for _, f := range files {
 		info, err := os.Stat(f)
+		if errors.Is(err, os.ErrNotExist) && f != w.cfg.Path {
+			continue // removed since it was listed, or a link that leads nowhere, as some editors' locks are
+		}
 		if err != nil {
 			return signature{}, fmt.Errorf("watch: %w", err)
 		}
@@ -183,7 +188,7 @@ func (w *watcher) list() ([]string, error) {
 	}
 	var files []string
 	for _, e := range entries {
-		if !e.IsDir() {
+		if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
 			files = append(files, filepath.Join(w.cfg.Path, e.Name()))
 		}
 	}

@@ -124,6 +124,82 @@ func TestRenameAndPoll(t *testing.T) {
 	}
 }
 
+// TestFilesThatAreNotThere: editors leave locks that are links to nowhere and files that come and go. They stop
+// nothing, and what appears where one pointed is seen.
+func TestFilesThatAreNotThere(t *testing.T) {
+	dir, target := t.TempDir(), filepath.Join(t.TempDir(), "target.yaml")
+	write(t, filepath.Join(dir, "a.yaml"), "a")
+	for link, to := range map[string]string{".#a.yaml": "me@host.1234:56", "b.yaml": target, "#a.yaml#": "nowhere"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	vanished := func() ([]string, error) {
+		return []string{filepath.Join(dir, "a.yaml"), filepath.Join(dir, "b.yaml"), filepath.Join(dir, "gone.yaml")}, nil
+	}
+	for name, list := range map[string]func() ([]string, error){"every file": nil, "a list": vanished} {
+		loads := make(chan string, 100)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- Files(ctx, Config{Path: dir, List: list, Debounce: 5 * time.Millisecond, Poll: 10 * time.Millisecond}, func() error {
+				got := "b is not there"
+				if b, err := os.ReadFile(filepath.Join(dir, "b.yaml")); err == nil {
+					got = string(b)
+				}
+				loads <- got
+				return nil
+			})
+		}()
+		select {
+		case err := <-ended:
+			t.Fatalf("%s: Files returned %v", name, err)
+		case got := <-loads:
+			if got != "b is not there" {
+				t.Errorf("%s: first load got %q", name, got)
+			}
+		}
+		write(t, target, "b appeared")
+		next(t, loads, "b appeared")
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("%s: Files returned %v", name, err)
+		}
+		if err := os.Remove(target); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestHiddenFilesAreNoChange: a swap file beside the one that is edited loads nothing.
+func TestHiddenFilesAreNoChange(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a.yaml"), "a")
+	w := &watcher{cfg: Config{Path: dir}}
+	before, err := w.look()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, ".a.yaml.swp"), "swap")
+	if after, err := w.look(); err != nil || after != before {
+		t.Errorf("a hidden file is a change (%v)", err)
+	}
+	write(t, filepath.Join(dir, "b.yaml"), "b")
+	if after, err := w.look(); err != nil || after == before {
+		t.Errorf("a new file is no change (%v)", err)
+	}
+	// A hidden file that is itself what is watched counts.
+	hidden := filepath.Join(dir, ".a.yaml.swp")
+	w.cfg.Path = hidden
+	if before, err = w.look(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, hidden, "longer than it was")
+	if after, err := w.look(); err != nil || after == before {
+		t.Errorf("a change of the watched file is none (%v)", err)
+	}
+}
+
 // TestStartFails: the first load's error, and a path that is not there, are the caller's to handle.
 func TestStartFails(t *testing.T) {
 	if err := Files(t.Context(), Config{Path: filepath.Join(t.TempDir(), "none")}, func() error { return nil }); !errors.Is(err, os.ErrNotExist) {
