@@ -19,7 +19,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"footfall/internal/watch"
 	"footfall/push/apns"
 	"footfall/push/fake"
 	"footfall/push/fcm"
@@ -237,9 +236,7 @@ func (d *demo) run(ctx context.Context) error {
 		wg.Go(func() { d.status(walkCtx) })
 		d.walk.run(walkCtx, d.cmd.Phones)
 	})
-	err := n.run(ctx, n.watchFences, func(ctx context.Context) error {
-		return watch.Files(ctx, watch.Config{Path: n.cfg.Campaigns.Path, Logger: d.log}, n.loadCampaigns)
-	})
+	err := n.run(ctx, n.watchFences, n.watchCampaigns)
 	stopWalk()
 	wg.Wait()
 	return err

@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"footfall/campaign"
 	"footfall/fences"
 	"footfall/internal/db"
+	"footfall/internal/watch"
 	"footfall/stream"
 )
 
@@ -190,4 +192,34 @@ func (n *node) loadCampaigns() error {
 		n.log.Info("campaigns active", "campaigns", set.Len())
 	}
 	return nil
+}
+
+// watchCampaigns keeps the active campaigns equal to the files. Files with errors change nothing.
+func (n *node) watchCampaigns(ctx context.Context) error {
+	path := n.cfg.Campaigns.Path
+	list := func() ([]string, error) { return campaignFiles(path) }
+	return watch.Files(ctx, watch.Config{Path: path, List: list, Logger: n.log}, n.loadCampaigns)
+}
+
+// campaignFiles names the files that campaign.Load reads at a path: whatever else lies in the folder is no change.
+func campaignFiles(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("campaigns: %w", err)
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("campaigns: %w", err)
+	}
+	var files []string
+	for _, e := range entries {
+		ext := strings.ToLower(filepath.Ext(e.Name()))
+		if (ext == ".yaml" || ext == ".yml") && !strings.HasPrefix(e.Name(), ".") {
+			files = append(files, filepath.Join(path, e.Name()))
+		}
+	}
+	return files, nil
 }

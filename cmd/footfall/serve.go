@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-
-	"footfall/internal/watch"
 )
 
 type serveCmd struct {
@@ -49,10 +47,7 @@ func (c *serveCmd) Run(e *env) error {
 		if err := n.loadCampaigns(); err != nil {
 			return err
 		}
-		sources = append(sources, func(ctx context.Context) error {
-			return watch.Files(ctx, watch.Config{Path: cfg.Campaigns.Path, Logger: log},
-				n.loadCampaigns)
-		})
+		sources = append(sources, n.watchCampaigns)
 	}
 	go func() {
 		select {

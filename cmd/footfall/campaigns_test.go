@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"footfall/campaign"
+)
+
+func campaignText(id string) string {
+	return fmt.Sprintf(`campaign: %s
+trigger: {enter: {fences: {all: true}}}
+once_per: campaign
+steps:
+  - push: {ttl: 15m, template: {default_locale: en, locales: {en: {title: Hello, body: Come in}}}}
+`, id)
+}
+
+// TestCampaignFilesAreThoseThatAreRead ties what is watched to what campaign.Load reads.
+func TestCampaignFilesAreThoseThatAreRead(t *testing.T) {
+	dir := t.TempDir()
+	for i, name := range []string{"a.yaml", "b.yml", "C.YAML", ".hidden.yaml", ".#a.yaml", "a.yaml~", "notes.txt", "d.yaml.bak", "yaml", ".yaml", "e.json"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(campaignText(fmt.Sprint("c", i))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cs, err := campaign.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read []string
+	for _, c := range cs {
+		read = append(read, c.File)
+	}
+	listed, err := campaignFiles(dir)
+	slices.Sort(read)
+	slices.Sort(listed)
+	if err != nil || !slices.Equal(read, listed) || len(read) != 3 {
+		t.Errorf("watched %q, read %q, %v", listed, read, err)
+	}
+	one := filepath.Join(dir, "notes.txt")
+	if listed, err := campaignFiles(one); err != nil || !slices.Equal(listed, []string{one}) {
+		t.Errorf("one file: %q, %v", listed, err)
+	}
+	if _, err := campaignFiles(filepath.Join(dir, "nowhere")); err == nil {
+		t.Error("a path that is not there is no error")
+	}
+}
+
+// TestServeBesideAnEditor: the lock that Emacs puts beside an edited campaign is a link to nowhere.
+func TestServeBesideAnEditor(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "c.yaml"), []byte(campaignText("c")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("me@host.1234:56", filepath.Join(dir, ".#c.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := runCLIFor(t, 2*time.Second, "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--campaigns", dir)
+	if code != 0 {
+		t.Errorf("exit code %d:\n%s%s", code, out, errs)
+	}
+}
