@@ -157,7 +157,6 @@ func post(t testing.TB, hc *http.Client, url string, hdr map[string]string, body
 // h2Client is net/http's HTTP/2 client, another one that we did not write.
 func h2Client(t testing.TB, a *APNs) *http.Client {
 	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.RootCAs}, ForceAttemptHTTP2: true}
-	//lint:ignore SA1019 see above
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
 }
