@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"footfall/campaign"
-	"footfall/fences"
 )
 
 type campaignCmd struct {
@@ -12,8 +11,9 @@ type campaignCmd struct {
 }
 
 type campaignCheckCmd struct {
-	Files  []string `arg:"" help:"YAML files or folders."`
-	Fences string   `help:"Check also that every trigger finds a fence in these files." placeholder:"PATH"`
+	Files      []string   `arg:"" help:"YAML files or folders."`
+	FenceFlags fenceFlags `embed:""`
+	Fences     string     `help:"Check also that every trigger finds a fence in these files." placeholder:"PATH"`
 }
 
 func (c *campaignCheckCmd) Run(e *env) error {
@@ -35,14 +35,7 @@ func (c *campaignCheckCmd) Run(e *env) error {
 		}
 	}
 	if c.Fences != "" {
-		fs, findings, err := fences.Load(c.Fences, fences.Options{})
-		if err != nil {
-			return err
-		}
-		if err := refuseFindings(e, findings, false); err != nil {
-			return err
-		}
-		set, err := fences.NewSet(fs, nil)
+		set, err := c.FenceFlags.loadFenceSet(e.err, c.Fences)
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"footfall/fences"
 	"footfall/outbox"
 	"footfall/push/apns"
 	"footfall/push/fcm"
@@ -194,12 +193,9 @@ func (c *Config) validate() error {
 	if err := rules.Validate(); err != nil {
 		errs = append(errs, err)
 	}
-	if _, err := time.LoadLocation(c.Fences.DefaultZone); err != nil {
-		bad("fences.default_zone", "%q is not an IANA time zone, such as Europe/Kyiv", c.Fences.DefaultZone)
-	}
-	if c.Fences.DefaultRadius < 0 || c.Fences.DefaultRadius > 100_000 {
-		bad("fences.default_radius", "%v is not between 0 and 100000 metres", c.Fences.DefaultRadius)
-	}
+	c.Fences.check(func(flag, format string, v ...any) {
+		bad("fences."+strings.ReplaceAll(flag, "-", "_"), format, v...)
+	})
 	if c.Ingest.DeviceRecords <= 0 {
 		bad("ingest.device_records", "must be positive")
 	}
@@ -251,10 +247,6 @@ func (c *Config) rules() track.Rules {
 		ExitMarginRatio: r.ExitRatio, ExitAccuracyCapM: r.ExitAccuracyCap, ExitBlindM: r.ExitBlind, MinStay: time.Duration(r.MinStay),
 		Dwell: time.Duration(r.Dwell), Crossed: r.Crossed, CrossedMaxGap: time.Duration(r.CrossedMaxGap), Initial: r.Initial,
 	}
-}
-
-func (c *Config) fenceOptions() fences.Options {
-	return fences.Options{DefaultRadiusM: c.Fences.DefaultRadius, IDKey: c.Fences.IDKey, SkipInvalid: c.Fences.SkipInvalid, OGC: c.Fences.SkipInvalid, DefaultZone: c.Fences.DefaultZone}
 }
 
 func (c *Config) server() (stream.ServerConfig, error) {

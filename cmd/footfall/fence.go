@@ -13,18 +13,18 @@ type fenceCmd struct {
 }
 
 type fenceCheckCmd struct {
-	Files         []string `arg:"" help:"GeoJSON files or folders."`
-	JSON          bool     `name:"json" help:"Print the findings as JSON."`
-	Format        string   `help:"text, json, or github for annotations in a workflow." enum:"text,json,github" default:"text"`
-	Fix           bool     `help:"Mend in place what can be mended without a person; say what was done."`
-	DefaultRadius float64  `help:"Radius in metres of points that name none." placeholder:"M"`
-	IDKey         string   `help:"Property that names a feature without an id; @index is its position in the file." default:"id" placeholder:"NAME"`
-	SkipInvalid   bool     `help:"Leave fences with errors out, and say which."`
-	DefaultZone   string   `help:"Time zone of fences that name none." default:"UTC" placeholder:"ZONE"`
+	Files      []string   `arg:"" help:"GeoJSON files or folders."`
+	JSON       bool       `name:"json" help:"Print the findings as JSON."`
+	Format     string     `help:"text, json, or github for annotations in a workflow." enum:"text,json,github" default:"text"`
+	Fix        bool       `help:"Mend in place what can be mended without a person; say what was done."`
+	FenceFlags fenceFlags `embed:""`
 }
 
 func (c *fenceCheckCmd) Run(e *env) error {
-	opts := fences.Options{DefaultRadiusM: c.DefaultRadius, IDKey: c.IDKey, SkipInvalid: c.SkipInvalid, OGC: c.SkipInvalid, DefaultZone: c.DefaultZone}
+	opts, err := c.FenceFlags.options()
+	if err != nil {
+		return err
+	}
 	if c.JSON {
 		c.Format = "json"
 	}
@@ -44,7 +44,6 @@ func (c *fenceCheckCmd) Run(e *env) error {
 		findings = append(findings, found...)
 	}
 	sum := fences.Summarize(all, findings)
-	var err error
 	switch c.Format {
 	case "json":
 		err = fences.WriteJSON(e.out, findings, sum)
@@ -85,25 +84,5 @@ func (c *fenceCheckCmd) mend(e *env, path string, opts fences.Options) error {
 		return err
 	}
 	fmt.Fprintf(e.err, "%s: mended %d findings\n", path, n)
-	return nil
-}
-
-// refuseFindings prints what was found and says whether to go on.
-func refuseFindings(e *env, findings []fences.Finding, skip bool) error {
-	if !fences.HasErrors(findings) && !skip {
-		return nil
-	}
-	var show []fences.Finding
-	for _, f := range findings {
-		if f.Severity == fences.SeverityError || f.Skipped {
-			show = append(show, f)
-		}
-	}
-	if len(show) > 0 {
-		_ = fences.WriteText(e.err, show)
-	}
-	if fences.HasErrors(findings) {
-		return errFindings
-	}
 	return nil
 }

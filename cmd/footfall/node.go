@@ -124,7 +124,7 @@ func (n *node) close() {
 
 // loadFences reads and activates the configured fences, printing what is found to w.
 func (n *node) loadFences(ctx context.Context, w io.Writer) error {
-	fs, findings, err := fences.Load(n.cfg.Fences.Path, n.cfg.fenceOptions())
+	fs, findings, err := fences.Load(n.cfg.Fences.Path, n.cfg.Fences.options())
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (n *node) loadFences(ctx context.Context, w io.Writer) error {
 
 // watchFences keeps the active fences equal to the files. Files with errors change nothing.
 func (n *node) watchFences(ctx context.Context) error {
-	return fences.Watch(ctx, n.cfg.Fences.Path, n.cfg.fenceOptions(), func(fs []fences.Fence, findings []fences.Finding) error {
+	return fences.Watch(ctx, n.cfg.Fences.Path, n.cfg.Fences.options(), func(fs []fences.Fence, findings []fences.Finding) error {
 		if fences.HasErrors(findings) {
 			s := fences.Summarize(fs, findings)
 			for _, f := range firstErrors(findings, 3) {

@@ -19,16 +19,13 @@ import (
 )
 
 type replayCmd struct {
-	Trace         string  `arg:"" help:"Recorded positions: CSV (device,ts,lat,lon[,accuracy_m]), NDJSON pings or GPX, also gzip; - is standard input."`
-	Fences        string  `required:"" help:"GeoJSON file or folder."`
-	DefaultRadius float64 `help:"Radius in metres of points that name none." placeholder:"M"`
-	IDKey         string  `help:"Property that names a feature without an id; @index is its position in the file." default:"id" placeholder:"NAME"`
-	SkipInvalid   bool    `help:"Leave fences with errors out, and say which, instead of refusing the file."`
-	Rules         string  `help:"plain: inside is inside, no accuracy, margin, speed or order rules; default: the gateway's." enum:"default,plain" default:"default"`
-	OncePerDay    string  `help:"Print only each device's first enter of a day in this time zone; \"store\" uses the fence's." placeholder:"ZONE"`
-	DefaultZone   string  `help:"Time zone of fences that name none." default:"UTC" placeholder:"ZONE"`
-	Out           string  `help:"File for the transitions; default standard output." placeholder:"FILE"`
-	JSON          bool    `help:"Print one JSON object a line, with reasons and distances." name:"json"`
+	Trace      string     `arg:"" help:"Recorded positions: CSV (device,ts,lat,lon[,accuracy_m]), NDJSON pings or GPX, also gzip; - is standard input."`
+	Fences     string     `required:"" help:"GeoJSON file or folder."`
+	FenceFlags fenceFlags `embed:""`
+	Rules      string     `help:"plain: inside is inside, no accuracy, margin, speed or order rules; default: the gateway's." enum:"default,plain" default:"default"`
+	OncePerDay string     `help:"Print only each device's first enter of a day in this time zone; \"store\" uses the fence's." placeholder:"ZONE"`
+	Out        string     `help:"File for the transitions; default standard output." placeholder:"FILE"`
+	JSON       bool       `help:"Print one JSON object a line, with reasons and distances." name:"json"`
 }
 
 func (c *replayCmd) Run(e *env) error {
@@ -36,7 +33,7 @@ func (c *replayCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	set, err := c.loadFences(e)
+	set, err := c.FenceFlags.loadFenceSet(e.err, c.Fences)
 	if err != nil {
 		return err
 	}
@@ -80,22 +77,6 @@ func (c *replayCmd) onceRule() (*onceRule, error) {
 		return nil, usage("--once-per-day: %q is not an IANA time zone such as Europe/Kyiv, nor \"store\"", c.OncePerDay)
 	}
 	return &onceRule{loc: loc, seen: map[string]bool{}}, nil
-}
-
-func (c *replayCmd) loadFences(e *env) (*fences.Set, error) {
-	if _, err := time.LoadLocation(c.DefaultZone); err != nil {
-		return nil, usage("--default-zone: %q is not an IANA time zone such as Europe/Kyiv", c.DefaultZone)
-	}
-	fs, findings, err := fences.Load(c.Fences, fences.Options{
-		DefaultRadiusM: c.DefaultRadius, IDKey: c.IDKey, SkipInvalid: c.SkipInvalid, OGC: c.SkipInvalid, DefaultZone: c.DefaultZone,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := refuseFindings(e, findings, c.SkipInvalid); err != nil {
-		return nil, err
-	}
-	return fences.NewSet(fs, nil)
 }
 
 // onceRule keeps the first enter of each device's day.

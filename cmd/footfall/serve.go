@@ -6,15 +6,13 @@ import (
 )
 
 type serveCmd struct {
-	Config        string   `short:"c" help:"Configuration file." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
-	Fences        string   `help:"GeoJSON file or folder, watched (fences.path)." placeholder:"PATH"`
-	Campaigns     string   `help:"Campaign file or folder, watched (campaigns.path)." placeholder:"PATH"`
-	Data          string   `help:"Data directory (data_dir)." placeholder:"DIR"`
-	Listen        string   `help:"Client address of the embedded NATS server (nats.listen)." placeholder:"HOST:PORT"`
-	NATS          string   `name:"nats" help:"External NATS server instead of the embedded one (nats.url)." placeholder:"URL"`
-	DefaultRadius *float64 `help:"Radius in metres of points that name none (fences.default_radius)." placeholder:"M"`
-	IDKey         string   `help:"Property that names a feature without an id; @index is its position (fences.id_key)." placeholder:"NAME"`
-	SkipInvalid   bool     `help:"Leave fences with errors out instead of refusing the file (fences.skip_invalid)."`
+	Config     string     `short:"c" help:"Configuration file." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
+	Fences     string     `help:"GeoJSON file or folder, watched (fences.path)." placeholder:"PATH"`
+	Campaigns  string     `help:"Campaign file or folder, watched (campaigns.path)." placeholder:"PATH"`
+	Data       string     `help:"Data directory (data_dir)." placeholder:"DIR"`
+	Listen     string     `help:"Client address of the embedded NATS server (nats.listen)." placeholder:"HOST:PORT"`
+	NATS       string     `name:"nats" help:"External NATS server instead of the embedded one (nats.url)." placeholder:"URL"`
+	FenceFlags fenceFlags `embed:""`
 }
 
 func (c *serveCmd) Run(e *env) error {
@@ -71,14 +69,11 @@ func (c *serveCmd) config(e *env) (*Config, error) {
 	for _, o := range []struct {
 		flag string
 		dst  *string
-	}{{c.Fences, &cfg.Fences.Path}, {c.Campaigns, &cfg.Campaigns.Path}, {c.Data, &cfg.DataDir}, {c.Listen, &cfg.NATS.Listen}, {c.NATS, &cfg.NATS.URL}, {c.IDKey, &cfg.Fences.IDKey}} {
+	}{{c.Fences, &cfg.Fences.Path}, {c.Campaigns, &cfg.Campaigns.Path}, {c.Data, &cfg.DataDir}, {c.Listen, &cfg.NATS.Listen}, {c.NATS, &cfg.NATS.URL}} {
 		if o.flag != "" {
 			*o.dst = o.flag
 		}
 	}
-	if c.DefaultRadius != nil {
-		cfg.Fences.DefaultRadius = *c.DefaultRadius
-	}
-	cfg.Fences.SkipInvalid = cfg.Fences.SkipInvalid || c.SkipInvalid
+	c.FenceFlags.apply(&cfg.Fences)
 	return &cfg, cfg.validate()
 }
