@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +23,7 @@ type replayCmd struct {
 	FenceFlags fenceFlags `embed:""`
 	Rules      string     `help:"plain: inside is inside, no accuracy, margin, speed or order rules; default: the gateway's." enum:"default,plain" default:"default"`
 	OncePerDay string     `help:"Print only each device's first enter of a day in this time zone; \"store\" uses the fence's." placeholder:"ZONE"`
-	Out        string     `help:"File for the transitions; default standard output." placeholder:"FILE"`
+	Out        string     `help:"File for the transitions, FILE.partial until they are complete; default standard output." placeholder:"FILE"`
 	JSON       bool       `help:"Print one JSON object a line, with reasons and distances." name:"json"`
 }
 
@@ -42,23 +41,25 @@ func (c *replayCmd) Run(e *env) error {
 		return err
 	}
 	defer in.Close()
-	out, closeOut := e.out, func() error { return nil }
+	out, finish := e.out, func(err error) error { return err }
 	if c.Out != "" {
-		f, err := os.Create(c.Out)
+		f, err := createOut(c.Out, c.Trace, c.Fences)
 		if err != nil {
-			return err
+			return fmt.Errorf("--out: %w", err)
 		}
-		out, closeOut = f, f.Close
+		out, finish = f, f.finish
 	}
 	w := bufio.NewWriterSize(out, 1<<16)
 	r := replayer{set: set, plain: c.Rules == "plain", once: once, json: c.JSON, w: w, errs: e.err}
 	r.tracker = track.New(r.rules())
 	started := time.Now()
-	if err := r.run(e, in); err != nil {
-		return err
+	err = r.run(e, in)
+	// What was decided before an error is not lost.
+	if e := w.Flush(); err == nil && e != nil {
+		err = fmt.Errorf("write transitions: %w", e)
 	}
-	if err := errors.Join(w.Flush(), closeOut()); err != nil {
-		return fmt.Errorf("write transitions: %w", err)
+	if err = finish(err); err != nil {
+		return err
 	}
 	r.summary(time.Since(started))
 	return nil
@@ -115,7 +116,6 @@ type replayer struct {
 	refused     map[string]int
 	verdicts    map[string]int
 	transitions int
-	header      bool
 	pos         uint64
 }
 
@@ -141,6 +141,12 @@ func (r *replayer) run(e *env, in trace.Reader) error {
 	r.refused, r.verdicts = map[string]int{}, map[string]int{}
 	byDevice := map[string][]trace.Row{}
 	var order []string
+	if !r.json {
+		if _, err := r.w.WriteString("device,fence,ts,kind\n"); err != nil {
+			return err
+		}
+	}
+	var broken error // what ended the trace early; the rows before it count
 	for {
 		row, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -153,7 +159,8 @@ func (r *replayer) run(e *env, in trace.Reader) error {
 			continue
 		}
 		if err != nil {
-			return err
+			broken = err
+			break
 		}
 		if r.rows++; r.rows&0xfff == 0 && e.ctx.Err() != nil {
 			return e.ctx.Err()
@@ -179,7 +186,7 @@ func (r *replayer) run(e *env, in trace.Reader) error {
 		}
 		delete(byDevice, device)
 	}
-	return nil
+	return broken
 }
 
 func (r *replayer) apply(row *trace.Row) error {
@@ -224,21 +231,11 @@ func (r *replayer) print(row *trace.Row, tr *track.Transition) error {
 			jsonString(row.Device), jsonString(string(tr.FenceID)), jsonString(ts), tr.Kind, tr.At, tr.ConfirmedAt, tr.Reason, tr.Confidence, tr.EdgeDistanceM, tr.CenterDistanceM)
 		return err
 	}
-	if !r.header {
-		r.header = true
-		if _, err := r.w.WriteString("device,fence,ts,kind\n"); err != nil {
-			return err
-		}
-	}
 	_, err = fmt.Fprintf(r.w, "%s,%s,%s,%s\n", csvField(row.Device), csvField(string(tr.FenceID)), csvField(ts), tr.Kind)
 	return err
 }
 
 func (r *replayer) summary(took time.Duration) {
-	if !r.header && !r.json {
-		_, _ = r.w.WriteString("device,fence,ts,kind\n")
-		_ = r.w.Flush()
-	}
 	if r.bad > maxBadShown {
 		fmt.Fprintf(r.errs, "… and %d more rows that could not be read\n", r.bad-maxBadShown)
 	}
