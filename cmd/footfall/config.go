@@ -205,7 +205,11 @@ func (c *Config) validate() error {
 	if c.Retention.Positions < 2*c.Retention.Checkpoint {
 		bad("retention.positions", "%s must be at least twice retention.checkpoint (%s), or a crash could lose presence", c.Retention.Positions, c.Retention.Checkpoint)
 	}
-	if c.NATS.URL == "" {
+	if c.NATS.URL != "" {
+		if _, err := natsURLs(c.NATS.URL); err != nil {
+			bad("nats.url", "%v", err)
+		}
+	} else {
 		// JetStream sets the whole of a stream's bound aside when the stream is made, and refuses what does not fit.
 		if need := stream.Partitions*c.Retention.LogBytes + c.Retention.EventBytes; need > c.NATS.MaxStore {
 			bad("nats.max_store", "%s is less than the streams may take: %d × retention.log_bytes (%s) + retention.event_bytes (%s) = %s; raise it, or lower one of those",
@@ -250,7 +254,7 @@ func (c *Config) rules() track.Rules {
 }
 
 func (c *Config) server() (stream.ServerConfig, error) {
-	token, err := readSecret("nats.token_file", c.NATS.TokenFile)
+	token, err := readSecret("config: nats.token_file", c.NATS.TokenFile)
 	if err != nil {
 		return stream.ServerConfig{}, err
 	}
@@ -290,11 +294,11 @@ func readSecret(key, path string) (string, error) {
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("config: %s: %w", key, err)
+		return "", fmt.Errorf("%s: %w", key, err)
 	}
 	s := strings.TrimSpace(string(b))
 	if s == "" {
-		return "", fmt.Errorf("config: %s: %s is empty", key, path)
+		return "", fmt.Errorf("%s: %s is empty", key, path)
 	}
 	return s, nil
 }

@@ -22,14 +22,15 @@ import (
 )
 
 type explainCmd struct {
-	Device string        `arg:"" help:"Device, as app.device or just device with --app."`
-	App    string        `help:"App of the device." placeholder:"APP"`
-	At     string        `help:"Only around this time: RFC 3339, or 15:04 for today." placeholder:"TIME"`
-	Within time.Duration `help:"How far around --at." default:"10m"`
-	Server string        `help:"NATS address of the running gateway." default:"nats://127.0.0.1:4222" env:"FOOTFALL_SERVER" placeholder:"URL"`
-	Data   string        `help:"Read the ledger in this data directory instead; for a gateway that is not running." placeholder:"DIR"`
-	Zone   string        `help:"Time zone for the times shown; default the fence's." placeholder:"ZONE"`
-	JSON   bool          `name:"json" help:"Print the whole record as JSON."`
+	Device    string        `arg:"" help:"Device, as app.device or just device with --app."`
+	App       string        `help:"App of the device." placeholder:"APP"`
+	At        string        `help:"Only around this time: RFC 3339, or 15:04 for today." placeholder:"TIME"`
+	Within    time.Duration `help:"How far around --at." default:"10m"`
+	Server    string        `help:"NATS address of the running gateway." default:"nats://127.0.0.1:4222" env:"FOOTFALL_SERVER" placeholder:"URL"`
+	TokenFile string        `help:"File with the token that the server asks for (the gateway's nats.token_file)." placeholder:"FILE"`
+	Data      string        `help:"Read the ledger in this data directory instead; for a gateway that is not running." placeholder:"DIR"`
+	Zone      string        `help:"Time zone for the times shown; default the fence's." placeholder:"ZONE"`
+	JSON      bool          `name:"json" help:"Print the whole record as JSON."`
 }
 
 func (c *explainCmd) Run(e *env) error {
@@ -109,9 +110,9 @@ func (c *explainCmd) ask(id track.DeviceID, from, to int64) (ex stream.Explanati
 		})
 		return ex, err
 	}
-	nc, err := nats.Connect(c.Server, nats.Name("footfall explain"), nats.Timeout(3*time.Second))
+	nc, err := c.connect()
 	if err != nil {
-		return ex, fmt.Errorf("no gateway at %s (%w); is it running? give --server, or --data DIR to read a stopped one's ledger", c.Server, err)
+		return ex, err
 	}
 	defer nc.Close()
 	app, device, _ := wire.SplitDevice(id)
@@ -121,15 +122,41 @@ func (c *explainCmd) ask(id track.DeviceID, from, to int64) (ex stream.Explanati
 	}
 	m, err := nc.Request(stream.ExplainSubject, q, 10*time.Second)
 	if errors.Is(err, nats.ErrNoResponders) {
-		return ex, fmt.Errorf("%s answers, but no Footfall gateway is connected to it", c.Server)
+		return ex, fmt.Errorf("%s answers, but no Footfall gateway is connected to it", redactURL(c.Server))
 	}
 	if err != nil {
-		return ex, fmt.Errorf("ask %s: %w", c.Server, err)
+		return ex, fmt.Errorf("ask %s: %w", redactURL(c.Server), err)
 	}
 	if text := m.Header.Get("Nats-Service-Error"); text != "" {
 		return ex, errors.New(strings.TrimPrefix(text, "stream: "))
 	}
 	return ex, json.Unmarshal(m.Data, &ex)
+}
+
+// connect dials the running gateway's server.
+func (c *explainCmd) connect() (*nats.Conn, error) {
+	if _, err := natsURLs(c.Server); err != nil {
+		return nil, usage("--server: %v", err)
+	}
+	token, err := readSecret("--token-file", c.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	opts := []nats.Option{nats.Name("footfall explain"), nats.Timeout(3 * time.Second)}
+	if token != "" {
+		opts = append(opts, nats.Token(token))
+	}
+	server := redactURL(c.Server)
+	nc, err := nats.Connect(c.Server, opts...)
+	switch {
+	case err == nil:
+		return nc, nil
+	case errors.Is(err, nats.ErrAuthorization) && token == "":
+		return nil, fmt.Errorf("%s asks for a token, or refuses the one in the address; give --token-file FILE with the one in the gateway's nats.token_file", server)
+	case errors.Is(err, nats.ErrAuthorization):
+		return nil, fmt.Errorf("%s refuses the token in %s; it must be the one in the gateway's nats.token_file", server, c.TokenFile)
+	}
+	return nil, fmt.Errorf("no gateway at %s (%w); is it running? give --server, or --data DIR to read a stopped one's ledger", server, redacted(err, c.Server))
 }
 
 // writeExplanation prints the ladder of each decision, the newest last.

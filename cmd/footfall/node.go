@@ -56,13 +56,13 @@ func (n *node) open() error {
 	}
 	sc.Logger = n.log
 	if n.server, err = stream.StartServer(sc); err != nil {
-		return err
+		return redacted(err, sc.URL)
 	}
 	gc := n.cfg.gateway()
 	gc.Server, gc.DB, gc.Logger = n.server, n.ledger, n.log
 	gc.Providers, gc.Lane = n.providers.lanes, n.providers.lane
 	n.gateway, err = stream.New(gc)
-	return err
+	return redacted(err, sc.URL)
 }
 
 // run serves until ctx ends or a part fails. sources are the watchers of fences and campaigns.
@@ -88,7 +88,7 @@ func (n *node) run(ctx context.Context, sources ...func(context.Context) error) 
 	}
 	if err := n.gateway.Run(ctx); err != nil && !(ctx.Err() != nil && onlyCanceled(err)) {
 		mu.Lock()
-		failures = append(failures, err)
+		failures = append(failures, redacted(err, n.cfg.NATS.URL))
 		mu.Unlock()
 	}
 	cancel(nil)

@@ -51,7 +51,7 @@ func (c *serveCmd) Run(e *env) error {
 		select {
 		case <-n.gateway.Ready():
 			fmt.Fprintf(e.out, "footfall is listening on %s\n  fences %d, campaigns %d, ledger %s\n  pushes: %s\n",
-				n.server.ClientURL(), n.gateway.Fences().Len(), n.gateway.Campaigns().Len(), cfg.DataDir, p.describe())
+				redactURL(n.server.ClientURL()), n.gateway.Fences().Len(), n.gateway.Campaigns().Len(), cfg.DataDir, p.describe())
 		case <-e.ctx.Done():
 		}
 	}()

@@ -80,6 +80,7 @@ func TestStartFailures(t *testing.T) {
 		{"NATS folder is a file", []string{"--data", notOurs}, []string{"store directory", "not a directory"}},
 		{"port taken", []string{"--data", t.TempDir(), "--listen", taken.Addr().String()}, []string{"address already in use", "--listen"}},
 		{"no such address", []string{"--data", t.TempDir(), "--listen", "127.0.0.1:99999"}, []string{"nats.listen", "99999"}},
+		{"NATS unreachable", []string{"--data", t.TempDir(), "--nats", "nats://127.0.0.1:1"}, []string{"connect to nats://127.0.0.1:1"}},
 		{"max_store too small", []string{"--data", t.TempDir(), "--config", file(t, "c.yaml", "nats: {max_store: 1GiB}\n")},
 			[]string{"nats.max_store", "retention.log_bytes", "retention.event_bytes", "5GiB"}},
 		{"token file missing", []string{"--data", t.TempDir(), "--config", file(t, "c.yaml", "nats: {token_file: nowhere}\n")}, []string{"nats.token_file"}},
