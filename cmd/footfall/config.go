@@ -202,7 +202,32 @@ func (c *Config) validate() error {
 	if c.Push.Rate <= 0 {
 		bad("push.rate", "must be positive")
 	}
-	if c.Retention.Positions < 2*c.Retention.Checkpoint {
+	// The parts that take these read 0 as "not given" and would use the default in silence.
+	d := defaultConfig()
+	for _, z := range []struct {
+		key        string
+		is, normal Duration
+		instead    string
+	}{
+		{"retention.events", c.Retention.Events, d.Retention.Events, "1m to keep almost none"},
+		{"retention.decisions", c.Retention.Decisions, d.Retention.Decisions, "1m to keep almost none"},
+		{"retention.deliveries", c.Retention.Deliveries, d.Retention.Deliveries, "1m to keep almost none"},
+		{"retention.checkpoint", c.Retention.Checkpoint, d.Retention.Checkpoint, "1s for as often as is sensible"},
+		{"nats.sync_interval", c.NATS.SyncInterval, d.NATS.SyncInterval, "10ms for as often as is sensible"},
+	} {
+		if z.is <= 0 {
+			bad(z.key, "0 is no length of time here; write %s, or leave the line out for %s", z.instead, z.normal)
+		}
+	}
+	for key, n := range map[string]int{"push.apns.connections": c.Push.APNs.Connections, "push.fcm.connections": c.Push.FCM.Connections} {
+		if n < 1 {
+			bad(key, "must be at least 1, or leave the line out for %d", d.Push.APNs.Connections)
+		}
+	}
+	if c.Ingest.OwnTracksApp == "" {
+		bad("ingest.owntracks_app", "is empty; write \"-\" to refuse OwnTracks, or leave the line out for %s", d.Ingest.OwnTracksApp)
+	}
+	if c.Retention.Checkpoint > 0 && c.Retention.Positions < 2*c.Retention.Checkpoint {
 		bad("retention.positions", "%s must be at least twice retention.checkpoint (%s), or a crash could lose presence", c.Retention.Positions, c.Retention.Checkpoint)
 	}
 	if c.NATS.URL != "" {

@@ -64,7 +64,7 @@ func parseSize(s string) (Size, error) {
 	for _, u := range sizeUnits {
 		if num, ok := strings.CutSuffix(s, u.name); ok {
 			n, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
-			if err == nil && n > 0 && n*float64(u.n) < math.MaxInt64 {
+			if err == nil && n*float64(u.n) >= 1 && n*float64(u.n) < math.MaxInt64 {
 				return Size(n * float64(u.n)), nil
 			}
 			break
