@@ -44,11 +44,13 @@ func crashWriter() {
 // writePair writes the two halves of one update; readers check that both or
 // none are there.
 func writePair(tx *Tx, id uint64) error {
-	key := binary.BigEndian.AppendUint64(nil, id)
+	key := keyOf(id)
 	return errors.Join(
 		tx.Set(testSpace.Key([]byte("l"), key), make([]byte, id%900)),
 		tx.Set(otherSpace.Key(key), key))
 }
+
+func keyOf(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }
 
 // Kill -9 in the middle of writing, several times on one directory.
 // Every acknowledged update is there and no update is there by half.

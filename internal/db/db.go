@@ -58,11 +58,11 @@ const (
 
 // DB is an open database. Safe for concurrent use.
 type DB struct {
-	cfg      Config
-	log      *slog.Logger
-	bdb      *badger.DB
-	owned    [256]bool // prefixes that may be written: those of the registered spaces
-	readOnly bool
+	cfg   Config
+	log   *slog.Logger
+	bdb   *badger.DB
+	owned [256]bool // prefixes that may be written: those of the registered spaces
+	mode
 	maxCount int64 // bounds of one Badger transaction
 	maxSize  int64
 	disk     *diskGuard
@@ -90,14 +90,34 @@ const queueLen = 2 * maxGroup
 // ErrNewerFormat, ErrForeign, ErrDiskFull or ErrReadOnly where one of those is
 // the reason, names the directory and says what to do; the directory is then
 // as it was.
-func Open(cfg Config) (*DB, error) { return open(cfg, false) }
+func Open(cfg Config) (*DB, error) { return open(cfg, mode{files: cfg.Dir}) }
 
 // OpenReadOnly opens the database of a stopped gateway for reading. Update and
-// Submit return ErrReadOnly. Several readers may have it open at once. After a
-// crash the directory must have been opened for writing once before.
-func OpenReadOnly(cfg Config) (*DB, error) { return open(cfg, true) }
+// Submit return ErrReadOnly. Several readers may have it open at once, and the
+// directory is left as it is.
+//
+// What a killed gateway has left cannot be read in place: its write-ahead files
+// have to be replayed and cut off first. Up to 1 GiB of data are therefore
+// copied into the folder for temporary files, and the copy is opened; Close
+// removes it. With more, the error wraps ErrUnclean.
+func OpenReadOnly(cfg Config) (*DB, error) {
+	d, err := open(cfg, mode{readOnly: true, files: cfg.Dir})
+	if errors.Is(err, ErrUnclean) {
+		return openCopy(cfg)
+	}
+	return d, err
+}
 
-func open(cfg Config, readOnly bool) (*DB, error) {
+// mode says how a directory is opened.
+type mode struct {
+	readOnly bool   // Update and Submit are refused
+	files    string // where Badger's files are: Config.Dir, or a private copy of it
+}
+
+// copied reports whether Badger works on a copy, which it may write.
+func (d *DB) copied() bool { return d.files != d.cfg.Dir }
+
+func open(cfg Config, m mode) (*DB, error) {
 	cfg.MinFree = max(cfg.MinFree, 0)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -105,7 +125,7 @@ func open(cfg Config, readOnly bool) (*DB, error) {
 	d := &DB{
 		cfg:       cfg,
 		log:       cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
-		readOnly:  readOnly,
+		mode:      m,
 		queue:     make(chan *request, queueLen),
 		done:      make(chan struct{}),
 		commitTxn: (*badger.Txn).Commit,
@@ -119,7 +139,7 @@ func open(cfg Config, readOnly bool) (*DB, error) {
 		return nil, err
 	}
 	d.bdb, err = badger.Open(opts)
-	for tries := 0; tries < numMemTables && err != nil && !readOnly && strings.Contains(err.Error(), z.NewFile.Error()); tries++ {
+	for tries := 0; tries < numMemTables && err != nil && !opts.ReadOnly && strings.Contains(err.Error(), z.NewFile.Error()); tries++ {
 		// A kill between making a log file and giving it its size leaves an empty
 		// file, which Badger initialises and then takes for an error. The next
 		// try finds a proper file without content.
@@ -127,8 +147,8 @@ func open(cfg Config, readOnly bool) (*DB, error) {
 		d.bdb, err = badger.Open(opts)
 	}
 	if err != nil {
-		if errors.Is(err, badger.ErrTruncateNeeded) {
-			return nil, fmt.Errorf("db: open %s: the gateway was not stopped cleanly; start it once, then read: %w", cfg.Dir, err)
+		if opts.ReadOnly && unclean(err) {
+			return nil, fmt.Errorf("%w: the gateway on %s was killed; start it once, then read", ErrUnclean, cfg.Dir)
 		}
 		return nil, fmt.Errorf("db: open: %w", classify(err, cfg.Dir))
 	}
@@ -137,7 +157,7 @@ func open(cfg Config, readOnly bool) (*DB, error) {
 	if err := d.checkFormat(); err != nil {
 		return nil, errors.Join(err, d.bdb.Close())
 	}
-	if !readOnly {
+	if !d.readOnly {
 		d.writer.Go(d.write)
 	}
 	return d, nil
@@ -147,7 +167,7 @@ func open(cfg Config, readOnly bool) (*DB, error) {
 // touches it, and returns Badger's options.
 func (d *DB) prepare() (badger.Options, error) {
 	cfg := d.cfg
-	opts := badger.DefaultOptions(cfg.Dir)
+	opts := badger.DefaultOptions(d.files)
 	if cfg.InMemory {
 		opts = badger.DefaultOptions("").WithInMemory(true)
 	} else {
@@ -170,7 +190,7 @@ func (d *DB) prepare() (badger.Options, error) {
 		}
 	}
 	opts = opts.
-		WithReadOnly(d.readOnly).
+		WithReadOnly(d.readOnly && !d.copied()).
 		WithSyncWrites(!cfg.NoSync && !d.readOnly).
 		WithDetectConflicts(false). // there is one writer
 		WithCompression(options.None).
@@ -186,6 +206,14 @@ func (d *DB) prepare() (badger.Options, error) {
 		opts = opts.WithNumCompactors(0).WithNumLevelZeroTables(100).WithNumLevelZeroTablesStall(200)
 	}
 	return opts, nil
+}
+
+// unclean reports whether Badger cannot open for reading what a killed process
+// has left: a write-ahead file with room at its end, or an empty one, which it
+// tries to give its size. Badger does not wrap these errors.
+func unclean(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, badger.ErrTruncateNeeded.Error()) || strings.Contains(text, "error while truncation")
 }
 
 // enter keeps Close from finishing until the matching leave.
@@ -293,6 +321,9 @@ func (d *DB) Close() error {
 	d.writer.Wait()
 	if err := d.bdb.Close(); err != nil {
 		d.err = fmt.Errorf("db: close: %w", classify(err, d.cfg.Dir))
+	}
+	if d.copied() {
+		d.err = errors.Join(d.err, os.RemoveAll(d.files))
 	}
 	close(d.done)
 	return d.err

@@ -31,6 +31,9 @@ var (
 	// refused transaction was stored; writing works again, without a restart,
 	// once there is room.
 	ErrDiskFull = errors.New("db: disk full")
+	// ErrUnclean: a killed process has left the directory, and it cannot be
+	// read before it was opened for writing once.
+	ErrUnclean = errors.New("db: not closed cleanly")
 	// ErrTooBig: one fn wrote more than fits one transaction. Split it.
 	ErrTooBig = errors.New("db: transaction too big")
 	// ErrKey: a key that belongs to no registered space.
