@@ -28,7 +28,7 @@ type explainCmd struct {
 	Within    time.Duration `help:"How far around --at." default:"10m"`
 	Server    string        `help:"NATS address of the running gateway." default:"nats://127.0.0.1:4222" env:"FOOTFALL_SERVER" placeholder:"URL"`
 	TokenFile string        `help:"File with the token that the server asks for (the gateway's nats.token_file)." placeholder:"FILE"`
-	Data      string        `help:"Read the ledger in this data directory instead; for a gateway that is not running." placeholder:"DIR"`
+	Data      string        `help:"Read the ledger in this data directory instead; for a gateway that is not running. One that was killed is read through a temporary copy." placeholder:"DIR"`
 	Zone      string        `help:"Time zone for the times shown; default the fence's." placeholder:"ZONE"`
 	JSON      bool          `name:"json" help:"Print the whole record as JSON."`
 }

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// TestExplainAfterKill: the gateway is killed in the middle of its work, and what it decided can be read.
+func TestExplainAfterKill(t *testing.T) {
+	data := t.TempDir()
+	stores := file(t, "s.geojson", oneStore)
+	cmd, url := serveChild(t, "--data", data, "--fences", stores)
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if m, err := nc.Request("ping.shop.d1", []byte(`{"age_ms":0,"lat":50.4501,"lon":30.5234,"acc":5}`), 10*time.Second); err != nil {
+		t.Fatalf("%v, %v", m, err)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for { // until the live gateway has decided
+		if _, out, _ := runCLI(t, "explain", "shop.d1", "--server", url); strings.Contains(out, "ENTER k1") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no decision within 20 s")
+		}
+		time.Sleep(20 * time.Millisecond) // a real process
+	}
+	if code, _, errs := runCLI(t, "explain", "shop.d1", "--data", data); code != exitFailed || !strings.Contains(errs, "directory in use") {
+		t.Errorf("beside a running gateway: exit code %d: %s", code, errs)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for range 2 { // the first reading mends nothing that the second could lean on
+		code, out, errs := runCLI(t, "explain", "shop.d1", "--data", data)
+		if code != 0 || !strings.Contains(out, "ENTER k1") {
+			t.Errorf("after kill -9: exit code %d:\n%s%s", code, out, errs)
+		}
+	}
+}
