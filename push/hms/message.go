@@ -1,0 +1,191 @@
+package hms
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"footfall/push"
+	"footfall/push/internal/exchange"
+)
+
+const (
+	// MaxMessage is Huawei's limit in bytes of the message without the token.
+	MaxMessage = 4096
+	// maxToken bounds a push token. Real ones are some 130 characters.
+	maxToken = 1024
+	// maxTTL is the most that Push Kit stores.
+	maxTTL = 15 * 24 * time.Hour
+)
+
+var (
+	errTooLarge = errors.New("message is over 4096 bytes even without subtitle and data")
+	errNothing  = errors.New("neither title nor body")
+	errReserved = errors.New("data has a reserved key (g)")
+)
+
+// The shape of a request. Fields are in the order of the JSON.
+type (
+	request struct {
+		Message message `json:"message"`
+	}
+	message struct {
+		Data    string   `json:"data,omitempty"`
+		Android android  `json:"android"`
+		Token   []string `json:"token,omitempty"`
+	}
+	android struct {
+		// CollapseKey -1 keeps every message for a phone that is offline: what is
+		// stored is told apart by campaigns, which 1 to 100 are too few for. A
+		// second copy of one is replaced on the phone, by Tag.
+		CollapseKey  int           `json:"collapse_key"`
+		Urgency      string        `json:"urgency,omitempty"`
+		Category     string        `json:"category,omitempty"`
+		TTL          string        `json:"ttl"`
+		Notification *notification `json:"notification,omitempty"`
+	}
+	notification struct {
+		Title        string `json:"title,omitempty"`
+		Body         string `json:"body,omitempty"`
+		Image        string `json:"image,omitempty"`
+		Sound        string `json:"sound,omitempty"`
+		DefaultSound bool   `json:"default_sound"`
+		Importance   string `json:"importance,omitempty"`
+		Tag          string `json:"tag"`
+		ChannelID    string `json:"channel_id,omitempty"`
+		Summary      string `json:"notify_summary,omitempty"`
+		Click        click  `json:"click_action"`
+	}
+	click struct {
+		Type   int    `json:"type"`
+		Intent string `json:"intent,omitempty"`
+		URL    string `json:"url,omitempty"`
+	}
+)
+
+// What a tap does, ClickAction.type.
+const (
+	clickIntent = 1
+	clickURL    = 2
+	clickApp    = 3
+)
+
+// compose builds the body of a request. One that is over MaxMessage is built
+// once more without subtitle and data; what the campaign says stays.
+func compose(n *push.Notification, category, channel string, now time.Time) ([]byte, error) {
+	if _, taken := n.Data["g"]; taken {
+		return nil, errReserved
+	}
+	if !n.Silent && n.Title == "" && n.Body == "" {
+		return nil, errNothing
+	}
+	r, err := build(n, category, channel, n.Subtitle, n.Data, now)
+	if err != nil {
+		return nil, err
+	}
+	// The whole body is counted, of which Huawei counts a part.
+	size, err := plainJSON(r)
+	if err == nil && len(size) > MaxMessage {
+		if r, err = build(n, category, channel, "", nil, now); err != nil {
+			return nil, err
+		}
+		size, err = plainJSON(r)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case len(size) > MaxMessage:
+		return nil, errTooLarge
+	}
+	r.Message.Token = []string{n.Token}
+	return plainJSON(r)
+}
+
+func build(n *push.Notification, category, channel, subtitle string, extra map[string]string, now time.Time) (*request, error) {
+	data := make(map[string]any, len(extra)+1)
+	for k, v := range extra {
+		data[k] = v
+	}
+	data["g"] = struct {
+		V        int    `json:"v"`
+		MID      string `json:"mid"`
+		Campaign string `json:"c,omitempty"`
+		Fence    string `json:"f,omitempty"`
+		Image    string `json:"img,omitempty"`
+		Link     string `json:"link,omitempty"`
+		Key      string `json:"k,omitempty"`
+	}{1, n.MID, n.Campaign, n.Fence, n.Image, n.Link, n.ReceiptKey}
+	text, err := plainJSON(data)
+	if err != nil {
+		return nil, err
+	}
+	m := message{
+		Data:    string(text),
+		Android: android{CollapseKey: -1, Category: category, TTL: ttl(n.ExpiresAt, now)},
+	}
+	if n.Silent {
+		m.Android.Urgency = "NORMAL" // HIGH needs a right of its own
+		return &request{m}, nil
+	}
+	x := &notification{
+		Title: n.Title, Body: n.Body, Image: n.Image, DefaultSound: true, Summary: subtitle,
+		Tag: exchange.CollapseID(n), ChannelID: channel, Click: clickFor(n.Link),
+	}
+	// Both are required.
+	switch {
+	case x.Title == "":
+		x.Title, x.Body = x.Body, " "
+	case x.Body == "":
+		x.Body = " "
+	}
+	switch n.Sound {
+	case "", "default":
+	case "none":
+		x.Importance = "LOW" // neither sound nor vibration
+	default:
+		x.Sound, x.DefaultSound = "/raw/"+n.Sound, false
+	}
+	m.Android.Notification = x
+	return &request{m}, nil
+}
+
+// clickFor opens an https link in the browser, a deep link as an Android
+// intent for whoever takes its scheme, and else the app.
+func clickFor(link string) click {
+	u, err := url.Parse(link)
+	switch {
+	case err != nil || u.Scheme == "" || strings.ContainsAny(link, "\r\n;"):
+		return click{Type: clickApp}
+	case u.Scheme == "https":
+		return click{Type: clickURL, URL: link}
+	case u.Scheme == "http", u.Opaque != "", u.Scheme == "intent", u.Scheme == "javascript", u.Scheme == "file", u.Scheme == "content":
+		return click{Type: clickApp}
+	}
+	rest, _, _ := strings.Cut(link[len(u.Scheme)+1:], "#")
+	return click{Type: clickIntent, Intent: "intent:" + rest + "#Intent;scheme=" + u.Scheme + ";launchFlags=0x4000000;end"}
+}
+
+// ttl is the time left in whole seconds, at least one: what Huawei makes of
+// zero is not documented. No expiry is "now or never", so one second as well.
+func ttl(expires, now time.Time) string {
+	d := time.Second
+	if !expires.IsZero() {
+		d = min(max(expires.Sub(now), time.Second), maxTTL)
+	}
+	return strconv.FormatInt(int64(d/time.Second), 10) + "s"
+}
+
+// plainJSON encodes without HTML escapes, which would make an & six bytes.
+func plainJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
