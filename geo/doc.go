@@ -8,13 +8,18 @@
 //
 // # How a question is answered
 //
-// [Index.Match] looks at a bit map of where shapes are (most points are near none),
-// then finds the point's cell at resolution 9 with [CellAt], then the shapes whose
-// covers hold that cell or a parent of it, and asks those exactly. Covers miss
-// nothing, so the answer is that of asking every shape.
+// [Index.Match] finds the patch of longitude and latitude that the point is in, 1/256
+// of a degree wide, and the small shapes that reach into it: none for most points.
+// Large shapes are found by the point's cell at resolution 9 ([CellAt]) and its parents,
+// in the table of their covers. Candidates are asked in the plane first, and exactly
+// where that is not sure. Patches and covers miss nothing, so the answer is that of
+// asking every shape.
 //
-//	point ─▶ near map ─▶ cell ─▶ cell table ─▶ exact test ─▶ shapes
-//	          │ most points end here
+//	point ─▶ patch ──────────▶ small shapes ─▶ plane ─▶ exact test ─▶ shapes
+//	   │      │ most points end here                     ▲
+//	   └─▶ near map ─▶ cell ─▶ cell table ─▶ large shapes┘    (if there are any)
+//
+// [Index.MatchBatch] takes many points through each of these steps together.
 //
 // # Files
 //
@@ -24,9 +29,11 @@
 //	edgedistance, crosses distance to the boundary, paths
 //	problem, check*       faults of polygons
 //	cell*, icosahedron,   the H3 cell of a point; basecells is generated
-//	basecells
+//	basecells, sincos
 //	cover, region         cells of a shape
-//	index, nearmap        the index
+//	index, batch          the index
+//	patchmap, flat        small shapes in it
+//	nearmap, celltable    large shapes in it
 //	h3                    the only use of the H3 binding: outlines of cells
 //
 // The package reads no clock, no file and no configuration.

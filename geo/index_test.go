@@ -200,7 +200,7 @@ func TestIndexEmptyAndOddInput(t *testing.T) {
 	if got := x.Match([]int32{42}, Point{10, 370}); !slices.Equal(got, []int32{42, 0}) {
 		t.Errorf("Match appends to dst and wraps longitudes: got %v", got)
 	}
-	if st := x.Stats(); st.Shapes != 1 || st.Cells == 0 || st.PerResolution[9] != st.Postings || st.Bytes == 0 {
+	if st := x.Stats(); st.Shapes != 1 || st.Small != 1 || st.Patches == 0 || st.Cells != 0 || st.Bytes == 0 {
 		t.Errorf("stats %+v", st)
 	}
 }

@@ -1,0 +1,130 @@
+package geo
+
+// Hit says that the shape at position Shape contains the point at position Point of a
+// batch.
+type Hit struct{ Point, Shape int32 }
+
+// batchSize is how many points go through the stages together: enough loads in flight
+// to keep the memory busy, and few enough for the stages' notes to stay in the first-level cache.
+const batchSize = 128
+
+// MatchBatch is Match for many points: it appends to dst a Hit for every pair of a
+// point and a shape that contains it, ordered by point, then by shape. Does not
+// allocate when dst has room.
+//
+// The points take each step of the index together, so that the loads of one step, each
+// of which may miss every cache, do not wait for one another: with 1,000,000 fences a quarter of
+// the time of Match for each point alone, with 10,000 two thirds (BenchmarkMatchBatch).
+// The plain twin is that loop.
+func (x *Index) MatchBatch(dst []Hit, ps []Point) []Hit {
+	for first := 0; first < len(ps); first += batchSize {
+		dst = x.matchSome(dst, ps[first:min(first+batchSize, len(ps))], int32(first))
+	}
+	return dst
+}
+
+// batchPoint is a point on its way through the stages.
+type batchPoint struct {
+	point int32 // in its batch
+	at    uint32
+	row   int32
+	col   int32
+}
+
+// matchSome is MatchBatch for up to batchSize points, of which the first is number first.
+func (x *Index) matchSome(dst []Hit, ps []Point, first int32) []Hit {
+	var on [batchSize]batchPoint
+	m := &x.patches
+	n := 0
+	for i := range ps { // is there a tile?
+		p := &ps[i]
+		if !plain(*p) {
+			return x.matchSlow(dst, ps, first)
+		}
+		row, col := patchRow(p.Lat), patchCol(p.Lng)
+		r, c := uint(row>>6-m.row0), uint(col>>6-m.col0)
+		if r < uint(m.rows) && c < uint(m.cols) {
+			on[n] = batchPoint{int32(i), m.dir[r*uint(m.cols)+c], int32(row), int32(col)}
+			n++
+		}
+	}
+	k := 0
+	for i := range on[:n] { // a block?
+		b := on[i]
+		t := &m.tiles[b.at]
+		if part := uint(b.row>>3&7<<3 | b.col>>3&7); t.has(part) {
+			b.at = t.after(part)
+			on[k] = b
+			k++
+		}
+	}
+	n, k = k, 0
+	for i := range on[:n] { // a patch?
+		b := on[i]
+		t := &m.blocks[b.at]
+		if part := uint(b.row&7<<3 | b.col&7); t.has(part) {
+			b.at = t.after(part)
+			on[k] = b
+			k++
+		}
+	}
+	n = k
+	for i := range on[:n] {
+		on[i].at = m.refs[on[i].at]
+	}
+	if len(x.resolutions) > 0 {
+		return x.matchMixed(dst, ps, on[:n], first)
+	}
+	for i := range on[:n] { // a fence?
+		b := on[i]
+		p := ps[b.point]
+		if b.at >= refList {
+			dst = x.appendHits(dst, p, b.at, first+b.point)
+			continue
+		}
+		f := &x.flats[b.at-1]
+		d := f.distSq(p.Lat, p.Lng)
+		if d > float64(f.outSq) {
+			continue
+		}
+		if d < float64(f.inSq) || x.shapes[b.at-1].Contains(p) {
+			dst = append(dst, Hit{first + b.point, int32(b.at - 1)})
+		}
+	}
+	return dst
+}
+
+// appendHits is matchRef for hits.
+func (x *Index) appendHits(dst []Hit, p Point, ref uint32, point int32) []Hit {
+	var few [16]int32
+	for _, i := range x.matchRef(few[:0], p, p, ref) {
+		dst = append(dst, Hit{point, i})
+	}
+	return dst
+}
+
+// matchMixed ends a batch where there are large shapes too: on has the points that
+// small ones may contain.
+func (x *Index) matchMixed(dst []Hit, ps []Point, on []batchPoint, first int32) []Hit {
+	for i, p := range ps {
+		ref := uint32(0)
+		if len(on) > 0 && on[0].point == int32(i) {
+			ref, on = on[0].at, on[1:]
+		}
+		if ref != 0 || x.wide.has(p) {
+			dst = x.appendHits(dst, p, ref, first+int32(i))
+		}
+	}
+	return dst
+}
+
+// matchSlow is matchSome for a batch that has an unusual point in it.
+func (x *Index) matchSlow(dst []Hit, ps []Point, first int32) []Hit {
+	var few [16]int32
+	for i, p := range ps {
+		for _, s := range x.Match(few[:0], p) {
+			dst = append(dst, Hit{first + int32(i), s})
+		}
+	}
+	return dst
+}
