@@ -5,8 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
-	"time"
 
 	"footfall/campaign"
 )
@@ -60,8 +60,8 @@ func TestServeBesideAnEditor(t *testing.T) {
 	if err := os.Symlink("me@host.1234:56", filepath.Join(dir, ".#c.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	code, out, errs := runCLIFor(t, 2*time.Second, "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--campaigns", dir)
-	if code != 0 {
+	code, out, errs := runUntilListening(t, "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--campaigns", dir)
+	if code != 0 || !strings.Contains(out, "campaigns 1") {
 		t.Errorf("exit code %d:\n%s%s", code, out, errs)
 	}
 }

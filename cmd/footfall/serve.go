@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 )
 
 type serveCmd struct {
@@ -47,15 +48,20 @@ func (c *serveCmd) Run(e *env) error {
 		}
 		sources = append(sources, n.watchCampaigns)
 	}
-	go func() {
+	ctx, stop := context.WithCancel(e.ctx)
+	defer stop()
+	var greeting sync.WaitGroup
+	greeting.Go(func() {
 		select {
 		case <-n.gateway.Ready():
 			fmt.Fprintf(e.out, "footfall is listening on %s\n  fences %d, campaigns %d, ledger %s\n  pushes: %s\n",
 				redactURL(n.server.ClientURL()), n.gateway.Fences().Len(), n.gateway.Campaigns().Len(), cfg.DataDir, p.describe())
-		case <-e.ctx.Done():
+		case <-ctx.Done():
 		}
-	}()
-	err = n.run(e.ctx, sources...)
+	})
+	err = n.run(ctx, sources...)
+	stop()
+	greeting.Wait()
 	writeFunnel(e.out, n.gateway.Status(), nil)
 	return err
 }

@@ -53,6 +53,40 @@ func serveChild(t *testing.T, args ...string) (cmd *exec.Cmd, url string) {
 	return nil, ""
 }
 
+// runUntilListening runs a `serve` command line in this process and stops it, as Ctrl-C does, once it listens.
+func runUntilListening(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	stdout, stderr := &stopWriter{word: "listening on", stop: cancel}, new(bytes.Buffer)
+	code = run(&env{ctx: ctx, in: strings.NewReader(""), out: stdout, err: stderr}, append([]string{"serve"}, args...))
+	return code, stdout.String(), stderr.String()
+}
+
+// runEither runs a command line to its end, or serve until it listens.
+func runEither(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	if args[0] == "serve" {
+		return runUntilListening(t, args[1:]...)
+	}
+	return runCLI(t, args...)
+}
+
+// stopWriter calls stop when word is written.
+type stopWriter struct {
+	bytes.Buffer
+	word string
+	stop func()
+}
+
+func (w *stopWriter) Write(p []byte) (int, error) {
+	n, err := w.Buffer.Write(p)
+	if bytes.Contains(p, []byte(w.word)) {
+		w.stop()
+	}
+	return n, err
+}
+
 // TestStartFailures: whatever keeps a gateway from starting is one plain message and exit code 1.
 func TestStartFailures(t *testing.T) {
 	used := t.TempDir()
@@ -117,15 +151,8 @@ func TestStoreSizesThatJustFit(t *testing.T) {
 		if tt.code != 0 {
 			continue
 		}
-		url := ""
-		var stdout, stderr bytes.Buffer
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		if code := run(&env{ctx: ctx, in: strings.NewReader(""), out: &stdout, err: &stderr}, []string{"serve", "--config", path}); code != 0 {
-			t.Errorf("serve: exit code %d: %s", code, stderr.String())
-		}
-		if _, url, _ = strings.Cut(stdout.String(), "listening on "); url == "" {
-			t.Errorf("the gateway never listened: %s%s", stdout.String(), stderr.String())
+		if code, out, errs := runUntilListening(t, "--config", path); code != 0 || !strings.Contains(out, "listening on") {
+			t.Errorf("serve: exit code %d:\n%s%s", code, out, errs)
 		}
 	}
 	// Somebody else's server has limits of its own.
