@@ -58,3 +58,31 @@ func TestApplyDoesNotAllocate(t *testing.T) {
 		t.Errorf("late, replayed and refused: %v allocations", n)
 	}
 }
+
+// TestApplyBatchDoesNotAllocate: nor does a batch of such pings.
+func TestApplyBatchDoesNotAllocate(t *testing.T) {
+	w := newWorkload(t, 200, 500, 1, 0.5)
+	tr := track.New(track.DefaultRules())
+	var res track.Result
+	pos, now := uint64(0), int64(1_764_324_000_000)
+	in := make([]track.Input, len(w.devices))
+	transitions := 0
+	each := func(_ int, res *track.Result) { transitions += len(res.Transitions) }
+	round := func() {
+		now += 30_000
+		for i, id := range w.devices {
+			pos++
+			in[i] = track.Input{ID: id, Fix: w.steps[0][i], Pos: pos}
+			in[i].Fix.FixedAt, in[i].Fix.ReceivedAt = now, now
+		}
+		tr.ApplyBatch(w.set, in, &res, each)
+	}
+	if round(); transitions == 0 {
+		t.Fatal("no device is inside a fence: the test would prove nothing")
+	}
+	round()
+	transitions = 0
+	if n := testing.AllocsPerRun(20, round); n != 0 || transitions != 0 {
+		t.Errorf("%v allocations, %d transitions in a round of %d pings", n, transitions, len(in))
+	}
+}

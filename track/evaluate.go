@@ -54,8 +54,7 @@ func (s *step) evaluate() {
 		}
 		x.visits = kept
 	}
-	s.t.match = s.t.set.Match(s.t.match[:0], s.p)
-	for _, i := range s.t.match {
+	for _, i := range s.t.matches(s.p) {
 		f := s.t.set.At(i)
 		if f != s.named && s.find(f) < 0 {
 			s.arrive(f)

@@ -21,8 +21,7 @@ func (s *step) plain() Verdict {
 		}
 		x.visits = kept
 	}
-	s.t.match = s.t.set.Match(s.t.match[:0], s.p)
-	for _, i := range s.t.match {
+	for _, i := range s.t.matches(s.p) {
 		if fence := s.t.set.At(i); s.find(fence) < 0 {
 			s.arrive(fence)
 		}

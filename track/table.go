@@ -143,8 +143,10 @@ func newTable() table {
 func (t *table) hash(id DeviceID) uint32 { return uint32(maphash.String(t.seed, string(id))) }
 
 // find returns the record of a device.
-func (t *table) find(id DeviceID) (uint32, bool) {
-	h := t.hash(id)
+func (t *table) find(id DeviceID) (uint32, bool) { return t.lookup(id, t.hash(id)) }
+
+// lookup is find for an id whose hash is known.
+func (t *table) lookup(id DeviceID, h uint32) (uint32, bool) {
 	mask := uint32(len(t.slots) - 1)
 	for s := h & mask; ; s = (s + 1) & mask {
 		slot := t.slots[s]

@@ -20,9 +20,11 @@ type Tracker struct {
 	nearby nearby      // fences of set that need a search by distance
 
 	// Scratch of one Apply: here so that none of it is allocated for each ping.
-	match []int32
-	in    Fix
-	step  step
+	match   []int32
+	matched bool // match is right for this input already: see ApplyBatch
+	in      Fix
+	step    step
+	batch   batch
 }
 
 // New returns a tracker without devices. The rules should have passed
@@ -41,8 +43,13 @@ func New(r Rules) *Tracker { return &Tracker{rules: r, table: newTable()} }
 // Apply does not allocate for a fix that makes no transition and leaves the
 // device's fences as they are, once res has room.
 func (t *Tracker) Apply(set *fences.Set, id DeviceID, f Fix, pos uint64, res *Result) {
+	t.apply(set, id, t.table.hash(id), f, pos, res)
+}
+
+// apply is Apply for an id whose hash is known.
+func (t *Tracker) apply(set *fences.Set, id DeviceID, hash uint32, f Fix, pos uint64, res *Result) {
 	res.reset()
-	i, known := t.table.find(id)
+	i, known := t.table.lookup(id, hash)
 	if known && pos <= t.table.recs[i].pos {
 		res.Verdict = Replayed
 		return
@@ -83,6 +90,15 @@ func (t *Tracker) Apply(set *fences.Set, id DeviceID, f Fix, pos uint64, res *Re
 	}
 	t.table.trim(r)
 	sortTransitions(res.Transitions)
+}
+
+// matches are the fences of the current set that contain p, ascending; good until the
+// next call.
+func (t *Tracker) matches(p geo.Point) []int32 {
+	if !t.matched {
+		t.match = t.set.Match(t.match[:0], p)
+	}
+	return t.match
 }
 
 // use makes set the current one.
