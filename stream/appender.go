@@ -93,36 +93,45 @@ func (a *appender) full() bool {
 	return len(a.queue) >= queueBatches
 }
 
-// add puts one record in the current batch; req is nil for a plain publish. A request that has records in this
-// batch already is counted once.
-func (a *appender) add(r *wire.Record, req *request) {
+// add puts records in the current batch, and in more when they do not fit; req is nil for a plain publish. A
+// request is counted once in each batch that holds records of it.
+func (a *appender) add(records []wire.Record, req *request) {
 	a.mu.Lock()
 	var b *batch
 	if n := len(a.queue); n > 0 {
 		b = a.queue[n-1]
 	}
-	if b == nil || b.records >= batchRecords || len(b.data) >= batchBytes {
-		if n := len(a.free); n > 0 {
-			b, a.free = a.free[n-1], a.free[:n-1]
-		} else {
-			b = &batch{data: make([]byte, 0, 4<<10)}
+	for i := range records {
+		if b == nil || b.records >= batchRecords || len(b.data) >= batchBytes {
+			b = a.open()
 		}
-		a.queue = append(a.queue, b)
-	}
-	b.data = wire.AppendRecord(b.data, r)
-	b.records++
-	if r.Kind == wire.KindPing {
-		b.pings++
-	}
-	if req != nil && (len(b.requests) == 0 || b.requests[len(b.requests)-1] != req) {
-		req.waiting.Add(1)
-		b.requests = append(b.requests, req)
+		b.data = wire.AppendRecord(b.data, &records[i])
+		b.records++
+		if records[i].Kind == wire.KindPing {
+			b.pings++
+		}
+		if req != nil && (len(b.requests) == 0 || b.requests[len(b.requests)-1] != req) {
+			req.waiting.Add(1)
+			b.requests = append(b.requests, req)
+		}
 	}
 	a.mu.Unlock()
 	select {
 	case a.wake <- struct{}{}:
 	default:
 	}
+}
+
+// open begins a batch at the end of the queue.
+func (a *appender) open() *batch {
+	var b *batch
+	if n := len(a.free); n > 0 {
+		b, a.free = a.free[n-1], a.free[:n-1]
+	} else {
+		b = &batch{data: make([]byte, 0, 4<<10)}
+	}
+	a.queue = append(a.queue, b)
+	return b
 }
 
 // run stores batches until ctx ends and the queue is empty, or flushBy passes. A batch whose append failed is

@@ -356,9 +356,13 @@ func (c *collector) gate(refused []wire.PingError) []wire.PingError {
 func (c *collector) append(m *nats.Msg, refused []wire.PingError) {
 	c.touched = c.touched[:0]
 	for i := range c.records {
+		if i > 0 && c.records[i].Device == c.records[i-1].Device {
+			c.touched = append(c.touched, c.touched[i-1])
+			continue
+		}
 		p := wire.Partition(c.records[i].Device, Partitions)
 		c.touched = append(c.touched, p)
-		if (i == 0 || c.touched[i-1] != p) && c.appends[p].full() {
+		if c.appends[p].full() {
 			c.busy(m, "log_slow", busyRetry)
 			return
 		}
@@ -380,8 +384,14 @@ func (c *collector) append(m *nats.Msg, refused []wire.PingError) {
 		req = &request{msg: m, reply: reply}
 		req.waiting.Store(1) // held by this function, so that an early store cannot answer before all is added
 	}
-	for i := range c.records {
-		c.appends[c.touched[i]].add(&c.records[i], req)
+	// The records of one device go in one stretch; a feed's are cut where the partition changes.
+	for from := 0; from < len(c.records); {
+		to := from + 1
+		for to < len(c.records) && c.touched[to] == c.touched[from] {
+			to++
+		}
+		c.appends[c.touched[from]].add(c.records[from:to], req)
+		from = to
 	}
 	if req != nil {
 		req.settle(true)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,6 +105,8 @@ func TestGarbageFloodHarmsNobodyElse(t *testing.T) {
 	defer loud.Close()
 	garbage := []byte("[" + strings.Repeat("{", 250_000))
 	stop, done := make(chan struct{}), make(chan struct{})
+	finish := sync.OnceFunc(func() { close(stop); <-done })
+	defer finish()
 	go func() {
 		defer close(done)
 		for {
@@ -118,8 +121,7 @@ func TestGarbageFloodHarmsNobodyElse(t *testing.T) {
 	for i := range 50 {
 		r.mustAsk(fmt.Sprintf("ping.shop.quiet%d", i), ping(noon, 50.46, 30.53))
 	}
-	close(stop)
-	<-done
+	finish()
 	if w := r.gw.collector.waiting.Load(); w > inboxBytes {
 		t.Errorf("%d bytes wait to be decoded, the limit is %d", w, inboxBytes)
 	}

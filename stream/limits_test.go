@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -152,6 +153,8 @@ func TestAgedOutIsCounted(t *testing.T) {
 	r.register(device)
 	r.settle()
 	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	defer release()
 	go func() { _ = r.db.Update(context.Background(), func(*db.Tx) error { <-hold; return nil }) }()
 	for i := range 1500 {
 		r.mustAsk("device.shop."+device, map[string]any{"tags": map[string]any{"n": fmt.Sprint(i)}})
@@ -168,7 +171,7 @@ func TestAgedOutIsCounted(t *testing.T) {
 	if err := s.Purge(t.Context(), jetstream.WithPurgeKeep(1)); err != nil {
 		t.Fatal(err)
 	}
-	close(hold)
+	release()
 	r.settle()
 	if st := r.gw.Status().Stats; st.AgedOut == 0 || st.Processed+st.AgedOut != stored {
 		t.Errorf("stored %d, processed %d, aged out %d", stored, st.Processed, st.AgedOut)

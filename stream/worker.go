@@ -60,6 +60,8 @@ type worker struct {
 	backoff   time.Duration
 	nextCheck time.Time
 
+	verdicts [track.Replayed + 1]int64 // of the batch at hand
+
 	settledSeq atomic.Uint64 // sequence up to which nothing is owed to the ledger; for Gateway.Settle
 }
 
@@ -180,6 +182,7 @@ func (w *worker) process(m logMessage) {
 		w.through = max(w.through, last)
 		return
 	}
+	records := int64(0)
 	for i := 0; ; i++ {
 		pos := at(w.mark.Epoch, m.seq, i)
 		more, err := w.record(pos, set)
@@ -191,12 +194,20 @@ func (w *worker) process(m logMessage) {
 			break
 		}
 		w.through = max(w.through, pos)
+		records++
 		if w.group.heavy() {
 			w.group.through = w.through
 			w.ready, w.group = append(w.ready, w.group), w.newGroup()
 		}
 	}
 	w.through = max(w.through, last)
+	w.count.processed.Add(records)
+	for v, n := range w.verdicts {
+		if n > 0 {
+			w.count.verdicts.add(track.Verdict(v).String(), n)
+		}
+	}
+	clear(w.verdicts[:])
 }
 
 // record handles the next record of the batch. A panic costs that record: it is counted, logged with its place,
@@ -212,7 +223,6 @@ func (w *worker) record(pos position, set *fences.Set) (more bool, err error) {
 	if more, err = w.reader.Next(&w.rec); !more || err != nil {
 		return more, err
 	}
-	w.count.processed.Add(1)
 	replay := pos <= w.mark.Committed // its effects are in the ledger; only presence is rebuilt
 	if w.rec.Kind == wire.KindPing {
 		w.ping(pos, set, replay)
@@ -226,9 +236,7 @@ func (w *worker) record(pos position, set *fences.Set) (more bool, err error) {
 
 func (w *worker) ping(pos position, set *fences.Set, replay bool) {
 	w.tracker.Apply(set, w.rec.Device, w.rec.Fix, uint64(pos), &w.res)
-	if !replay || w.res.Verdict != track.Replayed {
-		w.count.verdicts.add(w.res.Verdict.String(), 1)
-	}
+	w.verdicts[w.res.Verdict]++
 	if replay {
 		w.keepUnseen()
 		if len(w.res.Transitions) == 0 {

@@ -110,18 +110,12 @@ type replayer struct {
 	errs    io.Writer
 
 	res         track.Result
-	stamps      map[string][]stamp // device -> recent stamps, for enters that were confirmed later
 	rows        int
 	bad         int
 	refused     map[string]int
 	verdicts    map[string]int
 	transitions int
 	pos         uint64
-}
-
-type stamp struct {
-	ms   int64
-	text string
 }
 
 func (r *replayer) rules() track.Rules {

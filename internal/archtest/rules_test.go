@@ -36,6 +36,10 @@ var rules = map[string]rule{
 	"push/internal/post":     {imports: []string{"push/h2pool"}}, // servers of any HTTP version
 	"push/apns":              {imports: []string{"push", "push/h2pool", "push/internal/exchange"}},
 	"push/fcm":               {imports: []string{"push", "push/h2pool", "push/internal/exchange"}},
+	"push/webhook":           {imports: []string{"push", "push/internal/exchange", "push/internal/post"}},
+	"push/inapp":             {imports: []string{"push", "push/internal/exchange"}},
+	"push/webpush":           {imports: []string{"push", "push/internal/exchange", "push/internal/post"}},
+	"push/hms":               {imports: []string{"push", "push/h2pool", "push/internal/exchange", "push/internal/post"}},
 	"push/fake":              {imports: []string{"push"}},
 	"push/pushtest":          {imports: []string{"push"}},
 	"push/internal/h2test":   {},
