@@ -52,7 +52,7 @@ func (t *Tracker) ApplyBatch(set *fences.Set, in []Input, res *Result, each func
 				}
 				n++
 			}
-			t.apply(set, some[k].ID, t.batch.hash[k], *f, some[k].Pos, res)
+			t.apply(set, some[k].ID, t.batch.hash[k], f, some[k].Pos, res)
 			each(first+k, res)
 		}
 	}

@@ -141,4 +141,5 @@ func CheckFix(f *Fix, r *Rules) Refusal {
 	return ""
 }
 
-func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+// finite: a difference of infinities, or with NaN, is NaN. Half the instructions of asking for each.
+func finite(x float64) bool { return x-x == 0 }

@@ -43,18 +43,19 @@ func New(r Rules) *Tracker { return &Tracker{rules: r, table: newTable()} }
 // Apply does not allocate for a fix that makes no transition and leaves the
 // device's fences as they are, once res has room.
 func (t *Tracker) Apply(set *fences.Set, id DeviceID, f Fix, pos uint64, res *Result) {
-	t.apply(set, id, t.table.hash(id), f, pos, res)
+	t.apply(set, id, t.table.hash(id), &f, pos, res)
 }
 
-// apply is Apply for an id whose hash is known.
-func (t *Tracker) apply(set *fences.Set, id DeviceID, hash uint32, f Fix, pos uint64, res *Result) {
+// apply is Apply for an id whose hash is known. It leaves f as it is.
+func (t *Tracker) apply(set *fences.Set, id DeviceID, hash uint32, f *Fix, pos uint64, res *Result) {
 	res.reset()
 	i, known := t.table.lookup(id, hash)
 	if known && pos <= t.table.recs[i].pos {
 		res.Verdict = Replayed
 		return
 	}
-	res.Refusal = CheckFix(&f, &t.rules)
+	t.in = *f
+	res.Refusal = CheckFix(&t.in, &t.rules)
 	if len(id) == 0 || len(id) > MaxDeviceIDLen {
 		res.Refusal = RefusalMalformed
 	}
@@ -76,7 +77,6 @@ func (t *Tracker) apply(set *fences.Set, id DeviceID, hash uint32, f Fix, pos ui
 	r := &t.table.recs[i]
 	r.pos = pos
 	seen, before := r.flags&recSeen != 0, r.lastAt
-	t.in = f
 	t.step = step{t: t, r: r, f: &t.in, res: res}
 	s := &t.step
 	if t.rules.Plain {
