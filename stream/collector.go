@@ -22,8 +22,9 @@ import (
 
 const (
 	// arrivals is the room between the client library and the door. The library drops what finds it full, unseen
-	// and unanswered; the door only looks at subjects and sizes, so it keeps up with the socket.
-	arrivals = 1 << 13
+	// and unanswered, so it covers the time in which the door, which only looks at subjects and sizes, may not
+	// get a processor: some 30 ms of small messages at full speed.
+	arrivals = 1 << 15
 	// inboxMessages and inboxBytes bound what waits to be decoded; past them the door answers busy.
 	inboxMessages = 1 << 16
 	inboxBytes    = 64 << 20

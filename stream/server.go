@@ -103,15 +103,17 @@ func serverOptions(cfg ServerConfig) (*server.Options, error) {
 		return nil, fmt.Errorf("stream: store directory: %w", err)
 	}
 	o := &server.Options{
-		ServerName:            "footfall",
-		JetStream:             true,
-		JetStreamDomain:       Domain,
-		StoreDir:              filepath.Clean(store),
-		JetStreamMaxStore:     cmp.Or(cfg.MaxStore, 8<<30),
-		JetStreamMaxMemory:    cmp.Or(cfg.MaxMemory, 256<<20),
-		SyncInterval:          cmp.Or(cfg.SyncInterval, time.Second),
-		NoSigs:                true, // or the server would answer Ctrl-C itself, before our queues are empty
-		NoFastProducerStall:   true, // a slow subscriber loses messages instead of slowing every publisher down
+		ServerName:         "footfall",
+		JetStream:          true,
+		JetStreamDomain:    Domain,
+		StoreDir:           filepath.Clean(store),
+		JetStreamMaxStore:  cmp.Or(cfg.MaxStore, 8<<30),
+		JetStreamMaxMemory: cmp.Or(cfg.MaxMemory, 256<<20),
+		SyncInterval:       cmp.Or(cfg.SyncInterval, time.Second),
+		NoSigs:             true, // or the server would answer Ctrl-C itself, before our queues are empty
+		// NoFastProducerStall stays off: when a flood comes faster than the gateway reads, the server slows the
+		// flooding connection down by milliseconds. Otherwise the gateway's own connection would pass MaxPending,
+		// be closed as a slow consumer, and nobody would be heard until it is back.
 		MaxPayload:            1 << 20,
 		MaxPending:            64 << 20,
 		PingInterval:          30 * time.Second,
