@@ -13,6 +13,9 @@ import (
 	"footfall/outbox"
 	"footfall/push/apns"
 	"footfall/push/fcm"
+	"footfall/push/hms"
+	"footfall/push/webhook"
+	"footfall/push/webpush"
 	"footfall/stream"
 	"footfall/track"
 )
@@ -90,9 +93,32 @@ type RulesConfig struct {
 
 // PushConfig is the push section.
 type PushConfig struct {
-	APNs APNsConfig `yaml:"apns" doc:"Apple Push Notification service."`
-	FCM  FCMConfig  `yaml:"fcm" doc:"Firebase Cloud Messaging."`
-	Rate float64    `yaml:"rate" doc:"Requests a second per lane."`
+	APNs    APNsConfig    `yaml:"apns" doc:"Apple Push Notification service, for devices of platform ios."`
+	FCM     FCMConfig     `yaml:"fcm" doc:"Firebase Cloud Messaging, for devices of platform android."`
+	WebPush WebPushConfig `yaml:"webpush" doc:"Web Push, for devices of platform web."`
+	HMS     HMSConfig     `yaml:"hms" doc:"Huawei Push Kit, for devices of platform hms."`
+	Webhook WebhookConfig `yaml:"webhook" doc:"A signed HTTP request to a system of yours, for devices whose platform has no provider above."`
+	Rate    float64       `yaml:"rate" doc:"Requests a second per lane."`
+}
+
+// WebPushConfig is the push.webpush section; it is on when key_file is set.
+type WebPushConfig struct {
+	KeyFile string `yaml:"key_file" doc:"VAPID private key, in base64url or PEM. Empty: no pushes to browsers."`
+	Subject string `yaml:"subject" doc:"Where push services complain, such as mailto:ops@shop.example."`
+}
+
+// HMSConfig is the push.hms section; it is on when client_id is set.
+type HMSConfig struct {
+	ClientID         string `yaml:"client_id" doc:"OAuth client of the app. Empty: no pushes to Huawei phones."`
+	ClientSecretFile string `yaml:"client_secret_file" doc:"File with its secret."`
+	ProjectID        string `yaml:"project_id" doc:"Selects version 2 of the interface; empty is version 1."`
+	Category         string `yaml:"category" doc:"Message category that Huawei has granted the app."`
+}
+
+// WebhookConfig is the push.webhook section; it is on when url is set.
+type WebhookConfig struct {
+	URL        string `yaml:"url" doc:"Address of the receiver, https. Empty: none."`
+	SecretFile string `yaml:"secret_file" doc:"File with the signing secret (whsec_ and base64); while it is being changed, the new one first, one a line."`
 }
 
 // APNsConfig is the push.apns section; it is on when key_file is set.
@@ -177,7 +203,8 @@ func loadConfig(path string, environ []string) (Config, error) {
 // resolve makes the file's relative paths relative to the file, so that a gateway can be started from anywhere.
 func (c *Config) resolve(dir string) {
 	for _, p := range []*string{&c.DataDir, &c.Fences.Path, &c.Campaigns.Path, &c.NATS.Creds, &c.NATS.TokenFile,
-		&c.Push.APNs.KeyFile, &c.Push.APNs.CAFile, &c.Push.FCM.CredentialsFile, &c.Push.FCM.CAFile} {
+		&c.Push.APNs.KeyFile, &c.Push.APNs.CAFile, &c.Push.FCM.CredentialsFile, &c.Push.FCM.CAFile,
+		&c.Push.WebPush.KeyFile, &c.Push.HMS.ClientSecretFile, &c.Push.Webhook.SecretFile} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -304,12 +331,26 @@ func (c *Config) gateway() stream.Config {
 
 func (c *Config) apns() apns.Config {
 	a := c.Push.APNs
-	return apns.Config{KeyFile: a.KeyFile, KeyID: a.KeyID, TeamID: a.TeamID, Topic: a.Topic, Host: a.Host, Connections: a.Connections}
+	return apns.Config{TokenFile: filepath.Join(c.DataDir, "apns-provider-token"), KeyFile: a.KeyFile, KeyID: a.KeyID, TeamID: a.TeamID, Topic: a.Topic, Host: a.Host, Connections: a.Connections}
 }
 
 func (c *Config) fcm() fcm.Config {
 	f := c.Push.FCM
 	return fcm.Config{CredentialsFile: f.CredentialsFile, Endpoint: f.Endpoint, Connections: f.Connections}
+}
+
+func (c *Config) webhook() (webhook.Config, error) {
+	text, err := readSecret("push.webhook.secret_file", c.Push.Webhook.SecretFile)
+	return webhook.Config{URL: c.Push.Webhook.URL, Secrets: strings.Fields(text)}, err
+}
+
+func (c *Config) webpush() webpush.Config {
+	return webpush.Config{KeyFile: c.Push.WebPush.KeyFile, Subject: c.Push.WebPush.Subject}
+}
+
+func (c *Config) hms() hms.Config {
+	h := c.Push.HMS
+	return hms.Config{ClientID: h.ClientID, ClientSecretFile: h.ClientSecretFile, ProjectID: h.ProjectID, Category: h.Category}
 }
 
 // readSecret reads a secret from its file; "" stays "".

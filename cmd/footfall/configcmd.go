@@ -25,6 +25,7 @@ func (c *configCheckCmd) Run(e *env) error {
 	}
 	secrets := []struct{ name, file string }{
 		{"nats token", cfg.NATS.TokenFile}, {"APNs key", cfg.Push.APNs.KeyFile}, {"FCM credentials", cfg.Push.FCM.CredentialsFile},
+		{"Web Push key", cfg.Push.WebPush.KeyFile}, {"HMS secret", cfg.Push.HMS.ClientSecretFile}, {"webhook secret", cfg.Push.Webhook.SecretFile},
 	}
 	for _, s := range secrets {
 		if s.file == "" {

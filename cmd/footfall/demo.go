@@ -188,8 +188,8 @@ func (d *demo) fakes() (p *providers, closeAll func(), err error) {
 		return nil, closeAll, err
 	}
 	p = newProviders()
-	p.addAPNs(ap)
-	p.addFCM(fp)
+	p.add(ap, laneAPNs)
+	p.add(fp, laneFCM)
 	return p, closeAll, nil
 }
 

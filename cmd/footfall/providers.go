@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"footfall/audience"
@@ -13,6 +14,9 @@ import (
 	"footfall/push"
 	"footfall/push/apns"
 	"footfall/push/fcm"
+	"footfall/push/hms"
+	"footfall/push/webhook"
+	"footfall/push/webpush"
 )
 
 // Lanes. One account of each provider serves every app, which is what the "*" says.
@@ -20,98 +24,112 @@ var (
 	laneAPNs        = outbox.LaneName("apns", "*", push.EnvProd)
 	laneAPNsSandbox = outbox.LaneName("apns", "*", push.EnvSandbox)
 	laneFCM         = outbox.LaneName("fcm", "*", push.EnvProd)
+	laneWebPush     = outbox.LaneName("webpush", "*", push.EnvProd)
+	laneHMS         = outbox.LaneName("hms", "*", push.EnvProd)
+	laneWebhook     = outbox.LaneName("webhook", "*", push.EnvProd)
 	laneLog         = outbox.LaneName("log", "*", push.EnvProd)
 )
 
-// providers is the set of push providers that a configuration asks for.
-type providers struct {
-	lanes map[string]push.Provider
-	apns  bool
-	fcm   bool
-}
+// providers is the set of push providers that a configuration asks for, by lane.
+type providers struct{ lanes map[string]push.Provider }
 
-// openProviders checks the credentials and opens what is configured. With nothing configured every push is
-// printed to w.
+func newProviders() *providers { return &providers{lanes: map[string]push.Provider{}} }
+
+// openProviders checks the credentials and opens what is configured; every problem is reported at once. With
+// nothing configured every push is printed to w.
 func openProviders(cfg *Config, w io.Writer) (*providers, error) {
 	p := newProviders()
 	var errs []error
-	if cfg.Push.APNs.KeyFile != "" {
+	open := func(set bool, make func() (push.Provider, error), lanes ...string) {
+		if !set {
+			return
+		}
+		provider, err := make()
+		if err != nil {
+			errs = append(errs, err)
+			return
+		}
+		p.add(provider, lanes...)
+	}
+	open(cfg.Push.APNs.KeyFile != "", func() (_ push.Provider, err error) {
 		c := cfg.apns()
-		roots, err := readCA("push.apns.ca_file", cfg.Push.APNs.CAFile)
-		if err != nil {
-			errs = append(errs, err)
+		if c.RootCAs, err = readCA("push.apns.ca_file", cfg.Push.APNs.CAFile); err != nil {
+			return nil, err
 		}
-		c.RootCAs = roots
-		// Environments fail apart: a wrong sandbox key must not hold up production.
-		if a, err := apns.New(c); err != nil {
-			errs = append(errs, err)
-		} else {
-			p.addAPNs(a)
-		}
-	}
-	if cfg.Push.FCM.CredentialsFile != "" {
+		return apns.New(c)
+	}, laneAPNs, laneAPNsSandbox) // a lane each: a pause of the sandbox must not hold up production
+	open(cfg.Push.FCM.CredentialsFile != "", func() (_ push.Provider, err error) {
 		c := cfg.fcm()
-		roots, err := readCA("push.fcm.ca_file", cfg.Push.FCM.CAFile)
+		if c.RootCAs, err = readCA("push.fcm.ca_file", cfg.Push.FCM.CAFile); err != nil {
+			return nil, err
+		}
+		return fcm.New(c)
+	}, laneFCM)
+	open(cfg.Push.WebPush.KeyFile != "", func() (push.Provider, error) { return webpush.New(cfg.webpush()) }, laneWebPush)
+	open(cfg.Push.HMS.ClientID != "", func() (push.Provider, error) { return hms.New(cfg.hms()) }, laneHMS)
+	open(cfg.Push.Webhook.URL != "", func() (push.Provider, error) {
+		c, err := cfg.webhook()
 		if err != nil {
-			errs = append(errs, err)
+			return nil, err
 		}
-		c.RootCAs = roots
-		if f, err := fcm.New(c); err != nil {
-			errs = append(errs, err)
-		} else {
-			p.addFCM(f)
-		}
-	}
+		return webhook.New(c)
+	}, laneWebhook)
 	if err := errors.Join(errs...); err != nil {
 		p.close()
 		return nil, err
 	}
-	if !p.apns && !p.fcm {
-		p.lanes[laneLog] = push.NewLog(w, time.Now)
+	if len(p.lanes) == 0 {
+		p.add(push.NewLog(w, time.Now), laneLog)
 	}
 	return p, nil
 }
 
-func newProviders() *providers { return &providers{lanes: map[string]push.Provider{}} }
-
-func (p *providers) addAPNs(a push.Provider) {
-	p.apns = true
-	p.lanes[laneAPNs], p.lanes[laneAPNsSandbox] = a, a
+func (p *providers) add(provider push.Provider, lanes ...string) {
+	for _, l := range lanes {
+		p.lanes[l] = provider
+	}
 }
 
-func (p *providers) addFCM(f push.Provider) {
-	p.fcm = true
-	p.lanes[laneFCM] = f
-}
-
-// lane is where a device's pushes go.
+// lane is where a device's pushes go: to its platform's provider, else to the webhook, else nowhere.
 func (p *providers) lane(_ string, profile *audience.Profile) (string, bool) {
-	if !p.apns && !p.fcm {
+	if _, printed := p.lanes[laneLog]; printed {
 		return laneLog, true
 	}
+	var lane string
 	switch push.Platform(profile.Platform) {
 	case push.IOS:
+		lane = laneAPNs
 		if profile.Env == push.EnvSandbox {
-			return laneAPNsSandbox, p.apns
+			lane = laneAPNsSandbox
 		}
-		return laneAPNs, p.apns
 	case push.Android:
-		return laneFCM, p.fcm
+		lane = laneFCM
+	case push.Web:
+		lane = laneWebPush
+	case push.HMS:
+		lane = laneHMS
 	}
-	return "", false
+	if _, ok := p.lanes[lane]; ok {
+		return lane, true
+	}
+	_, ok := p.lanes[laneWebhook]
+	return laneWebhook, ok
 }
 
-// describe says in a few words where pushes go.
+// describe says where the pushes of each platform go.
 func (p *providers) describe() string {
-	switch {
-	case p.apns && p.fcm:
-		return "APNs and FCM"
-	case p.apns:
-		return "APNs; Android devices get nothing (push.fcm.credentials_file is not set)"
-	case p.fcm:
-		return "FCM; iOS devices get nothing (push.apns.key_file is not set)"
+	if _, printed := p.lanes[laneLog]; printed {
+		return "printed only: no provider is configured (push.apns, push.fcm, push.webpush, push.hms, push.webhook)"
 	}
-	return "printed only: no provider is configured (push.apns, push.fcm)"
+	var parts []string
+	for _, platform := range []push.Platform{push.IOS, push.Android, push.Web, push.HMS} {
+		to := "nothing"
+		if lane, ok := p.lane("", &audience.Profile{Platform: string(platform)}); ok {
+			to = p.lanes[lane].Name()
+		}
+		parts = append(parts, fmt.Sprintf("%s → %s", platform, to))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (p *providers) close() {
