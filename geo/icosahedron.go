@@ -122,8 +122,8 @@ func buildFaceFrames() (frames [faceCount]faceFrame) {
 
 // Face lookup. The sphere is cut into tiles of faceTileDeg; a tile that lies within
 // one face names it, the others (one in ten) the list of the faces that reach into it:
-// two along an edge, five at a corner. Comparing two instead of all twenty saves a
-// tenth of CellAt's instructions on average and three quarters of them in such a tile.
+// two along an edge, five at a corner. Comparing two instead of all twenty leaves such
+// a tile, where the search would double the time of CellAt, 12 % dearer than others.
 const (
 	faceTileDeg  = 2
 	faceTileRows = 180 / faceTileDeg

