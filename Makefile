@@ -7,13 +7,13 @@ BENCH      ?= .
 BENCHTIME  ?= 1s
 BENCHCOUNT ?= 1
 # Packages with benchmarks worth comparing; "make bench BENCHCOUNT=10 >new.txt" feeds benchstat.
-BENCHED    ?= ./geo ./track ./stream/wire ./internal/db
+BENCHED    ?= ./bench ./geo ./track ./stream ./stream/wire ./internal/db
 
 .DEFAULT_GOAL := help
-.PHONY: help check format vet static arch guards test race bench fuzz demo clean
+.PHONY: help check format vet static arch guards test race bench bench-compare fuzz demo clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 check: format vet static arch guards race ## everything below that a commit must pass
 
@@ -40,6 +40,9 @@ race: ## the same under the race detector, without the longest
 
 bench: ## benchmarks of the hot path; BENCH=regexp BENCHED="./geo" BENCHCOUNT=10
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(BENCHCOUNT) $(BENCHED)
+
+bench-compare: ## benchmarks of BASE against the working tree, in turn; fails on a slowdown or a new allocation
+	@bench/compare.sh $(BASE)
 
 fuzz: ## each fuzz target for FUZZTIME (30s); FUZZ=FuzzParse for one
 	@set -e; for dir in $$(grep -rlE '^func Fuzz$(patsubst Fuzz%,%,$(FUZZ))' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \

@@ -229,7 +229,11 @@ func (c *Campaign) describe(r rule, f *facts) string {
 		}
 		return fmt.Sprintf("already inside at the first position; initial: %v", c.Trigger.Initial)
 	case ruleConfidence:
-		return fmt.Sprintf("confidence %d of 3, at least %d is asked for; %.0f m from the edge, accuracy %.0f m", tr.Confidence, c.Trigger.MinConfidence, tr.EdgeDistanceM, tr.Fix.AccuracyM)
+		accuracy := "unknown"
+		if tr.Fix.AccuracyM > 0 {
+			accuracy = fmt.Sprintf("%.0f m", tr.Fix.AccuracyM)
+		}
+		return fmt.Sprintf("confidence %d of 3, at least %d is asked for; %.0f m from the edge, accuracy %s", tr.Confidence, c.Trigger.MinConfidence, tr.EdgeDistanceM, accuracy)
 	case ruleWindow:
 		loc := c.Window.location(f.store)
 		return fmt.Sprintf("it was %s (%s); open %s", f.at.In(loc).Format("Mon 2006-01-02 15:04:05 -07:00"), loc, c.Window.String())

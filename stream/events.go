@@ -65,7 +65,8 @@ type eventRow struct {
 
 // eventLog hands out the order of event rows. Safe for concurrent use.
 type eventLog struct {
-	next  atomic.Uint64
+	next  atomic.Uint64 // of the last row
+	low   atomic.Uint64 // every row below it has been relayed: looks begin here, behind the deleted ones
 	wake  chan struct{}
 	count *counters
 }
@@ -79,14 +80,19 @@ func openEventLog(d *db.DB, count *counters) (*eventLog, error) {
 			if !ok || len(parts) != 1 || len(parts[0]) != 8 {
 				return false, fmt.Errorf("stream: event key %x", key)
 			}
-			l.next.Store(binary.BigEndian.Uint64(parts[0]) + 1)
+			n := binary.BigEndian.Uint64(parts[0])
+			if l.next.Load() == 0 {
+				l.low.Store(n)
+			}
+			l.next.Store(n)
 			return true, nil
 		})
 	})
 	return l, err
 }
 
-// append writes an event row. The transaction may run again, which only leaves a gap in the order.
+// append writes an event row. It is called on the ledger's writer goroutine, so rows are committed in their order;
+// a transaction that runs again only leaves a gap.
 func (l *eventLog) append(tx *db.Tx, id, subject string, payload any) error {
 	data, err := json.Marshal(payload)
 	if err != nil {
@@ -96,8 +102,10 @@ func (l *eventLog) append(tx *db.Tx, id, subject string, payload any) error {
 	if err != nil {
 		return fmt.Errorf("stream: event %s: %w", id, err)
 	}
-	return tx.Set(eventSpace.Key(binary.BigEndian.AppendUint64(nil, l.next.Add(1))), row)
+	return tx.Set(eventKey(l.next.Add(1)), row)
 }
+
+func eventKey(n uint64) []byte { return eventSpace.Key(binary.BigEndian.AppendUint64(nil, n)) }
 
 // notify tells the relay that rows were committed. A row whose writer cannot know when it is committed is found
 // by the relay's own look, at most relayPoll later.
@@ -146,7 +154,7 @@ const (
 
 // owed counts the events that EVENTS does not have yet, up to owedShown.
 func (l *eventLog) owed(tx *db.Tx) (n int64, err error) {
-	err = tx.Scan(eventSpace.Prefix(), nil, func(_, _ []byte) (bool, error) {
+	err = tx.Scan(eventSpace.Prefix(), eventKey(l.low.Load()), func(_, _ []byte) (bool, error) {
 		n++
 		return n < owedShown, nil
 	})
@@ -157,7 +165,6 @@ func (l *eventLog) owed(tx *db.Tx) (n int64, err error) {
 // forget. What was acknowledged is not published again as long as the process lives, however long the ledger takes
 // to forget it; after a crash in between, the stream's duplicate window drops the copy. It returns when ctx ends.
 func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, log *slog.Logger) {
-	var from []byte
 	// again repeats step until it succeeds; false when ctx has ended.
 	again := func(step func() error) bool {
 		for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
@@ -175,11 +182,10 @@ func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, 
 	}
 	for {
 		var keys [][]byte
-		if !again(func() (err error) { keys, err = l.publish(ctx, d, js, from); return err }) {
+		if !again(func() (err error) { keys, err = l.publish(ctx, d, js); return err }) {
 			return
 		}
 		if len(keys) == 0 {
-			from = nil
 			select {
 			case <-l.wake:
 			case <-time.After(relayPoll):
@@ -192,17 +198,19 @@ func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, 
 			return
 		}
 		l.count.relayed.Add(int64(len(keys)))
-		from = db.After(keys[len(keys)-1])
+		if parts, ok := eventSpace.Split(keys[len(keys)-1]); ok {
+			l.low.Store(binary.BigEndian.Uint64(parts[0]) + 1)
+		}
 	}
 }
 
-// publish sends up to relayBatch rows from a key on and returns the keys of those that EVENTS has acknowledged:
-// all, or none with an error.
-func (l *eventLog) publish(ctx context.Context, d *db.DB, js jetstream.JetStream, from []byte) (keys [][]byte, err error) {
+// publish sends up to relayBatch rows and returns the keys of those that EVENTS has acknowledged: all, or none with
+// an error.
+func (l *eventLog) publish(ctx context.Context, d *db.DB, js jetstream.JetStream) (keys [][]byte, err error) {
 	var rows []eventRow
 	err = d.View(func(tx *db.Tx) error {
 		keys, rows = nil, nil
-		return tx.Scan(eventSpace.Prefix(), from, func(key, val []byte) (bool, error) {
+		return tx.Scan(eventSpace.Prefix(), eventKey(l.low.Load()), func(key, val []byte) (bool, error) {
 			var row eventRow
 			if err := json.Unmarshal(val, &row); err != nil {
 				return false, fmt.Errorf("stream: event row %x: %w", key, err)
