@@ -132,6 +132,8 @@ func (s *site) start() {
 	s.output = &bytes.Buffer{}
 	s.cmd = exec.Command(bin, "serve", "-c", filepath.Join(s.dir, "footfall.yaml"))
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	// The gateway refuses settings that it does not know, and those of this test are not its own.
+	s.cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "FOOTFALL_") })
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
