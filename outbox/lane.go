@@ -148,11 +148,15 @@ func (l *lane) feed(ctx context.Context, jobs *sync.WaitGroup) (wait time.Durati
 		if n == 0 {
 			return wait, nil
 		}
+		resumed := l.from != nil
 		due, nextDue, err := l.collect(n)
 		if err != nil {
 			return 0, err
 		}
 		if len(due) == 0 {
+			if resumed {
+				continue // rows may have come in behind the place where this pass went on: begin a new one
+			}
 			return nextDue, nil
 		}
 		leased, err := l.lease(ctx, due)
