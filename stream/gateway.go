@@ -226,7 +226,7 @@ func (g *Gateway) Ready() <-chan struct{} { return g.ready }
 
 // Run serves until ctx ends, then stops in the order intake, in flight, outbox, relay. What is not finished by
 // then is in the log or in the ledger and goes on at the next start.
-func (g *Gateway) Run(ctx context.Context) error {
+func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer g.disconnect()
 	logs, err := ensureStreams(ctx, g.js, g.cfg.Log, g.cfg.Events)
 	if err != nil {
@@ -236,35 +236,34 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	base := context.WithoutCancel(ctx) // the stages are stopped one after the other, not by ctx
+	defer func() {
+		patience, cancel := context.WithTimeout(base, time.Second)
+		defer cancel()
+		place.release(patience)
+	}()
 	from, err := g.restore(ctx, logs)
 	if err != nil {
 		return err
 	}
-	// One context per stage, ended in order.
-	base := context.WithoutCancel(ctx)
-	workCtx, stopWork := context.WithCancelCause(base)
-	pushCtx, stopPush := context.WithCancel(base)
-	relayCtx, stopRelay := context.WithCancel(base)
-	defer stopWork(nil)
-	defer stopPush()
-	defer stopRelay()
 
-	var relay, pushes, work sync.WaitGroup
-	fail := make(chan error, Partitions+2)
-	relay.Go(func() { g.events.relay(relayCtx, g.cfg.DB, g.js, g.cfg.Logger) })
-	pushes.Go(func() {
-		if err := g.outbox.Run(pushCtx); err != nil && pushCtx.Err() == nil {
+	// From here on each stage is started and its stop deferred, so that whatever ends this function, they stop in
+	// the opposite order, each one waited for.
+	fail := make(chan error, Partitions+2) // a worker, the outbox and the owner say at most one thing each
+	defer func() {
+		close(fail)
+		for e := range fail {
+			err = errors.Join(err, e)
+		}
+	}()
+	defer start(base, func(ctx context.Context) { g.events.relay(ctx, g.cfg.DB, g.js, g.cfg.Logger) })()
+	defer start(base, func(ctx context.Context) {
+		if err := g.outbox.Run(ctx); err != nil && ctx.Err() == nil {
 			fail <- fmt.Errorf("outbox: %w", err)
 		}
-	})
+	})()
+	var work []func(context.Context)
 	for p, w := range g.workers {
-		readCtx, stopRead := context.WithCancel(workCtx)
-		work.Go(func() {
-			defer stopRead()
-			if err := w.run(workCtx); err != nil {
-				fail <- err
-			}
-		})
 		suspect := make(chan struct{}, 1)
 		g.collector.appends[p].replaced = func() {
 			select {
@@ -272,50 +271,53 @@ func (g *Gateway) Run(ctx context.Context) error {
 			default:
 			}
 		}
-		work.Go(func() { readLog(readCtx, logs[p], from[p], w.in, suspect, g.cfg.Logger) })
+		work = append(work,
+			func(ctx context.Context) { readLog(ctx, logs[p], from[p], w.in, suspect, g.cfg.Logger) },
+			func(ctx context.Context) {
+				if err := w.run(ctx); err != nil {
+					fail <- err
+				}
+			})
 	}
-	if err := g.collector.subscribe(); err != nil {
-		return err
-	}
+	defer start(base, work...)()
 	svc, err := g.serveQueries(g.nc)
 	if err != nil {
 		return fmt.Errorf("stream: queries: %w", err)
 	}
-	intakeCtx, stopIntake := context.WithCancel(ctx)
-	defer stopIntake()
+	defer svc.Stop()
+	if err := g.collector.subscribe(); err != nil {
+		return err
+	}
+	stopIntake := start(ctx,
+		func(ctx context.Context) { g.collector.run(ctx, intakePatience) },
+		func(ctx context.Context) {
+			if err := place.hold(ctx); err != nil {
+				fail <- err
+			}
+		})
 	close(g.ready)
-	var failure error
-	var intake sync.WaitGroup
-	intake.Go(func() { g.collector.run(intakeCtx, intakePatience) })
-	intake.Go(func() {
-		if err := place.hold(intakeCtx); err != nil {
-			fail <- err
-		}
-	})
 	select {
 	case <-ctx.Done():
-	case failure = <-fail:
+	case err = <-fail:
 	}
 	stopIntake()
-	intake.Wait()
-	settle, cancel := context.WithTimeout(base, settlePatience)
-	_ = g.Settle(settle) // what is not through by then waits in the log
-	cancel()
-	_ = svc.Stop()
-	stopWork(context.Cause(ctx))
-	work.Wait()
-	stopPush()
-	pushes.Wait()
-	stopRelay()
-	relay.Wait()
-	giveBack, cancel := context.WithTimeout(base, time.Second)
-	place.release(giveBack)
-	cancel()
-	close(fail)
-	for err := range fail {
-		failure = errors.Join(failure, err)
+	patience, cancel := context.WithTimeout(base, settlePatience)
+	defer cancel()
+	_ = g.Settle(patience) // what is not through by then waits in the log
+	return err
+}
+
+// start runs the parts of one stage and returns what stops them and waits for their end.
+func start(ctx context.Context, parts ...func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	for _, part := range parts {
+		running.Go(func() { part(ctx) })
 	}
-	return failure
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 const (
