@@ -1,7 +1,11 @@
 package stream
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -400,6 +404,39 @@ func TestDecisionsHoldNoPosition(t *testing.T) {
 	for _, digits := range []string{"50.4501", "30.5234"} {
 		if strings.Contains(all.String(), digits) {
 			t.Errorf("%s stands in what was given out:\n%s", digits, all.String())
+		}
+	}
+}
+
+// TestEventsAreAsDocumented compares the members of the events with the examples in docs/protocol.md.
+func TestEventsAreAsDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, out, _ := strings.Cut(string(doc), "## What comes out")
+	examples := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(out, 2)
+	if len(examples) != 2 {
+		t.Fatalf("%d examples", len(examples))
+	}
+	for i, event := range []any{&TransitionEvent{}, &PushEvent{}} {
+		d := json.NewDecoder(strings.NewReader(strings.ReplaceAll(examples[i][1], "…", "")))
+		d.DisallowUnknownFields()
+		if err := d.Decode(event); err != nil {
+			t.Errorf("the example of %T: %v", event, err)
+		}
+		back, err := json.Marshal(event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var written, known map[string]any
+		if err := errors.Join(json.Unmarshal([]byte(strings.ReplaceAll(examples[i][1], "…", "")), &known), json.Unmarshal(back, &written)); err != nil {
+			t.Fatal(err)
+		}
+		for member := range written {
+			if _, ok := known[member]; !ok {
+				t.Errorf("%T has a member %q that the document does not show", event, member)
+			}
 		}
 	}
 }
