@@ -95,7 +95,9 @@ func (a *appender) full() bool {
 
 // add puts records in the current batch, and in more when they do not fit; req is nil for a plain publish. A
 // request is counted once in each batch that holds records of it.
-func (a *appender) add(records []wire.Record, req *request) {
+//
+// nowUS is when the records came, in Unix microseconds.
+func (a *appender) add(records []wire.Record, nowUS int64, req *request) {
 	a.mu.Lock()
 	var b *batch
 	if n := len(a.queue); n > 0 {
@@ -106,6 +108,9 @@ func (a *appender) add(records []wire.Record, req *request) {
 			b = a.open()
 		}
 		b.data = wire.AppendRecord(b.data, &records[i])
+		if b.records == 0 {
+			wire.SetMicros(b.data, int(nowUS%1000))
+		}
 		b.records++
 		if records[i].Kind == wire.KindPing {
 			b.pings++

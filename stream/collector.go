@@ -238,7 +238,8 @@ func (c *collector) take(a arrival) {
 
 // collect decodes one message into c.records and hands them to their partitions.
 func (c *collector) collect(m *nats.Msg, s wire.Subject) {
-	now := c.now().UnixMilli()
+	nowUS := c.now().UnixMicro()
+	now := nowUS / 1000
 	device := ""
 	var refused []wire.PingError
 	var err error
@@ -290,7 +291,7 @@ func (c *collector) collect(m *nats.Msg, s wire.Subject) {
 			c.refusals.add(device, reason, now)
 		}
 	}
-	c.append(m, refused)
+	c.append(m, nowUS, refused)
 }
 
 // checkRegistration refuses at the door what the profile could never take, so that the app learns of it.
@@ -354,7 +355,7 @@ func (c *collector) gate(refused []wire.PingError) []wire.PingError {
 
 // append puts the records of one message into their partitions' batches, all of them or, when one partition
 // has no room, none.
-func (c *collector) append(m *nats.Msg, refused []wire.PingError) {
+func (c *collector) append(m *nats.Msg, nowUS int64, refused []wire.PingError) {
 	c.touched = c.touched[:0]
 	for i := range c.records {
 		if i > 0 && c.records[i].Device == c.records[i-1].Device {
@@ -391,7 +392,7 @@ func (c *collector) append(m *nats.Msg, refused []wire.PingError) {
 		for to < len(c.records) && c.touched[to] == c.touched[from] {
 			to++
 		}
-		c.appends[c.touched[from]].add(c.records[from:to], req)
+		c.appends[c.touched[from]].add(c.records[from:to], nowUS, req)
 		from = to
 	}
 	if req != nil {

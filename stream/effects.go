@@ -29,6 +29,7 @@ type input struct {
 	device     track.DeviceID
 	pos        position
 	receivedAt int64
+	at         Stages // but DurableUS
 	payload    []byte // own copy; not for pings
 	row        []byte // the device's presence after this ping; nil when a later part of the same ping has it
 

@@ -2,11 +2,15 @@ package stream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +41,17 @@ type TransitionEvent struct {
 	DistanceM   float64      `json:"distance_m"` // of the fix from the centre
 	AccuracyM   float32      `json:"accuracy_m,omitzero"`
 	Source      string       `json:"source"`
+	Stages
+}
+
+// Stages says when an event passed the stages of the gateway, in Unix microseconds by the gateway's clock, for
+// measurements. A stage that is not known is left out: an event that was still owed when a gateway ended has lost its
+// DurableUS.
+type Stages struct {
+	CollectedUS int64 `json:"collected_us,omitzero"` // the collector took the message
+	StoredUS    int64 `json:"stored_us,omitzero"`    // the input log had it
+	DecidedUS   int64 `json:"decided_us,omitzero"`   // the tracker had found the transition
+	DurableUS   int64 `json:"durable_us,omitzero"`   // the ledger had it on disk, with its claims
 }
 
 // PushEvent is the payload of ev.<app>.push.<campaign>.<outcome>: what a campaign decided about an entry, or what
@@ -53,6 +68,9 @@ type PushEvent struct {
 	MID      string `json:"mid,omitempty"`
 	At       int64  `json:"at"`              // of the entry
 	Cause    string `json:"cause,omitempty"` // id of the transition
+	// OutcomeAt is when the provider answered, or when it was known that it will not be asked. Unix ms; 0 for held.
+	OutcomeAt int64 `json:"outcome_at,omitzero"`
+	Stages
 }
 
 // eventRow is an event that the EVENTS stream does not have yet. Rows are written in the transaction of the
@@ -69,18 +87,35 @@ type eventLog struct {
 	low   atomic.Uint64 // every row below it has been relayed: looks begin here, behind the deleted ones
 	wake  chan struct{}
 	count *counters
+	now   func() time.Time
+
+	found uint64 // the last row that an earlier run left: nobody knows when it was written
+
+	tx *db.Tx // the transaction that already tells us of its commit; of the writer goroutine
+
+	mu      sync.Mutex
+	commits []commit // of rows that are not relayed yet, ascending; at most maxCommits
 }
 
+// commit says that the rows up to last, from the one after the commit before, were on disk at atUS.
+type commit struct {
+	last uint64
+	atUS int64
+}
+
+// maxCommits bounds what is remembered of commits while EVENTS cannot be reached. Older rows are then published
+// without the time.
+const maxCommits = 1 << 14
+
 // openEventLog finds the end of the rows that an earlier run left.
-func openEventLog(d *db.DB, count *counters) (*eventLog, error) {
-	l := &eventLog{wake: make(chan struct{}, 1), count: count}
+func openEventLog(d *db.DB, count *counters, now func() time.Time) (*eventLog, error) {
+	l := &eventLog{wake: make(chan struct{}, 1), count: count, now: now}
 	err := d.View(func(tx *db.Tx) error {
 		return tx.Scan(eventSpace.Prefix(), nil, func(key, _ []byte) (bool, error) {
-			parts, ok := eventSpace.Split(key)
-			if !ok || len(parts) != 1 || len(parts[0]) != 8 {
+			n := rowNumber(key)
+			if n == 0 {
 				return false, fmt.Errorf("stream: event key %x", key)
 			}
-			n := binary.BigEndian.Uint64(parts[0])
 			if l.next.Load() == 0 {
 				l.low.Store(n)
 			}
@@ -88,6 +123,7 @@ func openEventLog(d *db.DB, count *counters) (*eventLog, error) {
 			return true, nil
 		})
 	})
+	l.found = l.next.Load()
 	return l, err
 }
 
@@ -102,35 +138,79 @@ func (l *eventLog) append(tx *db.Tx, id, subject string, payload any) error {
 	if err != nil {
 		return fmt.Errorf("stream: event %s: %w", id, err)
 	}
+	if l.tx != tx {
+		l.tx = tx
+		tx.AfterCommit(l.committed)
+	}
 	return tx.Set(eventKey(l.next.Add(1)), row)
 }
 
-func eventKey(n uint64) []byte { return eventSpace.Key(binary.BigEndian.AppendUint64(nil, n)) }
-
-// notify tells the relay that rows were committed. A row whose writer cannot know when it is committed is found
-// by the relay's own look, at most relayPoll later.
-func (l *eventLog) notify() {
+// committed notes when the rows written so far came on disk and wakes the relay.
+func (l *eventLog) committed() {
+	l.tx = nil
+	c := commit{l.next.Load(), l.now().UnixMicro()}
+	l.mu.Lock()
+	if n := len(l.commits); n == 0 || l.commits[n-1].last < c.last {
+		if n == maxCommits {
+			// The oldest half goes; its last commit stays as the lower bound of what is known.
+			l.commits = append(l.commits[:0], l.commits[n/2:]...)
+			l.commits[0].atUS = 0
+		}
+		l.commits = append(l.commits, c)
+	}
+	l.mu.Unlock()
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-func appendTransition(tx *db.Tx, l *eventLog, d *Decision) error {
+// durableAt is when row n was on disk, Unix microseconds; 0 when that is not known.
+func (l *eventLog) durableAt(n uint64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(l.commits, n, func(c commit, n uint64) int { return cmp.Compare(c.last, n) })
+	if i == len(l.commits) || n <= l.found {
+		return 0
+	}
+	return l.commits[i].atUS
+}
+
+// relayed lets go of what was known about rows up to n.
+func (l *eventLog) relayed(n uint64) {
+	l.low.Store(n + 1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(l.commits, n+1, func(c commit, n uint64) int { return cmp.Compare(c.last, n) })
+	l.commits = append(l.commits[:0], l.commits[i:]...)
+}
+
+func eventKey(n uint64) []byte { return eventSpace.Key(binary.BigEndian.AppendUint64(nil, n)) }
+
+// rowNumber is the n of an eventKey, 0 for a key that is none.
+func rowNumber(key []byte) uint64 {
+	parts, ok := eventSpace.Split(key)
+	if !ok || len(parts) != 1 || len(parts[0]) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(parts[0])
+}
+
+func appendTransition(tx *db.Tx, l *eventLog, d *Decision, at Stages) error {
 	app, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
 	return l.append(tx, d.ID, wire.TransitionSubject(app, d.Kind, string(d.Fence)), TransitionEvent{
 		ID: d.ID, Kind: d.Kind, App: app, Device: device, Fence: string(d.Fence), FenceName: d.FenceName, Store: string(d.Store),
 		At: d.At, ConfirmedAt: d.ConfirmedAt, ReceivedAt: d.ReceivedAt, EnteredAt: d.EnteredAt, Reason: d.Reason,
-		Confidence: d.Confidence, DistanceM: d.CenterM, AccuracyM: d.Fix.AccuracyM, Source: d.Fix.Source,
+		Confidence: d.Confidence, DistanceM: d.CenterM, AccuracyM: d.Fix.AccuracyM, Source: d.Fix.Source, Stages: at,
 	})
 }
 
-func appendHeld(tx *db.Tx, l *eventLog, d *Decision, c *CampaignDecision, person string) error {
+func appendHeld(tx *db.Tx, l *eventLog, d *Decision, c *CampaignDecision, person string, at Stages) error {
 	app, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
 	id := d.ID + "." + c.Campaign
 	return l.append(tx, id, wire.PushSubject(app, c.Campaign, "held"), PushEvent{
 		ID: id, App: app, Device: device, Person: person, Campaign: c.Campaign, Fence: string(d.Fence),
-		Outcome: "held", Reason: string(c.Reason), At: d.At, Cause: d.ID,
+		Outcome: "held", Reason: string(c.Reason), At: d.At, Cause: d.ID, Stages: at,
 	})
 }
 
@@ -139,15 +219,15 @@ func appendOutcome(tx *db.Tx, l *eventLog, d *outbox.Delivery) error {
 	_, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
 	return l.append(tx, id, wire.PushSubject(d.App, d.Campaign, string(d.State)), PushEvent{
 		ID: id, App: d.App, Device: device, Person: d.Person, Campaign: d.Campaign, Fence: d.Fence,
-		Outcome: string(d.State), Reason: d.Reason, MID: d.MID, At: d.FixedAt,
+		Outcome: string(d.State), Reason: d.Reason, MID: d.MID, At: d.FixedAt, OutcomeAt: d.UpdatedAt,
 	})
 }
 
 const (
 	// relayBatch is how many events are on the way to JetStream at a time.
 	relayBatch = 256
-	// relayPoll is how often the relay looks without having been woken.
-	relayPoll = 500 * time.Millisecond
+	// relayPoll is how often the relay looks without having been woken, which should never find anything.
+	relayPoll = 5 * time.Second
 	// owedShown is up to where owed events are counted exactly.
 	owedShown = 100_000
 )
@@ -198,9 +278,7 @@ func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, 
 			return
 		}
 		l.count.relayed.Add(int64(len(keys)))
-		if parts, ok := eventSpace.Split(keys[len(keys)-1]); ok {
-			l.low.Store(binary.BigEndian.Uint64(parts[0]) + 1)
-		}
+		l.relayed(rowNumber(keys[len(keys)-1]))
 	}
 }
 
@@ -214,6 +292,9 @@ func (l *eventLog) publish(ctx context.Context, d *db.DB, js jetstream.JetStream
 			var row eventRow
 			if err := json.Unmarshal(val, &row); err != nil {
 				return false, fmt.Errorf("stream: event row %x: %w", key, err)
+			}
+			if us := l.durableAt(rowNumber(key)); us != 0 {
+				row.Data = appendMember(row.Data, "durable_us", us)
 			}
 			keys = append(keys, bytes.Clone(key))
 			rows = append(rows, row)
@@ -245,6 +326,17 @@ func (l *eventLog) publish(ctx context.Context, d *db.DB, js jetstream.JetStream
 		}
 	}
 	return keys, nil
+}
+
+// appendMember adds a number to a JSON object that has members: what is known only after the row was written.
+func appendMember(object []byte, name string, v int64) []byte {
+	body, ok := bytes.CutSuffix(object, []byte("}"))
+	if !ok {
+		return object
+	}
+	body = append(bytes.Clone(body), `,"`...)
+	body = append(append(body, name...), `":`...)
+	return append(strconv.AppendInt(body, v, 10), '}')
 }
 
 // forget removes published rows.

@@ -117,7 +117,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 		return nil, err
 	}
 	g.campaigns.Store(none)
-	if g.events, err = openEventLog(cfg.DB, &g.count); err != nil {
+	if g.events, err = openEventLog(cfg.DB, &g.count, cfg.Now); err != nil {
 		return nil, err
 	}
 	oc := cfg.Outbox
@@ -358,7 +358,7 @@ func (g *Gateway) restore(ctx context.Context, logs []jetstream.Stream) (from [P
 			}
 		}
 		w := newWorker(p, g.cfg.Rules, mark, from[p])
-		w.fences, w.settler, w.db, w.log, w.count, w.checkpoint = g.fences.Load, g.settler, g.cfg.DB, g.cfg.Logger, &g.count, g.cfg.Checkpoint
+		w.fences, w.settler, w.db, w.log, w.now, w.count, w.checkpoint = g.fences.Load, g.settler, g.cfg.DB, g.cfg.Logger, g.cfg.Now, &g.count, g.cfg.Checkpoint
 		g.workers[p] = w
 	}
 	err = g.cfg.DB.View(func(tx *db.Tx) error {

@@ -12,9 +12,10 @@ import (
 
 // logMessage is one stored batch, or the news that the log is not the one that was read so far.
 type logMessage struct {
-	seq  uint64
-	data []byte
-	anew *jetstream.StreamInfo // the log as it is now; seq and data mean nothing then
+	seq      uint64
+	storedUS int64 // when the log took it, Unix microseconds of the NATS server's clock
+	data     []byte
+	anew     *jetstream.StreamInfo // the log as it is now; seq and data mean nothing then
 }
 
 // resumeAt compares the ledger's progress with the state of the log and says where reading begins. The ledger is
@@ -114,7 +115,7 @@ func readOnce(ctx context.Context, s jetstream.Stream, from uint64, out chan<- l
 			return next, err
 		}
 		select {
-		case out <- logMessage{seq: meta.Sequence.Stream, data: m.Data()}:
+		case out <- logMessage{seq: meta.Sequence.Stream, storedUS: meta.Timestamp.UnixMicro(), data: m.Data()}:
 			next = meta.Sequence.Stream + 1
 		case <-ctx.Done():
 			return next, nil

@@ -440,3 +440,80 @@ func TestEventsAreAsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsTellTheirStages reads when an entry and its outcome passed each stage, and that an event which a crash
+// left owed claims to know less.
+func TestEventsTellTheirStages(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	events, err := r.nc.SubscribeSync("ev.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := func(v any) {
+		t.Helper()
+		m, err := events.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(m.Data, v); err != nil {
+			t.Fatalf("%s: %v", m.Data, err)
+		}
+	}
+	r.register("d1")
+	came := noon.Add(1234567 * time.Microsecond)
+	r.clock.set(came)
+	before := time.Now().UnixMicro()
+	r.mustAsk("ping.shop.d1", ping(noon, 50.4501, 30.5234))
+	var enter TransitionEvent
+	var accepted PushEvent
+	next(&enter)
+	next(&accepted)
+	after := time.Now().UnixMicro()
+	if us := came.UnixMicro(); enter.CollectedUS != us || enter.DecidedUS != us || enter.DurableUS != us {
+		t.Errorf("the gateway's clock stands at %d, the entry says %+v", us, enter.Stages)
+	}
+	if enter.StoredUS < before || enter.StoredUS > after {
+		t.Errorf("stored at %d by the server's clock, sent at %d and seen at %d", enter.StoredUS, before, after)
+	}
+	if (accepted.Stages != Stages{DurableUS: came.UnixMicro()}) || accepted.OutcomeAt != came.UnixMilli() {
+		t.Errorf("the outcome says %+v and %d", accepted.Stages, accepted.OutcomeAt)
+	}
+	r.settle()
+	r.halt()
+	// An event row that the last life wrote and did not relay.
+	d, err := db.Open(db.Config{Dir: r.dir + "/ledger", Now: r.clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c counters
+	l, err := openEventLog(d, &c, r.clock.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.Update(t.Context(), func(tx *db.Tx) error { return l.append(tx, "owed", "ev.shop.test.owed", enter) })
+	if err := errors.Join(err, d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	// EVENTS is read as a stream: the row may be relayed before anybody could subscribe.
+	r.start()
+	defer r.halt()
+	js, err := jetstream.New(r.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.await("the owed event", func() bool {
+		s, err := js.Stream(t.Context(), wire.EventsStream)
+		if err != nil {
+			return false
+		}
+		m, err := s.GetLastMsgForSubject(t.Context(), "ev.shop.test.owed")
+		if err != nil {
+			return false
+		}
+		if n := strings.Count(string(m.Data), "durable_us"); n != 1 { // the one that the test put there
+			t.Errorf("durable_us stands %d times in %s", n, m.Data)
+		}
+		return true
+	})
+}

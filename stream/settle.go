@@ -36,7 +36,6 @@ type settler struct {
 // tally is what one settling run did; it counts only when the run is committed.
 type tally struct {
 	deliveries int
-	events     int
 	kinds      map[string]int64
 	refused    map[string]int64
 	funnel     map[funnelKey]int64
@@ -104,9 +103,6 @@ func (s *settler) settled(e *effects) {
 			maps.Copy(in.claimed, e.tally.claimed)
 		}
 	}
-	if e.tally.events > 0 {
-		s.events.notify()
-	}
 	if e.tally.deliveries > 0 {
 		s.onPush()
 	}
@@ -149,7 +145,6 @@ func (s *settler) forward(tx *db.Tx, in *input, t *tally) error {
 	if err := tx.SetUntil(seen, nil, tx.Now().Add(seenFor)); err != nil {
 		return err
 	}
-	t.events++
 	return s.events.append(tx, id, wire.TransitionSubject(app, kind, name.Name+name.Ev), map[string]any{
 		"id": id, "app": app, "device": device, "received_at": in.receivedAt, kind: json.RawMessage(in.payload),
 	})
@@ -206,11 +201,10 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 				t.funnel[funnelKey{"", "no_campaign"}]++
 			}
 		}
-		t.events++
-		if err := appendTransition(tx, s.events, &d); err != nil {
+		if err := appendTransition(tx, s.events, &d, in.at); err != nil {
 			return err
 		}
-		if err := s.record(tx, &d, &profile, t); err != nil {
+		if err := s.record(tx, &d, in, &profile); err != nil {
 			return err
 		}
 	}
@@ -223,13 +217,13 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 	for i := range in.begun {
 		d := decisionOf(in, &in.begun[i], kindBegun)
 		d.Campaigns = answers[answerKey(&in.begun[i])]
-		if err := s.record(tx, &d, &profile, t); err != nil {
+		if err := s.record(tx, &d, in, &profile); err != nil {
 			return err
 		}
 	}
 	for i := range in.notes {
 		d := noteDecision(in, &in.notes[i])
-		if err := s.record(tx, &d, &profile, t); err != nil {
+		if err := s.record(tx, &d, in, &profile); err != nil {
 			return err
 		}
 	}
@@ -240,11 +234,10 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 const kindBegun = "campaign_began"
 
 // record keeps a decision and tells EVENTS which campaigns held their push.
-func (s *settler) record(tx *db.Tx, d *Decision, p *audience.Profile, t *tally) error {
+func (s *settler) record(tx *db.Tx, d *Decision, in *input, p *audience.Profile) error {
 	for i := range d.Campaigns {
 		if c := &d.Campaigns[i]; c.Outcome != campaign.Propose {
-			t.events++
-			if err := appendHeld(tx, s.events, d, c, p.Person); err != nil {
+			if err := appendHeld(tx, s.events, d, c, p.Person, in.at); err != nil {
 				return err
 			}
 		}

@@ -37,6 +37,7 @@ type worker struct {
 	settler    *settler
 	db         *db.DB
 	log        *slog.Logger
+	now        func() time.Time // for measurements, never for decisions
 	count      *counters
 	checkpoint time.Duration
 	maxAgeMS   int64
@@ -56,6 +57,8 @@ type worker struct {
 	group     *effects   // growing
 	ready     []*effects // full ones, waiting for their turn; the input stops while there are any
 	flying    *effects   // submitted, nil when none
+	storedUS  int64      // when the log had the batch at hand
+	decidedUS int64      // when its first effect was found; 0: none yet
 	retry     *time.Timer
 	backoff   time.Duration
 	nextCheck time.Time
@@ -176,6 +179,7 @@ func (w *worker) process(m logMessage) {
 	w.next = m.seq + 1
 	set := w.fences()
 	w.gen = set.Gen()
+	w.storedUS, w.decidedUS = m.storedUS, 0
 	last := at(w.mark.Epoch, m.seq, recordMask)
 	if err := w.reader.Reset(m.data); err != nil {
 		w.poison("bad_batch", m.seq, err)
@@ -319,6 +323,10 @@ func (w *worker) begunDuringVisit(set *fences.Set) []track.Transition {
 }
 
 func (w *worker) add(in input) {
+	if w.decidedUS == 0 { // once a batch, and never for input without an effect
+		w.decidedUS = w.now().UnixMicro()
+	}
+	in.at = Stages{CollectedUS: w.reader.CollectedUS(&w.rec), StoredUS: w.storedUS, DecidedUS: w.decidedUS}
 	w.group.inputs = append(w.group.inputs, in)
 	w.group.bytes += 64 + len(in.payload) + len(in.row) + 2048*(len(in.transitions)+len(in.begun)) + 512*len(in.notes)
 }

@@ -32,6 +32,7 @@ type Tx struct {
 	nowMS int64
 	group *overlay // writes of earlier fns; nil in View
 	own   *overlay // writes of this fn; nil in View
+	after []func()
 }
 
 // Now is the configured clock's time at the start of the transaction.
@@ -79,6 +80,11 @@ func (t *Tx) SetUntil(key, val []byte, expires time.Time) error {
 
 // Delete removes key. An absent key is no error.
 func (t *Tx) Delete(key []byte) error { return t.put(key, write{del: true}) }
+
+// AfterCommit has fn called when the writes of this transaction are on disk, on the writer goroutine, before the
+// caller of Update or Submit hears of it. fn must be quick and must not block. It is not called when the
+// transaction fails, and once at most when it runs again.
+func (t *Tx) AfterCommit(fn func()) { t.after = append(t.after, fn) }
 
 func (t *Tx) put(key []byte, w write) error {
 	if t.own == nil {

@@ -75,6 +75,7 @@ func (d *DB) commitGroup(reqs []*request, limit int) int {
 	now := d.cfg.Now()
 	var group overlay
 	errs := make([]error, 0, limit)
+	var after []func()
 	for _, r := range reqs[:limit] {
 		if !r.start() {
 			errs = append(errs, errAbandoned)
@@ -85,7 +86,8 @@ func (d *DB) commitGroup(reqs []*request, limit int) int {
 			continue
 		}
 		var own overlay
-		err := run(r.fn, &Tx{db: d, txn: txn, nowMS: now.UnixMilli(), group: &group, own: &own})
+		tx := &Tx{db: d, txn: txn, nowMS: now.UnixMilli(), group: &group, own: &own}
+		err := run(r.fn, tx)
 		if err == nil && !d.fits(&own, nil) {
 			err = fmt.Errorf("%w: %d keys, %d bytes", ErrTooBig, own.count, own.size)
 		}
@@ -94,6 +96,7 @@ func (d *DB) commitGroup(reqs []*request, limit int) int {
 		}
 		if err == nil {
 			group.merge(&own)
+			after = append(after, tx.after...)
 		}
 		errs = append(errs, err)
 	}
@@ -104,6 +107,11 @@ func (d *DB) commitGroup(reqs []*request, limit int) int {
 			d.commitGroup(reqs[i:], 1)
 		}
 		return len(errs)
+	}
+	if err == nil {
+		for _, fn := range after {
+			fn()
+		}
 	}
 	for i, r := range reqs[:len(errs)] {
 		switch {

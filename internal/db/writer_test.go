@@ -293,3 +293,48 @@ func TestBrokenCommitStopsWriting(t *testing.T) {
 		t.Errorf("after reopening: b %s, c %s", b, c)
 	}
 }
+
+// TestAfterCommitRunsForWhatIsStored: once for each fn whose writes are on disk and before its caller hears of it,
+// also for a group that has to be split; never for a fn that failed.
+func TestAfterCommitRunsForWhatIsStored(t *testing.T) {
+	d := mustOpen(t, Config{InMemory: true})
+	release := block(t, d)
+	const fns = 40
+	var calls [fns]atomic.Int32
+	done := make(chan int, fns)
+	for i := range fns {
+		fn := func(tx *Tx) error {
+			tx.AfterCommit(func() {
+				calls[i].Add(1)
+				// Of the writer's own goroutine, so a View sees what was committed.
+				_ = d.View(func(tx *Tx) error {
+					if _, err := tx.Get(tkey(fmt.Sprint("big", i))); err != nil {
+						t.Errorf("fn %d was told before its row was there: %v", i, err)
+					}
+					return nil
+				})
+			})
+			if i%10 == 9 {
+				return errors.New("no")
+			}
+			return tx.Set(tkey(fmt.Sprint("big", i)), make([]byte, d.maxSize/8))
+		}
+		err := d.Submit(t.Context(), fn, func(err error) {
+			want := int32(1)
+			if i%10 == 9 {
+				want = 0
+			}
+			if got := calls[i].Load(); got != want || (err == nil) != (want == 1) {
+				t.Errorf("fn %d: called %d times when its caller heard %v, want %d", i, got, err, want)
+			}
+			done <- i
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	release()
+	for range fns {
+		<-done
+	}
+}

@@ -13,7 +13,7 @@ import (
 // A batch is one message of the log. All integers are little-endian or LEB128 varints ("uv": unsigned,
 // "zv": zigzag).
 //
-//	magic 0xF7 · version 0x01 · base i64 (ReceivedAt of the first record, Unix ms)
+//	magic 0xF7 · version 0x02 · base i64 (ReceivedAt of the first record, Unix ms) · micros u16 (0-999, after base)
 //	record …
 //	CRC-32C of everything before it, u32
 //
@@ -25,11 +25,13 @@ import (
 // Every value of a Fix comes back bit for bit, or a replay would decide differently. Coordinates are
 // two f64, but phones rarely send more than seven decimals: when n/1e7 gives back the very same float64
 // for an int32 n, n is stored instead (flagPos7) and eight bytes are saved. Records are
-// self-contained but for base, so that AppendRecord needs no state beside dst.
+// self-contained but for base, so that AppendRecord needs no state beside dst. Version 1 had no micros; it is still
+// read.
 const (
 	batchMagic   = 0xF7
-	batchVersion = 1
-	headerLen    = 10
+	batchVersion = 2
+	headerLen    = 12
+	header1Len   = 10 // of version 1
 	trailerLen   = 4
 
 	flagPos      = 1 << 0 // HasPosition: lat, lng follow
@@ -103,8 +105,9 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	if len(dst) == 0 {
 		dst = append(dst, batchMagic, batchVersion)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(received))
+		dst = append(dst, 0, 0)
 	}
-	base := int64(binary.LittleEndian.Uint64(dst[2:headerLen]))
+	base := int64(binary.LittleEndian.Uint64(dst[2:]))
 	if r.Kind != KindPing {
 		dst = append(dst, byte(r.Kind), 0)
 		dst = binary.AppendVarint(dst, received-base)
@@ -166,6 +169,12 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	return dst
 }
 
+// SetMicros notes how many microseconds after ReceivedAt, 0 to 999, the first record of an unsealed batch came. It
+// serves measurements only: decisions go by milliseconds.
+func SetMicros(batch []byte, us int) {
+	binary.LittleEndian.PutUint16(batch[headerLen-2:], uint16(us))
+}
+
 // SealBatch appends the checksum to a batch of at least one record and returns what is to be stored.
 // An empty dst stays empty.
 func SealBatch(dst []byte) []byte {
@@ -198,6 +207,7 @@ type BatchReader struct {
 	buf   []byte // the batch without its checksum
 	pos   int
 	base  int64
+	us    int64 // microseconds after base
 	err   error
 }
 
@@ -208,10 +218,14 @@ func NewBatchReader(names *Interner) *BatchReader { return &BatchReader{names: n
 // returns use batch, unchanged, until the next Reset. Errors: ErrBatchVersion, ErrBatchChecksum, ErrBatchCorrupt.
 func (r *BatchReader) Reset(batch []byte) error {
 	r.buf, r.pos, r.err = nil, 0, nil
+	header := headerLen
+	if len(batch) > 1 && batch[1] == 1 {
+		header = header1Len
+	}
 	switch {
-	case len(batch) < headerLen+trailerLen || batch[0] != batchMagic:
+	case len(batch) < header+trailerLen || batch[0] != batchMagic:
 		r.err = ErrBatchCorrupt
-	case batch[1] != batchVersion:
+	case batch[1] != batchVersion && batch[1] != 1:
 		r.err = fmt.Errorf("%w (version %d, this one reads %d)", ErrBatchVersion, batch[1], batchVersion)
 	case crc32.Checksum(batch[:len(batch)-trailerLen], castagnoli) != binary.LittleEndian.Uint32(batch[len(batch)-trailerLen:]):
 		r.err = ErrBatchChecksum
@@ -223,9 +237,22 @@ func (r *BatchReader) Reset(batch []byte) error {
 		r.names = NewInterner(defaultInternSlots)
 	}
 	r.buf = batch[:len(batch)-trailerLen]
-	r.base = int64(binary.LittleEndian.Uint64(batch[2:headerLen]))
-	r.pos = headerLen
+	r.base, r.us = int64(binary.LittleEndian.Uint64(batch[2:])), 0
+	if header == headerLen {
+		r.us = int64(binary.LittleEndian.Uint16(batch[headerLen-2:]))
+	}
+	r.pos = header
 	return nil
+}
+
+// CollectedUS is when a record of the current batch came, in Unix microseconds: exact for those of the batch's first
+// millisecond, for later ones the millisecond.
+func (r *BatchReader) CollectedUS(rec *Record) int64 {
+	us := rec.ReceivedAt * 1000
+	if rec.ReceivedAt == r.base {
+		us += r.us
+	}
+	return us
 }
 
 // Next overwrites *rec with the next record. ok is false at the end of the batch and on an error,

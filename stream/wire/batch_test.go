@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -121,17 +122,40 @@ func sampleBatch() []byte {
 	return SealBatch(b)
 }
 
-// The bytes of version 1 are stored on disk: this test fails when they change. A change needs a new version.
+// The bytes of version 2 are stored on disk: this test fails when they change. A change needs a new version.
 func TestBatchBytesAreStable(t *testing.T) {
 	var b []byte
 	b = AppendRecord(b, &Record{Kind: KindPing, Device: "a.b", Fix: track.Fix{FixedAt: 1795859999000, ReceivedAt: 1795860000000,
 		Lat: 50.4501, Lng: -30.5234, HasPosition: true, AccuracyM: 5, SpeedMPS: 1.5, Source: track.SourceOSExit, Fence: "f"}})
 	b = AppendRecord(b, &Record{Kind: KindReceipt, Device: "a.b", ReceivedAt: 1795859999999, Payload: []byte("{}")})
-	const header = "f701" + "00ed9821a2010000"
+	SetMicros(b, 345)
+	const header = "f702" + "00ed9821a2010000" + "5901"
 	const records = "213b" + "00" + "03612e62" + "d00f" + "0813121e" + "b07fceed" + "0000a040" + "0000c03f" + "0166" +
 		"0400" + "01" + "03612e62" + "027b7d"
 	if got := fmt.Sprintf("%x", b); got != header+records {
 		t.Errorf("\n got %s\nwant %s", got, header+records)
+	}
+	// Version 1 is the same without the microseconds.
+	one, err := hex.DecodeString("f701" + "00ed9821a2010000" + records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, err := readBatch(SealBatch(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	older, err := readBatch(SealBatch(one))
+	if d := cmp.Diff(newer, older, cmpBits); err != nil || d != "" {
+		t.Error(err, d)
+	}
+	r := NewBatchReader(nil)
+	if err := r.Reset(SealBatch(b)); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int64{1795860000000345, 1795859999999000} {
+		if got := r.CollectedUS(&newer[i]); got != want {
+			t.Errorf("record %d came at %d µs, want %d", i, got, want)
+		}
 	}
 }
 
@@ -155,21 +179,21 @@ func TestBatchErrors(t *testing.T) {
 		want  error
 	}{
 		{"nothing", nil, ErrBatchCorrupt},
-		{"header only", reseal(bytes.Clone(good[:10])), nil},
+		{"header only", reseal(bytes.Clone(good[:headerLen])), nil},
 		{"not a batch", []byte(`{"t":1795859999000,"lat":50.45,"lon":30.52}`), ErrBatchCorrupt},
-		{"newer version", edit(1, 2), ErrBatchVersion},
+		{"newer version", edit(1, 3), ErrBatchVersion},
 		{"not sealed", body, ErrBatchChecksum},
 		{"one bit flipped", append(append(bytes.Clone(good[:40]), good[40]^1), good[41:]...), ErrBatchChecksum},
 		{"cut off", good[:len(good)-7], ErrBatchChecksum},
-		{"kind 0", edit(10, 0), ErrBatchKind},
-		{"kind 5", edit(10, 5), ErrBatchKind},
-		{"kind with high bits", edit(10, 1<<6|1), ErrBatchKind},
-		{"source 6", edit(10, 6<<3|1), ErrBatchKind},
+		{"kind 0", edit(headerLen, 0), ErrBatchKind},
+		{"kind 5", edit(headerLen, 5), ErrBatchKind},
+		{"kind with high bits", edit(headerLen, 1<<6|1), ErrBatchKind},
+		{"source 6", edit(headerLen, 6<<3|1), ErrBatchKind},
 		{"ends in a record", reseal(bytes.Clone(good[:30])), ErrBatchCorrupt},
-		{"two positions", edit(11, flagPos|flagRawPos), ErrBatchCorrupt},
-		{"device longer than the batch", reseal(append(bytes.Clone(good[:10]), 1, 0, 0, 0x80, 0x80, 0x7f)), ErrBatchCorrupt},
-		{"device empty", reseal(append(bytes.Clone(good[:10]), 2, 0, 0, 0, 0)), ErrBatchCorrupt},
-		{"event with flags", reseal(append(bytes.Clone(good[:10]), 2, 1, 0, 1, 'a', 0)), ErrBatchCorrupt},
+		{"two positions", edit(headerLen+1, flagPos|flagRawPos), ErrBatchCorrupt},
+		{"device longer than the batch", reseal(append(bytes.Clone(good[:headerLen]), 1, 0, 0, 0x80, 0x80, 0x7f)), ErrBatchCorrupt},
+		{"device empty", reseal(append(bytes.Clone(good[:headerLen]), 2, 0, 0, 0, 0)), ErrBatchCorrupt},
+		{"event with flags", reseal(append(bytes.Clone(good[:headerLen]), 2, 1, 0, 1, 'a', 0)), ErrBatchCorrupt},
 	}
 	for _, tt := range tests {
 		if _, err := readBatch(tt.batch); !errors.Is(err, tt.want) {
@@ -179,7 +203,7 @@ func TestBatchErrors(t *testing.T) {
 	// An error is final: the reader does not resume in the middle of something.
 	var r BatchReader
 	var rec Record
-	r.Reset(edit(10, 0))
+	r.Reset(edit(headerLen, 0))
 	for range 2 {
 		if ok, err := r.Next(&rec); ok || !errors.Is(err, ErrBatchKind) {
 			t.Errorf("after an error: %v, %v", ok, err)
@@ -209,7 +233,7 @@ func TestBatchDamageIsFound(t *testing.T) {
 func FuzzBatch(f *testing.F) {
 	good := sampleBatch()
 	f.Add(good[2 : len(good)-4])
-	f.Add([]byte("12345678\x01\x00"))
+	f.Add([]byte("12345678\x00\x00\x01\x00"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		b := append([]byte{batchMagic, batchVersion}, body...)
 		recs, err := readBatch(SealBatch(b))

@@ -51,7 +51,7 @@ func Example() {
 		fmt.Println(rec.Kind, rec.Device, rec.Fix.Lat, rec.Fix.Lng, rec.Fix.AccuracyM)
 	}
 	// Output:
-	// log.02 39 bytes
+	// log.02 41 bytes
 	// {"ok":false,"error":{"code":"time_unit","reason":"t looks like seconds; send Unix milliseconds (multiply by 1000)","index":1},"accepted":1,"refused":1}
 	// ping shop.d1 50.4501 30.5234 12
 }
