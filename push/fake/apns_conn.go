@@ -48,19 +48,20 @@ type apnsConn struct {
 	wake chan struct{} // one slot: buf has something, or flush was set
 	done chan struct{} // closed by close
 
-	mu      sync.Mutex
-	space   sync.Cond // buf became shorter, or closed
-	buf     []byte    // frames to send
-	hbuf    bytes.Buffer
-	henc    *hpack.Encoder
-	streams map[uint32]*apnsStream
-	highest uint32 // highest stream id received
-	reached uint32 // highest stream id whose push has been handed to a phone
-	limit   uint32 // streams allowed now
-	unacked []uint32
-	peerWin int64 // bytes of DATA the client takes on the connection
-	peerIni int64 // and on a new stream
-	owed    int   // bytes received and not yet given back as window
+	mu         sync.Mutex
+	space      sync.Cond // buf became shorter, or closed
+	buf        []byte    // frames to send
+	hbuf       bytes.Buffer
+	henc       *hpack.Encoder
+	streams    map[uint32]*apnsStream
+	unfinished lateStreams
+	highest    uint32 // highest stream id received
+	reached    uint32 // highest stream id whose push has been handed to a phone
+	limit      uint32 // streams allowed now
+	unacked    []uint32
+	peerWin    int64 // bytes of DATA the client takes on the connection
+	peerIni    int64 // and on a new stream
+	owed       int   // bytes received and not yet given back as window
 
 	settled    bool // our SETTINGS are out; nothing may be sent before them
 	authorised bool // a valid provider token was seen

@@ -3,6 +3,7 @@ package fake
 import (
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -18,6 +19,7 @@ type apnsStream struct {
 	verdict verdict
 	window  int64  // bytes of DATA the client takes
 	unsent  []byte // answer body that waits for window
+	length  int64  // announced by content-length, -1: not announced
 }
 
 // phase is how far a stream has come. It only moves forward.
@@ -63,10 +65,14 @@ func (c *apnsConn) handle(f http2.Frame) (next func(), err error) {
 			return nil, http2.ConnectionError(http2.ErrCodeProtocol)
 		}
 		return c.cancelled(f.StreamID), nil
+	case *http2.PriorityFrame:
+		if f.StreamDep == f.StreamID { // RFC 7540, section 5.3.1
+			return nil, http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol}
+		}
 	case *http2.PushPromiseFrame:
 		return nil, http2.ConnectionError(http2.ErrCodeProtocol)
 	}
-	return nil, nil // priorities, GOAWAY and unknown frames need no answer
+	return nil, nil // GOAWAY and unknown frames need no answer
 }
 
 // headers opens a stream, or ends one with trailers. Callers hold mu.
@@ -79,8 +85,7 @@ func (c *apnsConn) headers(f *http2.MetaHeadersFrame) (func(), error) {
 		if !f.StreamEnded() {
 			return nil, http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
 		}
-		st.ended = true
-		return c.complete(st), nil
+		return c.end(st)
 	}
 	if id%2 == 0 || id <= c.highest {
 		return nil, http2.ConnectionError(http2.ErrCodeProtocol)
@@ -96,7 +101,11 @@ func (c *apnsConn) headers(f *http2.MetaHeadersFrame) (func(), error) {
 	case f.Truncated:
 		return nil, http2.StreamError{StreamID: id, Code: http2.ErrCodeEnhanceYourCalm}
 	}
-	st := &apnsStream{id: id, ended: f.StreamEnded(), window: c.peerIni}
+	length, ok := wellFormed(f)
+	if !ok {
+		return nil, http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
+	}
+	st := &apnsStream{id: id, window: c.peerIni, length: length}
 	var seen [9]bool
 	for _, hf := range f.Fields {
 		dst, i := st.req.field(hf.Name)
@@ -108,10 +117,46 @@ func (c *apnsConn) headers(f *http2.MetaHeadersFrame) (func(), error) {
 	}
 	c.streams[id] = st
 	atomicMax(&c.a.stats.peak, int64(len(c.streams)))
-	if st.ended {
-		return c.complete(st), nil
+	if f.StreamEnded() {
+		return c.end(st)
 	}
 	return nil, nil
+}
+
+// wellFormed applies what RFC 9113 asks of the headers of a request, section
+// 8.2.2 and 8.3.1, beyond what the Framer checks. length is -1 when it is not
+// announced.
+func wellFormed(f *http2.MetaHeadersFrame) (length int64, ok bool) {
+	if f.HasPriority() && f.Priority.StreamDep == f.StreamID { // RFC 7540, section 5.3.1
+		return 0, false
+	}
+	length = -1
+	for _, hf := range f.RegularFields() {
+		switch hf.Name {
+		case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+			return 0, false
+		case "te":
+			if hf.Value != "trailers" {
+				return 0, false
+			}
+		case "content-length":
+			n, err := strconv.ParseUint(hf.Value, 10, 31)
+			if err != nil || length >= 0 && length != int64(n) {
+				return 0, false
+			}
+			length = int64(n)
+		}
+	}
+	return length, f.PseudoValue("method") != "" && f.PseudoValue("scheme") != "" && f.PseudoValue("path") != ""
+}
+
+// end notes that the client has sent everything. Callers hold mu.
+func (c *apnsConn) end(st *apnsStream) (func(), error) {
+	st.ended = true
+	if st.phase == receiving && st.length >= 0 && st.length != int64(st.req.bodyLen) {
+		return nil, http2.StreamError{StreamID: st.id, Code: http2.ErrCodeProtocol}
+	}
+	return c.complete(st), nil
 }
 
 // complete moves a stream on whose request needs no more input. Callers hold
@@ -165,7 +210,10 @@ func (c *apnsConn) data(f *http2.DataFrame) (func(), error) {
 	}
 	st := c.streams[f.StreamID]
 	if st == nil {
-		return nil, nil // reset by us; the client does not know yet
+		if c.unfinished.has(f.StreamID) || c.goneAway && f.StreamID > c.lastID {
+			return nil, nil // over for us; the client does not know yet
+		}
+		return nil, http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
 	}
 	if st.ended {
 		return nil, http2.StreamError{StreamID: st.id, Code: http2.ErrCodeStreamClosed}
@@ -177,7 +225,10 @@ func (c *apnsConn) data(f *http2.DataFrame) (func(), error) {
 	d := f.Data()
 	st.req.bodyLen += len(d)
 	st.req.body = append(st.req.body, d[:min(len(d), keptBody-len(st.req.body))]...)
-	if st.ended = f.StreamEnded(); st.ended || st.req.bodyLen >= keptBody {
+	switch {
+	case f.StreamEnded():
+		return c.end(st)
+	case st.req.bodyLen >= keptBody:
 		return c.complete(st), nil
 	}
 	return nil, nil
@@ -245,6 +296,7 @@ func (c *apnsConn) cancelled(id uint32) func() {
 	if st == nil {
 		return nil
 	}
+	st.ended = true // it sends no more
 	c.drop(st)
 	if st.timer == nil || st.phase != waiting || st.verdict.push == nil {
 		return nil
@@ -258,6 +310,7 @@ func (c *apnsConn) reset(id uint32, code http2.ErrCode) {
 	if st := c.streams[id]; st != nil {
 		c.drop(st)
 	}
+	c.unfinished.add(id) // frames that cross ours on the way are no second error
 	if c.silent || c.flush || id == 0 {
 		return
 	}
@@ -272,6 +325,9 @@ func (c *apnsConn) drop(st *apnsStream) {
 		return
 	}
 	delete(c.streams, st.id)
+	if !st.ended {
+		c.unfinished.add(st.id)
+	}
 	if st.timer != nil && st.timer.Stop() {
 		c.a.wg.Done()
 	}
@@ -328,4 +384,37 @@ func (c *apnsConn) goAway(g GoAway) {
 			c.a.deliver(m)
 		}
 	})
+}
+
+// lateStreams remembers streams that were over for us before the client had
+// ended them: it may go on sending until it learns of that. When more than
+// maxLateStreams are kept the oldest half is forgotten, and a client so far
+// behind is told STREAM_CLOSED.
+type lateStreams struct {
+	ids    map[uint32]struct{}
+	oldest []uint32
+}
+
+const maxLateStreams = 2048
+
+func (l *lateStreams) has(id uint32) bool {
+	_, ok := l.ids[id]
+	return ok
+}
+
+func (l *lateStreams) add(id uint32) {
+	if l.ids == nil {
+		l.ids = make(map[uint32]struct{})
+	}
+	if l.has(id) {
+		return
+	}
+	if len(l.oldest) == maxLateStreams {
+		for _, old := range l.oldest[:maxLateStreams/2] {
+			delete(l.ids, old)
+		}
+		l.oldest = append(l.oldest[:0], l.oldest[maxLateStreams/2:]...)
+	}
+	l.ids[id] = struct{}{}
+	l.oldest = append(l.oldest, id)
 }

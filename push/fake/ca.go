@@ -21,6 +21,12 @@ type authority struct {
 	leaf tls.Certificate
 }
 
+// realHosts are names of the real services. Clients whose host is fixed reach a
+// fake when the name is mapped to it, in /etc/hosts or in the client's resolver.
+var realHosts = []string{
+	"api.push.apple.com", "api.sandbox.push.apple.com", "fcm.googleapis.com", "oauth2.googleapis.com",
+}
+
 // newAuthority makes a CA and a server certificate for the loopback names and
 // for the host part of addr. Both are valid from 1990 to 2090, so that a test
 // in fake time (which begins in 2000) can use them as well as a person today.
@@ -44,7 +50,7 @@ func newAuthority(name string, addr net.Addr) (*authority, error) {
 		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
 		Subject:  pkix.Name{CommonName: "Footfall fake " + name},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		DNSNames: append([]string{"localhost"}, realHosts...), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
 	if t, ok := addr.(*net.TCPAddr); ok && !t.IP.IsLoopback() && !t.IP.IsUnspecified() {
 		leaf.IPAddresses = append(leaf.IPAddresses, t.IP)

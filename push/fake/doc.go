@@ -47,5 +47,7 @@
 // whether a replaced notification sounds again, is not known to us; the fakes
 // take the less pleasant reading. Broadcast channels, topic subscription
 // (a message to a topic is accepted and reaches no phone), web push and iPhones
-// behind FCM, and the legacy APIs are absent.
+// behind FCM, and the legacy APIs are absent. The FCM fake runs on net/http,
+// which refuses a malformed :scheme that Google's servers let pass; the HTTP/2
+// side of firebase-admin for Node sends one.
 package fake

@@ -90,6 +90,10 @@ func oauthError(w http.ResponseWriter, code, text string) {
 	writeJSON(w, http.StatusBadRequest, map[string]string{"error": code, "error_description": text})
 }
 
+// googleTokenURL is the audience of client libraries that do not heed the
+// token_uri of the service account file.
+const googleTokenURL = "https://oauth2.googleapis.com/token"
+
 // checkAssertion checks signature, key, issuer, audience, times and scope. It
 // returns "" or an error code with a text that names the fault.
 func (o *oauth) checkAssertion(assertion string) (code, text string) {
@@ -113,7 +117,7 @@ func (o *oauth) checkAssertion(assertion string) (code, text string) {
 	switch {
 	case c.Iss != o.email:
 		return grant, "Invalid grant: account not found"
-	case c.Aud != o.audience:
+	case c.Aud != o.audience && c.Aud != googleTokenURL:
 		return grant, "Invalid JWT: Failed audience check."
 	case iat.After(now.Add(assertionSkew)), !exp.After(now.Add(-assertionSkew)), exp.Sub(iat) > accessTokenLife+assertionSkew:
 		return grant, "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim."
