@@ -3,9 +3,7 @@ package clienttest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,6 +16,7 @@ import (
 	"footfall/campaign"
 	"footfall/fences"
 	"footfall/internal/db"
+	"footfall/internal/nodetest"
 	"footfall/push"
 	"footfall/stream"
 	"footfall/stream/wire"
@@ -56,9 +55,10 @@ type saw struct {
 // A phone whose app uses the official Node client walks into a store, and the whole path works: registration,
 // positions as requests and as plain publishes, refusals in words, events, and one push for two stores.
 func TestNodeClient(t *testing.T) {
-	dir := app(t)
+	dir := nodetest.App(t, "publish.mjs")
 	gw := startGateway(t)
-	got := run(t, dir, gw)
+	var got saw
+	nodetest.Run(t, dir, nil, &got, "publish.mjs", gw.url, strconv.FormatInt(gw.now().UnixMilli(), 10))
 
 	t.Run("answers", func(t *testing.T) { checkAnswers(t, got.Answers) })
 	t.Run("events", func(t *testing.T) { checkEvents(t, got) })
@@ -138,28 +138,6 @@ func checkEvents(t *testing.T, got saw) {
 			t.Errorf("second store: held as %q at %s, want %s at k02", p.Reason, p.Fence, campaign.AlreadyClaimed)
 		}
 	}
-}
-
-// run executes the app against the gateway.
-func run(t *testing.T, dir string, gw *gateway) saw {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	node := exec.CommandContext(ctx, "node", "publish.mjs", gw.url, strconv.FormatInt(gw.now().UnixMilli(), 10))
-	node.Dir = dir
-	out, err := node.Output()
-	if err != nil {
-		text := ""
-		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-			text = string(exit.Stderr)
-		}
-		t.Fatalf("node: %v\n%s%s", err, out, text)
-	}
-	var got saw
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("the app printed %q: %v", out, err)
-	}
-	return got
 }
 
 // gateway is everything real but the push provider and the date.

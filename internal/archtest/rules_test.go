@@ -55,6 +55,7 @@ var rules = map[string]rule{
 	"internal/watch":    {},
 	"internal/trace":    {imports: []string{"track"}},
 	"internal/citrus":   {imports: []string{"geo"}}, // a whole day of phones, for its tests
+	"internal/nodetest": {},
 	"internal/simulate": {imports: []string{"track", "fences", "geo", "campaign", "audience", "dedupe"}},
 
 	"cmd/footfall": {anything: true},

@@ -1,9 +1,13 @@
-package clienttest
+// Package nodetest gives tests the Node programs that they drive: clients that
+// we did not write, from npm, at the versions and checksums of the lock file
+// beside the test.
+package nodetest
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,27 +18,31 @@ import (
 	"time"
 )
 
-// app is a folder from which publish.mjs can be run: the script with the client's modules beside it. It skips the
-// test when this machine has no Node or cannot install the client, except under CI, where that is a failure.
-func app(t *testing.T) (dir string) {
+// App returns a folder from which the scripts, files beside the test, can be
+// run with the packages of the test's package-lock.json. It skips the test when
+// this machine has no Node or cannot install them, except under CI (the
+// variable CI is set), where that is a failure.
+func App(t *testing.T, scripts ...string) (dir string) {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			unavailable(t, "%s is not installed", tool)
+			Unavailable(t, "%s is not installed", tool)
 		}
 	}
 	modules, err := modules(t.Context())
 	if err != nil {
-		unavailable(t, "the client could not be installed: %v", err)
+		Unavailable(t, "the packages could not be installed: %v", err)
 	}
-	// Node looks for modules beside the script's real path, so the script is copied to where they are linked.
+	// Node looks for modules beside the script's real path, so scripts are copied to where they are linked.
 	dir = t.TempDir()
-	script, err := os.ReadFile("publish.mjs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "publish.mjs"), script, 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range scripts {
+		script, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), script, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
@@ -42,17 +50,40 @@ func app(t *testing.T) (dir string) {
 	return dir
 }
 
-func unavailable(t *testing.T, format string, v ...any) {
+// Run executes a script in the folder of App and decodes the JSON that it
+// prints into got. env adds to the environment.
+func Run(t *testing.T, dir string, env []string, got any, script string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	node := exec.CommandContext(ctx, "node", append([]string{script}, args...)...)
+	node.Dir, node.Env = dir, append(os.Environ(), env...)
+	out, err := node.Output()
+	if err != nil {
+		text := ""
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			text = string(exit.Stderr)
+		}
+		t.Fatalf("node %s: %v\n%s%s", script, err, out, text)
+	}
+	if err := json.Unmarshal(out, got); err != nil {
+		t.Fatalf("%s printed %q: %v", script, out, err)
+	}
+}
+
+// Unavailable skips the test because something from outside is not there, or
+// fails it under CI.
+func Unavailable(t *testing.T, format string, v ...any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
 		t.Fatalf(format, v...)
 	}
-	t.Skipf(format+"; the Node client is not tried", v...)
+	t.Skipf(format+"; this is not tried", v...)
 }
 
 // modules returns the node_modules folder to use: the one beside the test, else one in the user's cache folder,
-// which is made when it is not there. The cache's name holds a hash of the lock file, so a new version of the
-// client gets a new folder, and it appears under its name only when it is complete.
+// which is made when it is not there. The cache's name holds a hash of the lock file, so a new version of a
+// package gets a new folder, and it appears under its name only when it is complete.
 func modules(ctx context.Context) (string, error) {
 	here, err := filepath.Abs("node_modules")
 	if err != nil {
@@ -70,7 +101,7 @@ func modules(ctx context.Context) (string, error) {
 		return "", err
 	}
 	sum := sha256.Sum256(lock)
-	home := filepath.Join(cache, "footfall", "clienttest-"+hex.EncodeToString(sum[:6]))
+	home := filepath.Join(cache, "footfall", "npm-"+hex.EncodeToString(sum[:6]))
 	done := filepath.Join(home, "node_modules")
 	if installed(done) {
 		return done, nil
