@@ -2,111 +2,80 @@ package bench
 
 import (
 	"bufio"
+	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
-	"footfall/geo"
-	"footfall/track"
+	"footfall/bench/measure"
 )
 
-// operations are what has a budget. Each prepares its input, the same whatever is
-// asked for later, and returns what does the first n operations of it; n is a multiple of
-// 128 and at most maxOps.
-var operations = map[string]func(tb testing.TB) func(n int){
-	"cell/res=9": func(testing.TB) func(int) {
-		rng := rand.New(rand.NewPCG(1, 1))
-		ps := make([]geo.Point, maxOps)
-		for i := range ps {
-			ps[i] = geo.Point{Lat: 36 + 24*rng.Float64(), Lng: -9 + 50*rng.Float64()}
-		}
-		return func(n int) {
-			for _, p := range ps[:n] {
-				sink += uint64(geo.CellAt(p, 9))
+// operation is something of which every repetition costs the same. It prepares its
+// input, the same whatever is asked for later, and returns what does the first n
+// operations of it; n is a multiple of 128 and at most maxOps.
+type operation func(tb testing.TB) func(n int)
+
+// operations are what has a budget and, named h3go/ and so on, the twins that a budget
+// compares with. A file for each part of the path adds to them.
+var operations = merged(geoOperations, decisionOperations)
+
+func merged(groups ...map[string]operation) map[string]operation {
+	all := map[string]operation{}
+	for _, g := range groups {
+		for name, op := range g {
+			if all[name] != nil {
+				panic("bench: two operations are named " + name)
 			}
+			all[name] = op
 		}
-	},
-	"match/single/fences=10000": func(testing.TB) func(int) {
-		shapes := stores(10_000)
-		x, ps := geo.NewIndex(shapes), walkers(shapes, maxOps, 1)
-		dst := make([]int32, 0, 64)
-		return func(n int) {
-			for _, p := range ps[:n] {
-				dst = x.Match(dst[:0], p)
-				sink += uint64(len(dst))
-			}
-		}
-	},
-	"match/batch/fences=10000": func(testing.TB) func(int) {
-		shapes := stores(10_000)
-		x, ps := geo.NewIndex(shapes), walkers(shapes, maxOps, 1)
-		dst := make([]geo.Hit, 0, 1024)
-		return func(n int) {
-			for i := 0; i < n; i += 128 {
-				dst = x.MatchBatch(dst[:0], ps[i:i+128])
-				sink += uint64(len(dst))
-			}
-		}
-	},
-	"decision/batch/fences=100":   func(tb testing.TB) func(int) { return decision(tb, 100, true) },
-	"decision/batch/fences=20000": func(tb testing.TB) func(int) { return decision(tb, 20_000, true) },
-	"decision/single/fences=100":  func(tb testing.TB) func(int) { return decision(tb, 100, false) },
+	}
+	return all
 }
 
 const maxOps = 1 << 13
 
 var sink uint64
 
-// decision is pings of known devices near fences.
-func decision(tb testing.TB, fenceCount int, batch bool) func(int) {
-	shapes := stores(fenceCount)
-	set, t := fenceSet(tb, shapes), track.New(track.DefaultRules())
-	const devices = 1024
-	f := &fleet{ids: deviceIDs(devices), at: walkers(shapes, devices, 4), now: 1_764_324_000_000}
-	var res track.Result
-	res.Transitions = make([]track.Transition, 0, 16)
-	each := func(_ int, res *track.Result) { sink += uint64(len(res.Transitions)) }
-	t.ApplyBatch(set, f.batch(4*devices), &res, each)
-	in := slices.Clone(f.batch(maxOps))
-	return func(n int) {
-		if batch {
-			for i := 0; i < n; i += 128 {
-				t.ApplyBatch(set, in[i:i+128], &res, each)
-			}
-			return
-		}
-		for k := range in[:n] {
-			t.Apply(set, in[k].ID, in[k].Fix, in[k].Pos, &res)
-			each(k, &res)
-		}
-	}
-}
-
-// TestMain does operations for countInstructions instead of testing when told to.
+// TestMain does operations for countInstructions instead of testing when told to, and
+// prints the table of goals after benchmarks.
 func TestMain(m *testing.M) {
-	if name, n, ok := strings.Cut(os.Getenv("FOOTFALL_BENCH_OPERATION"), "#"); ok {
+	if name, n, ok := strings.Cut(os.Getenv(operationVar), "#"); ok {
 		ops, err := strconv.Atoi(n)
 		if err != nil || operations[name] == nil {
 			fmt.Fprintln(os.Stderr, "bench: no such operation:", name, n)
 			os.Exit(2)
 		}
-		operations[name](&testing.T{})(ops)
+		run := operations[name](&testing.T{})
+		runtime.LockOSThread() // counting begins and ends by thread
+		counted(run, ops)
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	measure.Main(m)
 }
 
+// counted is the function whose instructions valgrind counts, with those of all that it calls.
+//
+//go:noinline
+func counted(run func(int), ops int) { run(ops) }
+
+// operationVar is the environment variable that names an operation and how often to do it.
+const operationVar = "FOOTFALL_BENCH_OPERATION"
+
+// budget is a line of budget.txt.
 type budget struct {
 	name         string
 	allocations  float64
 	instructions int
+	twin         string // or -
+	quotient     float64
 }
 
 func readBudget(t *testing.T) (out []budget) {
@@ -117,21 +86,25 @@ func readBudget(t *testing.T) (out []budget) {
 	}
 	defer f.Close()
 	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if strings.HasPrefix(sc.Text(), "#") {
+		if strings.HasPrefix(sc.Text(), "#") || strings.TrimSpace(sc.Text()) == "" {
 			continue
 		}
-		var b budget
-		if _, err := fmt.Sscan(sc.Text(), &b.name, &b.allocations, &b.instructions); err != nil {
+		b := budget{twin: "-"}
+		fields := []any{&b.name, &b.allocations, &b.instructions, &b.twin, &b.quotient}
+		if n, err := fmt.Sscan(sc.Text(), fields...); err != nil && n != 3 {
 			t.Fatalf("%q: %v", sc.Text(), err)
 		}
-		if operations[b.name] == nil {
-			t.Errorf("%s has a budget, and is no operation", b.name)
-			continue
+		for _, name := range []string{b.name, b.twin} {
+			if name != "-" && operations[name] == nil {
+				t.Fatalf("budget.txt speaks of %s, which is no operation", name)
+			}
 		}
 		out = append(out, b)
 	}
-	if len(out) != len(operations) {
-		t.Errorf("%d budgets for %d operations", len(out), len(operations))
+	for name := range operations {
+		if !slices.ContainsFunc(out, func(b budget) bool { return b.name == name || b.twin == name }) {
+			t.Errorf("budget.txt has no line for %s", name)
+		}
 	}
 	return out
 }
@@ -139,6 +112,9 @@ func readBudget(t *testing.T) (out []budget) {
 // TestBudgetDoesNotAllocate holds operations to their allocations. A transition may
 // allocate, so a decision's budget is a share.
 func TestBudgetDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector's allocations are not ours")
+	}
 	for _, b := range readBudget(t) {
 		run := operations[b.name](t)
 		// Once only: what a decision does a second time is to refuse a replay.
@@ -155,7 +131,8 @@ func TestBudgetDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestBudgetInstructions holds operations to their instructions.
+// TestBudgetInstructions holds operations to their instructions, and to a share of the
+// instructions of their twins.
 func TestBudgetInstructions(t *testing.T) {
 	valgrind, err := exec.LookPath("valgrind")
 	switch {
@@ -168,42 +145,88 @@ func TestBudgetInstructions(t *testing.T) {
 	case err != nil:
 		t.Skip("instructions are not counted: valgrind is not installed")
 	}
-	for _, b := range readBudget(t) {
-		few, many := countInstructions(t, valgrind, b.name, maxOps/2), countInstructions(t, valgrind, b.name, maxOps)
-		got := (many - few) / (maxOps / 2)
+	budgets := readBudget(t)
+	// Built anew: a program that "go test" builds to run at once has no names of functions.
+	program := filepath.Join(t.TempDir(), "bench.test")
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build the program to count in: %v\n%s", err, out)
+	}
+	counts := map[string]func() int{} // waits for the count, which runs beside the others
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for _, b := range budgets {
+		for _, name := range []string{b.name, b.twin} {
+			if name == "-" || counts[name] != nil {
+				continue
+			}
+			done := make(chan int, 1)
+			go func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				done <- instructions(t, valgrind, program, name)
+			}()
+			counts[name] = sync.OnceValue(func() int { return <-done })
+		}
+	}
+	for _, b := range budgets {
+		got := counts[b.name]()
+		if got == 0 {
+			continue // and reported
+		}
+		measure.AtMost(t, "instructions: "+b.name, float64(got), float64(b.instructions), "")
 		t.Logf("%s: %d instructions", b.name, got)
 		if got > b.instructions {
 			t.Errorf("%s: %d instructions, budget %d", b.name, got, b.instructions)
 		}
-		if got < b.instructions/2 {
-			t.Errorf("%s: %d instructions, budget %d: lower it", b.name, got, b.instructions)
+		if 4*got < 3*b.instructions {
+			t.Errorf("%s: %d instructions, budget %d: lower it, so that it stays", b.name, got, b.instructions)
+		}
+		if b.twin == "-" {
+			continue
+		}
+		twin := counts[b.twin]()
+		if twin == 0 {
+			continue
+		}
+		q := float64(got) / float64(twin)
+		measure.AtMost(t, "instructions: "+b.name+" / "+b.twin, q, b.quotient, "")
+		t.Logf("%s: %.4f of the %d of %s", b.name, q, twin, b.twin)
+		if q > b.quotient {
+			t.Errorf("%s: %.4f of the instructions of %s, budget %v", b.name, q, b.twin, b.quotient)
 		}
 	}
 }
 
+// instructions is what one operation takes; 0 after an error, which is reported.
+func instructions(t *testing.T, valgrind, program, name string) int {
+	n, err := countInstructions(t.Context(), valgrind, program, name)
+	if err == nil && n < maxOps {
+		err = fmt.Errorf("%s: valgrind counted %d instructions: does it see the function's name?", name, n)
+	}
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	return n / maxOps
+}
+
 var collected = regexp.MustCompile(`Collected : (\d+)`)
 
-// countInstructions is all instructions of this program doing n operations: with what
-// preparing them takes, which is the same for every n.
-func countInstructions(t *testing.T, valgrind, name string, n int) int {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null", self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("FOOTFALL_BENCH_OPERATION=%s#%d", name, n), "GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1")
+// countInstructions lets program, which is this one, do maxOps operations in valgrind.
+func countInstructions(ctx context.Context, valgrind, program, name string) (int, error) {
+	cmd := exec.CommandContext(ctx, valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null",
+		"--toggle-collect=footfall/bench.counted", program)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s#%d", operationVar, name, maxOps), "GOMAXPROCS=1", "GOGC=off",
+		// Without rdtscp, by which the runtime tells how long it waits for a lock: valgrind
+		// 3.19 does not know the instruction.
+		"GODEBUG=asyncpreemptoff=1,cpu.rdtscp=off")
+
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v: %v\n%s", cmd, err, out)
+		return 0, fmt.Errorf("%v: %w\n%s", cmd, err, out)
 	}
 	m := collected.FindSubmatch(out)
 	if m == nil {
-		t.Fatalf("%v: no count in\n%s", cmd, out)
+		return 0, fmt.Errorf("%v: no count in\n%s", cmd, out)
 	}
-	v, err := strconv.Atoi(string(m[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
+	return strconv.Atoi(string(m[1]))
 }

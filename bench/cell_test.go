@@ -6,6 +6,8 @@ import (
 
 	"github.com/uber/h3-go/v4"
 
+	"footfall/bench/measure"
+	"footfall/bench/world"
 	"footfall/geo"
 )
 
@@ -14,30 +16,19 @@ func BenchmarkCell(b *testing.B) {
 	for _, area := range []struct {
 		name string
 		next func(*rand.Rand) geo.Point
-	}{
-		{"europe", func(rng *rand.Rand) geo.Point {
-			return geo.Point{Lat: 36 + 24*rng.Float64(), Lng: -9 + 50*rng.Float64()}
-		}},
-		{"world", func(rng *rand.Rand) geo.Point {
-			return geo.Point{Lat: 180*rng.Float64() - 90, Lng: 360*rng.Float64() - 180}
-		}},
-	} {
+	}{{"Europe", world.Europe}, {"world", world.Anywhere}} {
 		b.Run("area="+area.name, func(b *testing.B) {
-			rng := rand.New(rand.NewPCG(1, 1))
-			ps := make([]geo.Point, 1<<16)
-			for i := range ps {
-				ps[i] = area.next(rng)
-			}
+			ps := world.Points(1<<16, area.next)
 			var own, ref uint64
 			i, j := 0, 0
-			paired(b, 1<<14,
-				impl{"own", func(ops int) {
+			r := measure.Paired(b, 1<<14,
+				measure.Impl{Name: "own", Run: func(ops int) {
 					for range ops {
 						own += uint64(geo.CellAt(ps[i&(len(ps)-1)], 9))
 						i++
 					}
 				}},
-				impl{"h3go", func(ops int) {
+				measure.Impl{Name: "h3go", Run: func(ops int) {
 					for range ops {
 						p := ps[j&(len(ps)-1)]
 						c, err := h3.LatLngToCell(h3.LatLng{Lat: p.Lat, Lng: p.Lng}, 9)
@@ -52,6 +43,7 @@ func BenchmarkCell(b *testing.B) {
 			if own != ref {
 				b.Fatal("the sums of the cells differ")
 			}
+			measure.AtMost(b, "geo.CellAt, points over "+area.name+" / h3-go 4.5.0 LatLngToCell", r.Of("own", "h3go"), 0.08, "")
 		})
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/uber/h3-go/v4"
 
+	"footfall/bench/measure"
+	"footfall/bench/world"
 	"footfall/fences"
 	"footfall/geo"
 	"footfall/track"
@@ -15,15 +17,19 @@ import (
 // fenceSet is a set of circles with ids.
 func fenceSet(tb testing.TB, shapes []*geo.Shape) *fences.Set {
 	tb.Helper()
-	fs := make([]fences.Fence, len(shapes))
-	for i, s := range shapes {
-		fs[i] = fences.Fence{ID: fences.ID(fmt.Sprintf("store-%07d", i)), Shape: *s}
-	}
-	set, err := fences.NewSet(fs, nil)
+	set, err := fences.NewSet(fenceList(shapes), nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return set
+}
+
+func fenceList(shapes []*geo.Shape) []fences.Fence {
+	fs := make([]fences.Fence, len(shapes))
+	for i, s := range shapes {
+		fs[i] = fences.Fence{ID: fences.ID(fmt.Sprintf("store-%07d", i)), Shape: *s}
+	}
+	return fs
 }
 
 // deviceIDs are ids as SDKs make them: an app and 16 hexadecimal digits.
@@ -72,9 +78,9 @@ func (f *fleet) batch(n int) []track.Input {
 func BenchmarkDecision(b *testing.B) {
 	for _, c := range []struct{ fences, devices int }{{100, 100_000}, {10_000, 100_000}, {1_000_000, 100_000}} {
 		b.Run(fmt.Sprintf("fences=%d/devices=%d", c.fences, c.devices), func(b *testing.B) {
-			shapes := stores(c.fences)
+			shapes := world.Stores(c.fences)
 			set := fenceSet(b, shapes)
-			ids, at := deviceIDs(c.devices), walkers(shapes, c.devices, 6)
+			ids, at := deviceIDs(c.devices), world.Walkers(shapes, c.devices, 6)
 			var total [2]int
 			var res track.Result
 			subject := func(k int, apply func(t *track.Tracker, in []track.Input)) func(int) {
@@ -96,15 +102,15 @@ func BenchmarkDecision(b *testing.B) {
 			each := [2]func(int, *track.Result){count(0), count(1)}
 			i := 0
 			var sum h3.Cell
-			paired(b, 1<<14,
-				impl{"batch", subject(0, func(t *track.Tracker, in []track.Input) { t.ApplyBatch(set, in, &res, each[0]) })},
-				impl{"single", subject(1, func(t *track.Tracker, in []track.Input) {
+			r := measure.Paired(b, 1<<14,
+				measure.Impl{Name: "batch", Run: subject(0, func(t *track.Tracker, in []track.Input) { t.ApplyBatch(set, in, &res, each[0]) })},
+				measure.Impl{Name: "single", Run: subject(1, func(t *track.Tracker, in []track.Input) {
 					for k := range in {
 						t.Apply(set, in[k].ID, in[k].Fix, in[k].Pos, &res)
 						each[1](k, &res)
 					}
 				})},
-				impl{"h3go_cell", func(ops int) {
+				measure.Impl{Name: "h3go_cell", Run: func(ops int) {
 					for range ops {
 						p := at[i%len(at)]
 						c, err := h3.LatLngToCell(h3.LatLng{Lat: p.Lat, Lng: p.Lng}, 9)
@@ -118,6 +124,12 @@ func BenchmarkDecision(b *testing.B) {
 			)
 			if total[0] != total[1] || total[0] == 0 {
 				b.Fatalf("%d transitions in batches, %d one at a time (%v)", total[0], total[1], sum)
+			}
+			switch c.fences {
+			case 10_000:
+				measure.AtMost(b, "decision, 10,000 fences, in batches / one h3-go cell", r.Of("batch", "h3go_cell"), 0.07, "")
+			case 1_000_000:
+				measure.AtMost(b, "decision, 1,000,000 fences, in batches / one h3-go cell", r.Of("batch", "h3go_cell"), 0.12, "")
 			}
 		})
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"footfall/bench/measure"
+	"footfall/bench/world"
 	"footfall/fences"
 	"footfall/geo"
 )
@@ -12,13 +14,13 @@ import (
 // BenchmarkRebuild is what an edit of the fences costs: the index alone, and the whole
 // set with its ids and content hash, as the gateway builds it before it swaps a pointer.
 func BenchmarkRebuild(b *testing.B) {
-	for _, n := range []int{10_000, 100_000, 1_000_000} {
-		b.Run(fmt.Sprintf("fences=%d", n), func(b *testing.B) {
-			shapes := stores(n)
-			fs := make([]fences.Fence, n)
-			for i, s := range shapes {
-				fs[i] = fences.Fence{ID: fences.ID(fmt.Sprintf("store-%07d", i)), Shape: *s}
-			}
+	for _, c := range []struct {
+		fences int
+		goalMS float64
+	}{{10_000, 50}, {100_000, 400}, {1_000_000, 4000}} {
+		b.Run(fmt.Sprintf("fences=%d", c.fences), func(b *testing.B) {
+			shapes := world.Stores(c.fences)
+			fs := fenceList(shapes)
 			var index, set []float64
 			var x *geo.Index
 			for b.Loop() {
@@ -32,9 +34,10 @@ func BenchmarkRebuild(b *testing.B) {
 				set = append(set, time.Since(start).Seconds()*1e3)
 			}
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(median(index), "ms/index")
-			b.ReportMetric(median(set), "ms/set")
-			b.ReportMetric(float64(x.Stats().Bytes)/float64(n), "B/fence")
+			b.ReportMetric(measure.Median(index), "ms/index")
+			b.ReportMetric(measure.Median(set), "ms/set")
+			b.ReportMetric(float64(x.Stats().Bytes)/float64(c.fences), "B/fence")
+			measure.AtMost(b, fmt.Sprintf("rebuild of a set of %d fences", c.fences), measure.Median(set), c.goalMS, "ms")
 		})
 	}
 }

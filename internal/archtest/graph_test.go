@@ -39,7 +39,7 @@ func parseTree(root fs.FS) ([]source, error) {
 			return err
 		}
 		if d.IsDir() {
-			return skipped(name)
+			return skipped(root, name)
 		}
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return nil
@@ -58,8 +58,13 @@ func parseTree(root fs.FS) ([]source, error) {
 	return out, err
 }
 
-// skipped is SkipDir for folders that hold no packages of ours.
-func skipped(dir string) error {
+// skipped is SkipDir for folders that hold no packages of this module.
+func skipped(root fs.FS, dir string) error {
+	if dir != "." {
+		if _, err := fs.Stat(root, path.Join(dir, "go.mod")); err == nil {
+			return fs.SkipDir
+		}
+	}
 	base := path.Base(dir)
 	if base == "testdata" || base == "node_modules" || dir != "." && (base[0] == '.' || base[0] == '_') {
 		return fs.SkipDir
@@ -75,7 +80,7 @@ func testNames(root fs.FS) (map[string]bool, error) {
 		case err != nil:
 			return err
 		case d.IsDir():
-			return skipped(name)
+			return skipped(root, name)
 		case !strings.HasSuffix(name, "_test.go"):
 			return nil
 		}

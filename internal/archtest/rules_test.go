@@ -58,6 +58,10 @@ var rules = map[string]rule{
 	"internal/nodetest": {},
 	"internal/simulate": {imports: []string{"track", "fences", "geo", "campaign", "audience", "dedupe"}},
 
+	// For benchmarks only.
+	"bench/measure": {},
+	"bench/world":   {imports: []string{"bench/measure", "geo"}},
+
 	"cmd/footfall": {anything: true},
 	// An app of somebody else's: it knows the protocol and none of our packages.
 	"examples/ping": {},
