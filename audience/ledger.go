@@ -144,9 +144,12 @@ func DevicesOf(tx *db.Tx, person string) ([]string, error) {
 	return devices, nil
 }
 
-// Erase removes the profile of device and its place in the person's list. A
-// device without a profile is not an error.
+// Erase removes the profile of device, its place in the person's list, and its
+// visits. A device without a profile is not an error.
 func Erase(tx *db.Tx, device string) error {
+	if err := eraseVisits(tx, device); err != nil {
+		return err
+	}
 	old, found, err := Get(tx, device)
 	if err != nil {
 		return err

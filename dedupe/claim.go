@@ -93,8 +93,7 @@ func Reserve(tx *db.Tx, k Key, p Period, c Claim) (got Claim, won bool, err erro
 		return Claim{}, false, err
 	}
 	if found {
-		lapsed := p.Kind == PeriodRolling && !c.At.Before(old.At.Add(p.Rolling))
-		if old.State != Released && !lapsed {
+		if !old.gone(p, c.At) {
 			return old, false, nil
 		}
 		c.Releases = old.Releases
@@ -137,9 +136,17 @@ func Commit(tx *db.Tx, k Key, mid string) error {
 	if err != nil || c.State == Committed {
 		return err
 	}
+	released := c.State == Released
 	c.State, c.Reason = Committed, ""
-	return store(tx, row, c)
+	if err := store(tx, row, c); err != nil || !released {
+		return err
+	}
+	return RecordSend(tx, k, c, keepTakenBack)
 }
+
+// keepTakenBack is how long a send counts whose release was a mistake: as long
+// as the longest cap that is not for ever.
+const keepTakenBack = 32 * 24 * time.Hour
 
 // Release frees the slot that message mid holds and notes why. Repeating it
 // changes nothing and keeps the first reason. ErrNoClaim, ErrNotHolder, and
@@ -156,7 +163,29 @@ func Release(tx *db.Tx, k Key, mid, reason string) error {
 		return nil
 	}
 	c.State, c.Reason = Released, reason
+	if err := tx.Delete(sendKey(k.Subject, c.At, mid)); err != nil {
+		return fmt.Errorf("dedupe: take back a send: %w", err)
+	}
 	return store(tx, row, c)
+}
+
+// Standing returns the claim because of which Reserve would not win under
+// rule p at the time at; false when it would.
+func Standing(tx *db.Tx, k Key, p Period, at time.Time) (Claim, bool, error) {
+	if p.Kind == PeriodNone {
+		return Claim{}, false, nil
+	}
+	c, found, err := load(tx, k.Bytes())
+	if err != nil || !found || c.gone(p, at) {
+		return Claim{}, false, err
+	}
+	return c, true, nil
+}
+
+// gone reports whether a claim under rule p no longer stands in the way of one
+// at the time at.
+func (c *Claim) gone(p Period, at time.Time) bool {
+	return c.State == Released || p.Kind == PeriodRolling && !at.Before(c.At.Add(p.Rolling))
 }
 
 // Get returns the claim under k. Under PeriodNone there may be several; then

@@ -126,7 +126,7 @@ func (p Period) At(t time.Time, loc *time.Location) (id string, ends time.Time) 
 	// The wall date of t is at most one day off the period's: DayStart shifts
 	// it back, a repeated midnight forward.
 	year, month, day := t.In(loc).Date()
-	start := func(d int) time.Time { return dayStart(year, month, day+d, p.DayStart, loc) }
+	start := func(d int) time.Time { return FirstAt(year, month, day+d, p.DayStart, loc) }
 	d := 1
 	ends = start(d + 1)
 	for {
@@ -141,11 +141,11 @@ func (p Period) At(t time.Time, loc *time.Location) (id string, ends time.Time) 
 	return date.Format(time.DateOnly), ends
 }
 
-// dayStart returns the first instant at which the wall clock of loc reads the
-// given date and time of day or later. time.Date does not promise which side
-// of a gap or of a repeated hour it picks, hence this walk over the zone's
-// transitions.
-func dayStart(year int, month time.Month, day int, after time.Duration, loc *time.Location) time.Time {
+// FirstAt returns the first instant at which the wall clock of loc reads the
+// given date and time of day, or later. day may lie outside its month, as in
+// time.Date, which does not promise which side of a gap or of a repeated hour
+// it picks; hence this walk over the zone's transitions.
+func FirstAt(year int, month time.Month, day int, after time.Duration, loc *time.Location) time.Time {
 	wall := time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Add(after) // as if loc were UTC
 	// No offset exceeds 16 h, so the clock has not reached wall here yet, and
 	// has 26 h later at the latest.

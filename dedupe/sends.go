@@ -1,0 +1,63 @@
+package dedupe
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"footfall/internal/db"
+)
+
+// sends remembers who was sent what and when, for frequency caps: (subject,
+// time of the claim, message id) -> campaign. A claim cannot answer that: its
+// key begins with the campaign.
+var sends = db.Register(0x30, "sends", 1)
+
+// Send is one push that counts against a subject's caps. Times have
+// millisecond precision.
+type Send struct {
+	At       time.Time // of the claim: the event time of the entry
+	Campaign string
+}
+
+// maxSends bounds what Sends reads for one subject: more pushes than that in
+// the longest time that a cap counts are not a campaign but a fault.
+const maxSends = 10_000
+
+func sendKey(subject string, at time.Time, mid string) []byte {
+	return sends.Key([]byte(subject), binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())), []byte(mid))
+}
+
+// RecordSend notes that the claim c of k, which has been won, sends a push. It
+// belongs in the transaction that enqueues the delivery; repeating it changes
+// nothing. Release takes it back. keep is how long it counts; 0 is for ever.
+func RecordSend(tx *db.Tx, k Key, c Claim, keep time.Duration) error {
+	var until time.Time
+	if keep > 0 {
+		until = c.At.Add(keep)
+	}
+	if err := tx.SetUntil(sendKey(k.Subject, c.At, c.MID), []byte(k.Campaign), until); err != nil {
+		return fmt.Errorf("dedupe: note a send: %w", err)
+	}
+	return nil
+}
+
+// Sends returns what a subject was sent, reserved claims included and released
+// ones not, oldest first, at most the oldest 10,000. Its cost grows with what
+// it returns.
+func Sends(tx *db.Tx, subject string) ([]Send, error) {
+	var out []Send
+	err := tx.Scan(sends.Key([]byte(subject)), nil, func(key, val []byte) (bool, error) {
+		parts, ok := sends.Split(key)
+		if !ok || len(parts) != 3 || len(parts[1]) != 8 {
+			return false, fmt.Errorf("%w: % x", ErrUnreadable, key)
+		}
+		at := int64(binary.BigEndian.Uint64(parts[1]))
+		out = append(out, Send{At: time.UnixMilli(at), Campaign: string(val)})
+		return len(out) < maxSends, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dedupe: read sends: %w", err)
+	}
+	return out, nil
+}
