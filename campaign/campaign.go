@@ -2,9 +2,12 @@ package campaign
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"footfall/dedupe"
@@ -35,8 +38,12 @@ type Campaign struct {
 	Zone    string // IANA; "" when not given
 	Trigger Trigger
 	Window  Window
+	Quiet   Quiet
 	Once    dedupe.Period
 	Scope   Scope
+	Groups  []string // of ScopeGroup: fence tags, the first that a fence has is its group
+	Caps    []Cap
+	Holdout Share         // of the subjects, who get nothing and are counted
 	MaxAge  time.Duration // of a fix on arrival
 	Push    PushStep
 
@@ -54,7 +61,83 @@ type Scope string
 const (
 	ScopeCampaign Scope = "campaign" // all fences of the campaign together (default)
 	ScopeFence    Scope = "fence"    // each fence by itself
+	ScopeStore    Scope = "store"    // the fences of one store together
+	ScopeGroup    Scope = "group"    // the fences with the same one of Groups together
 )
+
+// scopeOf is what the claim of an entry at this fence is limited to. A fence
+// that has no store, or none of the groups, stands for itself.
+func (c *Campaign) scopeOf(id fences.ID, f *fences.Fence) string {
+	switch {
+	case c.Scope == ScopeCampaign:
+		return ""
+	case c.Scope == ScopeStore && f != nil && f.Store != "":
+		return "store:" + string(f.Store)
+	case c.Scope == ScopeGroup && f != nil:
+		if i := slices.IndexFunc(c.Groups, f.HasTag); i >= 0 {
+			return "group:" + c.Groups[i]
+		}
+	}
+	return string(id)
+}
+
+// Quiet is when a push must not make a sound. The zero Quiet is never.
+type Quiet struct {
+	Hours  []Span
+	Device bool // read in the zone that the device names, else (and without one) the store's
+	Closed Closed
+}
+
+// at reports whether t is in the quiet hours of the zone, and when they end.
+// Hours that are quiet for ever cannot be written (every span has an end).
+func (q *Quiet) at(t time.Time, loc *time.Location) (end time.Time, quiet bool) {
+	for range 2 * len(q.Hours) { // spans may follow each other
+		local := t.In(loc)
+		minute := local.Hour()*60 + local.Minute()
+		i := slices.IndexFunc(q.Hours, func(s Span) bool { return s.has(minute) })
+		if i < 0 {
+			break
+		}
+		quiet = true
+		year, month, day := local.Date()
+		if s := q.Hours[i]; s.Close <= s.Open && minute >= s.Open {
+			day++
+		}
+		next := dedupe.FirstAt(year, month, day, time.Duration(q.Hours[i].Close)*time.Minute, loc)
+		if !next.After(t) { // the second reading of a repeated hour
+			next = t.Truncate(time.Minute).Add(time.Duration((q.Hours[i].Close-minute+24*60)%(24*60)) * time.Minute)
+		}
+		t = next
+	}
+	return t, quiet
+}
+
+// A Cap is how many pushes a person gets at most.
+type Cap struct {
+	Max int
+	// Per is the length of time in which they count, any such length: no stretch
+	// of it holds more than Max. 0 with Day or Ever.
+	Per  time.Duration
+	Day  bool // the store's calendar day instead
+	Ever bool // for as long as the campaign is there
+	// All counts the pushes of every campaign, not only of this one.
+	All bool
+}
+
+// Share is a part of all subjects in basis points: 10 % is 1000.
+type Share int
+
+// String is the share as it is written: "12.5%".
+func (s Share) String() string {
+	return strconv.FormatFloat(float64(s)/100, 'f', -1, 64) + "%"
+}
+
+// Variant is one arm of an experiment.
+type Variant struct {
+	Name     string
+	Share    Share
+	Template *Template // nil: the push's own
+}
 
 // Trigger selects transitions.
 type Trigger struct {
@@ -70,6 +153,44 @@ type Trigger struct {
 	Crossed bool
 	// MinConfidence is the least track.Transition.Confidence that counts.
 	MinConfidence uint8
+	// Visits says which visit it has to be; the zero value is any.
+	Visits Visits
+}
+
+// Visits selects the n-th visits of a subject to the trigger's fences, the one
+// at hand included: from Min to Max (0: no end), and of these every Every-th
+// (0: each). Only visits that began within Within before this one count; 0 is
+// as long as visits are kept.
+type Visits struct {
+	Min, Max, Every int
+	Within          time.Duration
+}
+
+// any reports whether every visit will do.
+func (v Visits) any() bool { return v == Visits{} }
+
+// has reports whether the n-th visit is selected.
+func (v Visits) has(n int) bool {
+	return n >= v.Min && (v.Max == 0 || n <= v.Max) && (v.Every == 0 || n%v.Every == 0)
+}
+
+// String is "visit 3", "visits 3 to 5", "every 10th visit".
+func (v Visits) String() string {
+	var s string
+	switch {
+	case v.Every > 0:
+		s = fmt.Sprintf("every %d. visit", v.Every)
+	case v.Max == 0:
+		s = fmt.Sprintf("visit %d or later", v.Min)
+	case v.Min == v.Max:
+		s = fmt.Sprintf("visit %d", v.Min)
+	default:
+		s = fmt.Sprintf("visits %d to %d", v.Min, v.Max)
+	}
+	if v.Within > 0 {
+		s += " within " + formatDuration(v.Within)
+	}
+	return s
 }
 
 // Selector names fences: all of them, or those with one of the ids or one of
@@ -84,8 +205,10 @@ type Selector struct {
 type PushStep struct {
 	Template *Template
 	// TTL is how long the push is worth showing, counted from the fix that
-	// settled the transition.
+	// settled the transition, or from the opening that it waited for.
 	TTL time.Duration
+	// Variants share out the subjects among them; none: everybody gets Template.
+	Variants []Variant
 }
 
 // selects reports whether the trigger is for this transition.
@@ -93,15 +216,81 @@ func (t *Trigger) selects(tr *track.Transition) bool {
 	if tr.Kind != t.Kind && !(t.Crossed && tr.Kind == track.Crossed) {
 		return false
 	}
-	s := &t.Fences
-	if s.All || slices.Contains(s.IDs, tr.FenceID) {
-		return true
+	var tags []string
+	if tr.Fence != nil { // deleted: its tags are gone with it
+		tags = tr.Fence.Tags
 	}
-	if tr.Fence == nil { // deleted: its tags are gone with it
-		return false
-	}
-	return slices.ContainsFunc(s.Tags, tr.Fence.HasTag)
+	return t.Fences.has(tr.FenceID, tags)
 }
+
+// has reports whether the selector names a fence with this id and these tags.
+func (s *Selector) has(id fences.ID, tags []string) bool {
+	return s.All || slices.Contains(s.IDs, id) ||
+		slices.ContainsFunc(s.Tags, func(tag string) bool { return slices.Contains(tags, tag) })
+}
+
+// whole is the share of everybody.
+const whole Share = 10_000
+
+// lot draws a number below whole for a subject: the same on every machine and
+// for as long as the campaign keeps its id, and another one for each purpose,
+// so that who is in the holdout says nothing about the variant.
+func (c *Campaign) lot(purpose, subject string) Share {
+	sum := sha256.Sum256([]byte(purpose + "\x00" + c.ID + "\x00" + subject))
+	// 2^64 is not a multiple of whole; the bias is below 1e-15.
+	return Share(binary.BigEndian.Uint64(sum[:8]) % uint64(whole))
+}
+
+// HeldOut reports whether the subject is one of those who get nothing, so that
+// the others can be compared with them. Raising the share adds subjects and
+// keeps those who are in it.
+func (c *Campaign) HeldOut(subject string) bool {
+	return c.Holdout > 0 && c.lot("holdout", subject) < c.Holdout
+}
+
+// VariantFor is the arm that the subject is in; nil without variants.
+func (c *Campaign) VariantFor(subject string) *Variant {
+	if len(c.Push.Variants) == 0 {
+		return nil
+	}
+	lot := c.lot("variant", subject)
+	for i := range c.Push.Variants {
+		v := &c.Push.Variants[i]
+		if lot < v.Share {
+			return v
+		}
+		lot -= v.Share
+	}
+	return &c.Push.Variants[len(c.Push.Variants)-1]
+}
+
+// TemplateOf is what a variant sends; "" and a variant that is gone get the
+// push's own template.
+func (c *Campaign) TemplateOf(variant string) *Template {
+	for i := range c.Push.Variants {
+		if v := &c.Push.Variants[i]; v.Name == variant && v.Template != nil {
+			return v.Template
+		}
+	}
+	if c.Push.Template == nil { // every variant has its own
+		return c.Push.Variants[0].Template
+	}
+	return c.Push.Template
+}
+
+// KeepSends is how long a push of this campaign has to be remembered for caps,
+// its own and those of others; 0 is for ever.
+func (c *Campaign) KeepSends() time.Duration {
+	for _, cap := range c.Caps {
+		if cap.Ever {
+			return 0
+		}
+	}
+	return maxCapPer + 24*time.Hour
+}
+
+// maxCapPer is the longest time that a cap may count.
+const maxCapPer = 31 * 24 * time.Hour
 
 // Revision is a hash of everything that decides or renders: equal campaigns
 // have equal revisions, on every machine, wherever in a file they stand. 16
@@ -119,6 +308,16 @@ func (c *Campaign) seal() {
 	}
 	sum := sha256.Sum256(body)
 	c.revision = hex.EncodeToString(sum[:8])
+}
+
+// Warnings are what a check asks about although the campaign runs without it.
+func (c *Campaign) Warnings() []*Error {
+	var list []*Error
+	if c.Window.To.IsZero() && !c.Window.Endless {
+		list = append(list, &Error{File: c.File, Line: c.Line, Col: c.Col, Code: CodeNoEnd, Warning: true,
+			Msg: fmt.Sprintf("campaign %s has no end", c.ID), Hint: "window: {to: 2026-12-31T21:00}, or to: never when it is to run until it is stopped"})
+	}
+	return list
 }
 
 // Unmatched lists the ids and tags of the selector that no fence of the set

@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -18,9 +19,23 @@ type Input struct {
 	// Profile is never nil. For a device that has not registered it is the zero
 	// profile with its Device.
 	Profile *audience.Profile
-	// Now is the receive time of the ping that settled Tr. It is used for
-	// freshness only.
+	// Now is the receive time of the ping that settled Tr: when the push would
+	// leave. Freshness and quiet hours are measured against it.
 	Now time.Time
+	// Sends and Visits are what the ledger remembers of the subject, oldest
+	// first; read them when [Campaign.Needs] says so. What happened at Tr itself
+	// may be among them and is left out, so that a decision that is made again
+	// comes out the same.
+	Sends  []dedupe.Send
+	Visits []audience.Visit
+}
+
+// Needs says what of a subject's history Decide looks at.
+type Needs struct{ Sends, Visits bool }
+
+// Needs says what to read before Decide; most campaigns need nothing.
+func (c *Campaign) Needs() Needs {
+	return Needs{Sends: len(c.Caps) > 0, Visits: !c.Trigger.Visits.any()}
 }
 
 // Check is one rung of the ladder that explain prints.
@@ -43,9 +58,19 @@ type Decision struct {
 	Period dedupe.Period
 	// PeriodEnds is when the claim's period ends; zero for never.
 	PeriodEnds time.Time
+	// SendAt is when the push may go out at the earliest; zero is at once. It
+	// waits for the window or for the end of the quiet hours.
+	SendAt time.Time
+	// IfInside: when its time has come, only if the device is still in the fence.
+	IfInside bool
 	// ExpiresAt is when the push is no longer worth showing: the fix that
-	// settled the transition, plus ttl.
+	// settled the transition, or SendAt, plus ttl.
 	ExpiresAt time.Time
+	// HeldOut: once the claim is won nothing is sent; the subject is one of the
+	// holdout. Variant is the arm it is in, "" without variants. Both are set
+	// for Propose, and when asked to explain.
+	HeldOut bool
+	Variant string
 }
 
 // rule is one test of the ladder.
@@ -62,13 +87,16 @@ const (
 	ruleWindow
 	ruleFresh
 	ruleTTL
+	ruleVisits
 	ruleConsent
 	ruleToken
+	ruleQuiet
+	ruleCaps
 	ruleCount
 )
 
 var ruleNames = [ruleCount]string{
-	"trigger", "enabled", "paused", "trusted", "fence_edit", "initial", "confidence", "window", "fresh", "ttl", "consent", "token",
+	"trigger", "enabled", "paused", "trusted", "fence_edit", "initial", "confidence", "window", "fresh", "ttl", "visits", "consent", "token", "quiet", "caps",
 }
 
 // facts are what the rules look at, worked out once.
@@ -78,6 +106,36 @@ type facts struct {
 	settled time.Time      // fix time of the fix that settled the transition
 	store   *time.Location // of the fence; UTC when it is gone
 	expires time.Time
+
+	// Filled by the rules as they are tested.
+	sendAt   time.Time // zero: at once
+	ifInside bool
+	waits    string // for what, and until when
+	visit    int    // number of the visit
+	capped   *Cap   // the one that is reached
+	used     int    // pushes that it counts
+}
+
+// wait puts the push off until t. The time to live counts from then.
+func (f *facts) wait(c *Campaign, t time.Time, how Closed) {
+	f.sendAt, f.expires = t, t.Add(c.Push.TTL)
+	f.ifInside = f.ifInside || how == NotifyIfInside
+}
+
+// due is when the push would leave.
+func (f *facts) due() time.Time {
+	if f.sendAt.After(f.Now) {
+		return f.sendAt
+	}
+	return f.Now
+}
+
+// own is the zone of the device, else the store's.
+func (f *facts) own() *time.Location {
+	if z, ok := loadZone(f.Profile.Zone); ok {
+		return z
+	}
+	return f.store
 }
 
 // Decide says whether the transition leads to a push of this campaign. It is
@@ -101,6 +159,9 @@ func (c *Campaign) Decide(in Input, explain bool) Decision {
 
 	d := Decision{Campaign: c.ID, Fence: in.Tr.FenceID, Outcome: Propose, Reason: Eligible, Period: c.Once, ExpiresAt: f.expires}
 	for r := range ruleCount {
+		if !c.has(r) {
+			continue
+		}
 		reason := c.test(r, &f)
 		if reason != "" && d.Outcome == Propose {
 			d.Outcome, d.Reason = Held, reason
@@ -111,11 +172,37 @@ func (c *Campaign) Decide(in Input, explain bool) Decision {
 			return d
 		}
 	}
+	d.ExpiresAt, d.SendAt, d.IfInside = f.expires, f.sendAt, f.ifInside
 	d.Key, d.PeriodEnds = c.claim(&f)
+	d.HeldOut = c.HeldOut(d.Key.Subject)
+	if v := c.VariantFor(d.Key.Subject); v != nil {
+		d.Variant = v.Name
+	}
 	if explain {
 		d.Checks = append(d.Checks, Check{Rule: "claim", OK: d.Outcome == Propose, Detail: c.describeClaim(&d)})
+		if c.Holdout > 0 {
+			d.Checks = append(d.Checks, Check{Rule: "holdout", OK: !d.HeldOut, Detail: c.describeLot("holdout", d.Key.Subject, d.HeldOut)})
+		}
+		if d.Variant != "" {
+			d.Checks = append(d.Checks, Check{Rule: "variant", OK: true, Detail: fmt.Sprintf("%s, drawn from the person's id", d.Variant)})
+		}
 	}
 	return d
+}
+
+// has reports whether the campaign has the rule at all; those that a file
+// leaves out are not in the ladder.
+func (c *Campaign) has(r rule) bool {
+	switch r {
+	case ruleVisits:
+		return !c.Trigger.Visits.any()
+	case ruleQuiet:
+		return len(c.Quiet.Hours) > 0
+	case ruleCaps:
+		return len(c.Caps) > 0
+	default:
+		return true
+	}
 }
 
 // test returns "" when the rule lets the push pass.
@@ -152,7 +239,17 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 			return LowConfidence
 		}
 	case ruleWindow:
-		return c.Window.Check(f.at, f.store)
+		reason := c.Window.Check(f.at, f.store)
+		if reason == "" || reason == Ended || c.Window.HoldFor == 0 {
+			return reason
+		}
+		open, ok := c.Window.NextOpen(f.at, f.store)
+		if !ok || open.Sub(f.at) > c.Window.HoldFor {
+			return reason
+		}
+		if open.After(f.settled) { // else it opened while a min stay was running
+			f.wait(c, open, c.Window.Closed)
+		}
 	case ruleFresh:
 		// The tracker's own mark counts as well: its max_age may be the shorter.
 		if f.age() > c.MaxAge || tr.Reason.Has(track.Stale) {
@@ -162,6 +259,11 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 		if !f.Now.Before(f.expires) {
 			return Expired
 		}
+	case ruleVisits:
+		f.visit = c.visitNumber(f)
+		if !c.Trigger.Visits.has(f.visit) {
+			return OtherVisit
+		}
 	case ruleConsent:
 		if !f.Profile.MayPush() {
 			return OptedOut
@@ -170,8 +272,115 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 		if !f.Profile.Reachable() {
 			return NoToken
 		}
+	case ruleQuiet:
+		return c.quiet(f)
+	case ruleCaps:
+		if f.capped, f.used = c.reached(f); f.capped != nil {
+			return Capped
+		}
 	}
 	return ""
+}
+
+// quiet tests the quiet hours at the time at which the push would leave, and
+// puts it off to their end when it may wait and the window is open then.
+func (c *Campaign) quiet(f *facts) Reason {
+	loc := f.store
+	if c.Quiet.Device {
+		loc = f.own()
+	}
+	due := f.due()
+	// Window and quiet hours may take turns; each turn is later than the last.
+	for range 8 {
+		end, quiet := c.Quiet.at(due, loc)
+		if !quiet {
+			return ""
+		}
+		if c.Quiet.Closed == Drop {
+			return QuietHours
+		}
+		if due = end; c.Window.Check(due, f.store) != "" {
+			open, ok := c.Window.NextOpen(due, f.store)
+			if !ok || c.Window.HoldFor == 0 {
+				return QuietHours
+			}
+			due = open
+		}
+		if due.Sub(f.at) > maxHoldFor {
+			return QuietHours
+		}
+		f.wait(c, due, c.Quiet.Closed)
+	}
+	return QuietHours
+}
+
+// visitNumber counts the subject's visits to the trigger's fences up to this
+// one.
+func (c *Campaign) visitNumber(f *facts) int {
+	began := cmp.Or(f.Tr.EnteredAt, f.Tr.At)
+	n := 1
+	for i := range f.Visits {
+		v := &f.Visits[i]
+		if v.At < began && (c.Trigger.Visits.Within == 0 || began-v.At <= c.Trigger.Visits.Within.Milliseconds()) &&
+			c.Trigger.Fences.has(fences.ID(v.Fence), v.Tags) {
+			n++
+		}
+	}
+	return n
+}
+
+// reached returns the first cap that does not let this push through, and how
+// many it has counted.
+func (c *Campaign) reached(f *facts) (*Cap, int) {
+	at := f.at.UnixMilli()
+	for i := range c.Caps {
+		limit := &c.Caps[i]
+		var times []int64 // of what counts, ascending
+		var begin, end int64
+		if limit.Day {
+			_, ends := dedupe.Period{}.At(f.at, f.store)
+			year, month, day := ends.In(f.store).Add(-time.Minute).Date()
+			begin, end = dedupe.FirstAt(year, month, day, 0, f.store).UnixMilli(), ends.UnixMilli()
+		}
+		for _, s := range f.Sends {
+			own := s.Campaign == c.ID
+			t := s.At.UnixMilli()
+			switch {
+			case own && t == at, !own && !limit.All, limit.Day && (t < begin || t >= end):
+			default:
+				times = append(times, t)
+			}
+		}
+		used := len(times)
+		if limit.Per > 0 {
+			used = fullest(times, at, limit.Per.Milliseconds())
+		}
+		if used >= limit.Max {
+			return limit, used
+		}
+	}
+	return nil, 0
+}
+
+// fullest is how many of the times lie in the fullest stretch of length per
+// that a push at t would be in. A late entry may lie before pushes that have
+// gone out, so both sides of t matter.
+func fullest(times []int64, t, per int64) int {
+	from := func(begin int64) (n int) {
+		for _, u := range times {
+			if u >= begin && u-begin < per {
+				n++
+			}
+		}
+		return n
+	}
+	most := from(t) // the fullest stretch begins at t, or at one of the times before it
+	for _, begin := range times {
+		if begin <= t && t-begin < per {
+			most = max(most, from(begin))
+		}
+	}
+	return most
 }
 
 // age is how old the fix was when it arrived.
@@ -185,19 +394,12 @@ func (c *Campaign) claim(f *facts) (dedupe.Key, time.Time) {
 	loc := f.store
 	switch c.Once.Zone {
 	case dedupe.DayUser:
-		// Without a zone of their own people live on the store's day.
-		if z, ok := loadZone(f.Profile.Zone); ok {
-			loc = z
-		}
+		loc = f.own() // without a zone of their own people live on the store's day
 	case dedupe.DayCampaign:
 		loc = c.zone
 	}
 	id, ends := c.Once.At(f.at, loc)
-	key := dedupe.Key{Campaign: c.ID, Subject: f.Profile.Subject(), Period: id}
-	if c.Scope == ScopeFence {
-		key.Scope = string(f.Tr.FenceID)
-	}
-	return key, ends
+	return dedupe.Key{Campaign: c.ID, Subject: f.Profile.Subject(), Scope: c.scopeOf(f.Tr.FenceID, f.Tr.Fence), Period: id}, ends
 }
 
 // describe says what the rule compared.
@@ -236,7 +438,21 @@ func (c *Campaign) describe(r rule, f *facts) string {
 		return fmt.Sprintf("confidence %d of 3, at least %d is asked for; %.0f m from the edge, accuracy %s", tr.Confidence, c.Trigger.MinConfidence, tr.EdgeDistanceM, accuracy)
 	case ruleWindow:
 		loc := c.Window.location(f.store)
-		return fmt.Sprintf("it was %s (%s); open %s", f.at.In(loc).Format("Mon 2006-01-02 15:04:05 -07:00"), loc, c.Window.String())
+		text := fmt.Sprintf("it was %s (%s); open %s", f.at.In(loc).Format(stampForm), loc, c.Window.String())
+		if c.Window.Check(f.at, f.store) == "" {
+			return text
+		}
+		open, ok := c.Window.NextOpen(f.at, f.store)
+		switch {
+		case !ok:
+			return text + "; it does not open again"
+		case c.Window.HoldFor == 0:
+			return text + "; it opens " + open.In(loc).Format(stampForm) + ", and closed: drop does not wait"
+		case open.Sub(f.at) > c.Window.HoldFor:
+			return text + fmt.Sprintf("; it opens %s, later than hold_for %s allows", open.In(loc).Format(stampForm), formatDuration(c.Window.HoldFor))
+		default:
+			return text + "; waits until it opens " + open.In(loc).Format(stampForm) + yesNo(c.Window.Closed == NotifyIfInside, ", and goes out if the device is still inside", "")
+		}
 	case ruleFresh:
 		s := fmt.Sprintf("the fix was %s old on arrival; at most %s", f.age().Round(time.Second), c.MaxAge)
 		return s + yesNo(tr.Reason.Has(track.Stale) && f.age() <= c.MaxAge, "; the deployment's max_age is shorter", "")
@@ -244,6 +460,12 @@ func (c *Campaign) describe(r rule, f *facts) string {
 		return fmt.Sprintf("worth showing for %s, until %s; arrived %s", c.Push.TTL, f.expires.In(f.store).Format(time.RFC3339), f.Now.In(f.store).Format(time.RFC3339))
 	case ruleConsent:
 		return fmt.Sprintf("push: %s, location: %s", consent(p.ConsentPush), consent(p.ConsentLocation))
+	case ruleVisits:
+		return fmt.Sprintf("this is visit %d of %s; the campaign waits for %s", f.visit, p.Subject(), c.Trigger.Visits)
+	case ruleQuiet:
+		return c.describeQuiet(f)
+	case ruleCaps:
+		return c.describeCaps(f)
 	case ruleToken:
 		switch {
 		case p.Token == "":
@@ -259,6 +481,68 @@ func (c *Campaign) describe(r rule, f *facts) string {
 		}
 	}
 	return ""
+}
+
+const stampForm = "Mon 2006-01-02 15:04:05 -07:00"
+
+func (c *Campaign) describeQuiet(f *facts) string {
+	loc, whose := f.store, "the store's"
+	if c.Quiet.Device {
+		loc, whose = f.own(), "the device's"
+	}
+	var spans []string
+	for _, s := range c.Quiet.Hours {
+		spans = append(spans, s.String())
+	}
+	text := fmt.Sprintf("quiet %s in %s zone (%s)", strings.Join(spans, ", "), whose, loc)
+	end, quiet := c.Quiet.at(f.Now, loc)
+	if !quiet {
+		return text + "; it was " + f.Now.In(loc).Format(stampForm)
+	}
+	text += fmt.Sprintf("; it was %s, they end %s", f.Now.In(loc).Format(stampForm), end.In(loc).Format(stampForm))
+	if c.Quiet.Closed == Drop {
+		return text + ", and closed: drop does not wait"
+	}
+	if f.sendAt.Before(end) {
+		return text + ", when the window is closed or nobody would be waiting any more"
+	}
+	return text + "; waits until " + f.sendAt.In(loc).Format(stampForm)
+}
+
+func (c *Campaign) describeCaps(f *facts) string {
+	if f.capped != nil {
+		return fmt.Sprintf("%s; %d already", f.capped, f.used)
+	}
+	all := make([]string, len(c.Caps))
+	for i, limit := range c.Caps {
+		all[i] = limit.String()
+	}
+	return "below " + strings.Join(all, " and ")
+}
+
+// String is "at most 2 in 7d", "at most 5 a day of all campaigns".
+func (l Cap) String() string {
+	s := fmt.Sprintf("at most %d ", l.Max)
+	switch {
+	case l.Day:
+		s += "a day of the store"
+	case l.Ever:
+		s += "ever"
+	default:
+		s += "in " + formatDuration(l.Per)
+	}
+	if l.All {
+		s += ", of all campaigns"
+	}
+	return s
+}
+
+func (c *Campaign) describeLot(purpose, subject string, in bool) string {
+	side := "outside"
+	if in {
+		side = "in"
+	}
+	return fmt.Sprintf("the lot of %s is %s, %s the %s that get nothing", subject, c.lot(purpose, subject), side, c.Holdout)
 }
 
 func consent(b *bool) string {
@@ -289,7 +573,7 @@ func (c *Campaign) describeClaim(d *Decision) string {
 	}
 	s := fmt.Sprintf("%s, period %s, for %s", once, d.Key.Period, d.Key.Subject)
 	if d.Key.Scope != "" {
-		s += " at " + d.Key.Scope
+		s += " within " + d.Key.Scope
 	}
 	if d.Outcome == Held {
 		return s + "; not asked for"

@@ -40,7 +40,8 @@ const (
 	CodeFilter      Code = "filter"       // no such Liquid filter
 	CodeVariable    Code = "variable"     // no such variable
 	CodeNoTemplate  Code = "no_template"  // a step names a template that is not there
-	CodeEmptyWindow Code = "empty_window" // from is not before to
+	CodeEmptyWindow Code = "empty_window" // from is not before to, or hours that leave nothing
+	CodeNoEnd       Code = "no_end"       // warning: a campaign that says nothing about its end
 )
 
 // Error is one fault in a campaign file.
@@ -51,6 +52,7 @@ type Error struct {
 	Msg       string // what is wrong
 	Hint      string // what to write instead; may be ""
 	Excerpt   string // the line of the file; may be ""
+	Warning   bool   // a check reports it; a gateway runs the campaign
 }
 
 // Error prints one line in the form that editors jump to, then the line of the
@@ -65,7 +67,11 @@ func (e *Error) Error() string {
 	if e.Line > 0 {
 		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Col)
 	}
-	fmt.Fprintf(&b, ": error %s: %s", e.Code, e.Msg)
+	severity := "error"
+	if e.Warning {
+		severity = "warning"
+	}
+	fmt.Fprintf(&b, ": %s %s: %s", severity, e.Code, e.Msg)
 	if e.Hint != "" {
 		fmt.Fprintf(&b, " (%s)", e.Hint)
 	}

@@ -102,7 +102,7 @@ func ExampleCampaign_Decide_explain() {
 	// ok fence_edit the device moved, not the fence
 	// ok initial    not the first position
 	// ok confidence confidence 3 of 3, at least 0 is asked for; -58 m from the edge, accuracy 12 m
-	// NO window     it was Sat 2026-11-28 09:40:00 +02:00 (Europe/Kyiv); open from 2026-11-28T10:00:00, to 2026-11-28T21:00:00, sat, 10:00-21:00, store time
+	// NO window     it was Sat 2026-11-28 09:40:00 +02:00 (Europe/Kyiv); open from 2026-11-28T10:00:00, to 2026-11-28T21:00:00, sat, 10:00-21:00, store time; it opens Sat 2026-11-28 10:00:00 +02:00, and closed: drop does not wait
 	// ok fresh      the fix was 2s old on arrival; at most 10m0s
 	// ok ttl        worth showing for 15m0s, until 2026-11-28T09:55:00+02:00; arrived 2026-11-28T09:40:02+02:00
 	// NO consent    push: refused, location: not said, so allowed

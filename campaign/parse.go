@@ -3,6 +3,7 @@ package campaign
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"footfall/audience"
 	"footfall/dedupe"
 	"footfall/fences"
 	"footfall/track"
@@ -19,19 +21,25 @@ import (
 // Keys of the file format: those that this version reads, and those that the
 // design foresees and this version refuses by name.
 var (
-	topKeys   = []string{"campaign", "name", "enabled", "paused", "zone", "trigger", "window", "once_per", "scope", "max_age", "steps", "templates"}
-	topLater  = []string{"audience", "caps", "quiet", "holdout", "goal", "variants", "priority", "channels"}
+	topKeys   = []string{"campaign", "name", "enabled", "paused", "zone", "trigger", "window", "once_per", "scope", "caps", "quiet", "holdout", "max_age", "steps", "templates"}
+	topLater  = []string{"audience", "goal", "variants", "priority", "channels"}
 	kindKeys  = []string{"enter", "exit", "dwell"}
 	kindLater = []string{"event", "schedule", "segment", "crossed"}
 
-	triggerKeys  = []string{"fences", "initial", "edits", "crossed", "min_confidence"}
-	triggerLater = []string{"where", "prior_enters"}
+	triggerKeys  = []string{"fences", "initial", "edits", "crossed", "min_confidence", "visits"}
+	triggerLater = []string{"where"}
+	visitKeys    = []string{"min", "max", "every", "within"}
 	selectorKeys = []string{"id", "ids", "tag", "tags", "all"}
 	selLater     = []string{"store", "stores", "group", "groups"}
-	windowKeys   = []string{"from", "to", "zone", "days", "hours", "closed"}
+	windowKeys   = []string{"from", "to", "zone", "days", "hours", "closed", "hold_for"}
+	quietKeys    = []string{"hours", "zone", "closed"}
+	capKeys      = []string{"max", "per", "of"}
+	scopeKeys    = []string{"group"}
+	variantKeys  = []string{"share", "template"}
+	closedWords  = []string{string(Drop), string(Hold), string(NotifyIfInside)}
 	onceKeys     = []string{"day", "starts", "rolling"}
-	pushKeys     = []string{"template", "ttl"}
-	pushLater    = []string{"variants", "collapse", "send_at", "best_time"}
+	pushKeys     = []string{"template", "ttl", "variants"}
+	pushLater    = []string{"collapse", "send_at", "best_time"}
 	stepLater    = []string{"wait", "if", "split", "tag", "webhook", "goal", "exit"}
 )
 
@@ -141,7 +149,8 @@ func (s *source) campaign(doc ast.Node) *Campaign {
 	}
 	var steps, once, templates field
 	var have struct{ id, trigger, steps bool }
-	ok := s.keys(doc, "a campaign", topKeys, topLater, func(f field) {
+	var ok bool
+	ok = s.keys(doc, "a campaign", topKeys, topLater, func(f field) {
 		switch f.name {
 		case "campaign":
 			have.id = true
@@ -166,8 +175,15 @@ func (s *source) campaign(doc ast.Node) *Campaign {
 		case "once_per":
 			once = f
 		case "scope":
-			if v, ok := s.word(f, []string{string(ScopeCampaign), string(ScopeFence)}, []string{"group", "fence_group", "chain"}); ok {
-				c.Scope = Scope(v)
+			s.scope(f, c)
+		case "caps":
+			s.caps(f, c)
+		case "quiet":
+			s.quiet(f, &c.Quiet)
+		case "holdout":
+			at := where(f.val)
+			if c.Holdout, ok = s.share(f); ok && c.Holdout == whole {
+				s.fail(at, CodeRange, "pause the campaign to send nothing", "a holdout of everybody leaves nobody to send to")
 			}
 		case "max_age":
 			if d, ok := s.duration(f, minAge, maxAge); ok {
@@ -296,10 +312,168 @@ func (s *source) triggerBody(k field, t *Trigger) {
 		case "min_confidence":
 			n, _ := s.integer(f, 0, 3)
 			t.MinConfidence = uint8(n)
+		case "visits":
+			s.visits(f, &t.Visits)
 		}
 	})
 	if ok && !haveFences && len(s.errs) == before {
 		s.fail(k.key, CodeMissing, "fences: {tag: kyiv}, {id: store-1} or {all: true}", "%s names no fences", k.name)
+	}
+}
+
+// visits reads a number (the third visit) or a mapping.
+func (s *source) visits(f field, v *Visits) {
+	if _, isNumber := f.val.(*ast.IntegerNode); isNumber {
+		n, _ := s.integer(f, 1, maxVisitNumber)
+		v.Min, v.Max = n, n
+		return
+	}
+	var maxAt pos
+	given, before := 0, len(s.errs)
+	ok := s.keys(f.val, "visits", visitKeys, nil, func(k field) {
+		switch k.name {
+		case "min":
+			v.Min, _ = s.integer(k, 1, maxVisitNumber)
+		case "max":
+			v.Max, _ = s.integer(k, 1, maxVisitNumber)
+			maxAt = where(k.val)
+		case "every":
+			v.Every, _ = s.integer(k, 2, maxVisitNumber)
+		case "within":
+			v.Within, _ = s.duration(k, time.Hour, audience.KeepVisits)
+			return
+		}
+		given++
+	})
+	switch {
+	case !ok || len(s.errs) > before:
+	case given == 0:
+		s.fail(where(f.val), CodeMissing, "visits: 3, {min: 3}, {min: 3, max: 5} or {every: 10}", "visits says nothing about which visit it is")
+	case v.Max > 0 && v.Max < v.Min:
+		s.fail(maxAt, CodeRange, "max must be at least min", "no visit is number %d or later and number %d or earlier", v.Min, v.Max)
+	}
+}
+
+// maxVisitNumber is beyond what anybody visits a shop in a year.
+const maxVisitNumber = 1000
+
+func (s *source) scope(f field, c *Campaign) {
+	if _, isText := f.val.(*ast.StringNode); isText {
+		if v, ok := s.word(f, []string{string(ScopeCampaign), string(ScopeFence), string(ScopeStore)}, nil); ok {
+			c.Scope = Scope(v)
+		}
+		return
+	}
+	found, before := false, len(s.errs)
+	ok := s.keys(f.val, "scope", scopeKeys, nil, func(k field) {
+		found = true
+		c.Scope, c.Groups = ScopeGroup, s.names(field{"groups", k.key, k.val}, 256)
+	})
+	if ok && !found && len(s.errs) == before {
+		s.fail(where(f.val), CodeMissing, "campaign, fence, store or {group: [north, south]}", "scope names no group")
+	}
+}
+
+func (s *source) share(f field) (Share, bool) {
+	v, ok := s.text(f)
+	if !ok {
+		return 0, false
+	}
+	share, ok := parseShare(v)
+	if !ok || share == 0 {
+		s.fail(where(f.val), CodeRange, "write 10% or 12.5%; above 0%, at most 100%", "%s: %q is not a share", f.name, v)
+	}
+	return share, ok
+}
+
+func (s *source) caps(f field, c *Campaign) {
+	if _, isList := f.val.(*ast.SequenceNode); !isList {
+		s.wrongType(f.val, "caps", "a list, such as [{max: 2, per: 7d}]")
+		return
+	}
+	items := s.list(f)
+	if len(items) > maxCaps {
+		s.fail(items[maxCaps].key, CodeTooLarge, "", "%d caps; at most %d", len(items), maxCaps)
+		return
+	}
+	for _, item := range items {
+		c.Caps = append(c.Caps, s.cap(item))
+	}
+}
+
+const (
+	maxCaps   = 8
+	maxCapMax = 1000
+)
+
+func (s *source) cap(f field) Cap {
+	var l Cap
+	var have struct{ max, per bool }
+	ok := s.keys(f.val, "a cap", capKeys, nil, func(k field) {
+		switch k.name {
+		case "max":
+			have.max = true
+			l.Max, _ = s.integer(k, 1, maxCapMax)
+		case "per":
+			have.per = true
+			if n, isText := k.val.(*ast.StringNode); isText && (n.Value == "day" || n.Value == "campaign") {
+				l.Day, l.Ever = n.Value == "day", n.Value == "campaign"
+				return
+			}
+			l.Per, _ = s.duration(k, time.Minute, maxCapPer)
+		case "of":
+			v, _ := s.word(k, []string{"campaign", "all"}, nil)
+			l.All = v == "all"
+		}
+	})
+	for _, m := range []struct {
+		have bool
+		name string
+	}{{have.max, "max"}, {have.per, "per"}} {
+		if ok && !m.have {
+			s.fail(where(f.val), CodeMissing, "such as {max: 2, per: 7d}, {max: 1, per: day}", "the cap has no %s", m.name)
+		}
+	}
+	if l.All && l.Ever {
+		s.fail(where(f.val), CodeConflict, "give a length of time, such as per: 7d", "a cap for ever over all campaigns would end all of them")
+	}
+	return l
+}
+
+func (s *source) quiet(f field, q *Quiet) {
+	q.Closed = Drop
+	var hoursAt pos
+	have, before := false, len(s.errs)
+	ok := s.keys(f.val, "quiet", quietKeys, nil, func(k field) {
+		switch k.name {
+		case "hours":
+			have = true
+			hoursAt = where(k.val)
+			q.Hours = s.spans(k)
+		case "zone":
+			v, _ := s.word(k, []string{"store", "device"}, nil)
+			q.Device = v == "device"
+		case "closed":
+			if v, ok := s.word(k, closedWords, nil); ok {
+				q.Closed = Closed(v)
+			}
+		}
+	})
+	if ok && !have && len(s.errs) == before {
+		s.fail(where(f.val), CodeMissing, `such as hours: "22:00-09:00"`, "quiet has no hours")
+	}
+	var minutes [24 * 60]bool
+	loud := len(minutes)
+	for _, sp := range q.Hours {
+		for m := range minutes {
+			if !minutes[m] && sp.has(m) {
+				minutes[m] = true
+				loud--
+			}
+		}
+	}
+	if loud == 0 {
+		s.fail(hoursAt, CodeEmptyWindow, "leave some hours in which a push may be shown", "it is quiet all day")
 	}
 }
 
@@ -358,11 +532,17 @@ func (s *source) names(k field, limit int) []string {
 
 func (s *source) window(f field, w *Window) {
 	var toAt pos
+	var holdFor field
+	w.Closed = Drop
 	s.keys(f.val, "window", windowKeys, nil, func(k field) {
 		switch k.name {
 		case "from":
 			w.From = s.moment(k, false)
 		case "to":
+			if n, isText := k.val.(*ast.StringNode); isText && n.Value == "never" {
+				w.Endless = true
+				return
+			}
 			w.To, toAt = s.moment(k, true), where(k.val)
 		case "zone":
 			if v, isText := k.val.(*ast.StringNode); isText && v.Value == "store" {
@@ -372,11 +552,24 @@ func (s *source) window(f field, w *Window) {
 		case "days":
 			s.days(k, w)
 		case "hours":
-			s.hours(k, w)
+			w.Hours = s.spans(k)
 		case "closed":
-			s.word(k, []string{"drop"}, []string{"hold", "notify_if_inside"})
+			if v, ok := s.word(k, closedWords, nil); ok {
+				w.Closed = Closed(v)
+			}
+		case "hold_for":
+			holdFor = k
+			if d, ok := s.duration(k, time.Minute, maxHoldFor); ok {
+				w.HoldFor = d
+			}
 		}
 	})
+	switch {
+	case w.Closed == Drop && holdFor.val != nil:
+		s.fail(holdFor.key, CodeConflict, "add closed: hold, or remove it", "hold_for belongs to closed: hold or notify_if_inside")
+	case w.Closed != Drop && holdFor.val == nil:
+		w.HoldFor = DefaultHoldFor
+	}
 	if w.From.IsZero() || w.To.IsZero() {
 		return
 	}
@@ -422,7 +615,7 @@ func (s *source) days(f field, w *Window) {
 	}
 }
 
-func (s *source) hours(f field, w *Window) {
+func (s *source) spans(f field) (list []Span) {
 	for _, item := range s.list(f) {
 		v, ok := s.text(item)
 		if !ok {
@@ -433,8 +626,9 @@ func (s *source) hours(f field, w *Window) {
 			s.fail(s.inside(item.val, v, off), CodeHours, hint, "hours: %q %s", v, problem)
 			continue
 		}
-		w.Hours = append(w.Hours, sp)
+		list = append(list, sp)
 	}
+	return list
 }
 
 func (s *source) oncePer(f field, c *Campaign) {
@@ -516,6 +710,7 @@ func (s *source) steps(f field, c *Campaign, named map[string]*Template) {
 func (s *source) push(f field, c *Campaign, named map[string]*Template) {
 	c.Push.TTL = DefaultTTL
 	have, before := false, len(s.errs)
+	var variants field
 	ok := s.keys(f.val, "push", pushKeys, pushLater, func(k field) {
 		switch k.name {
 		case "ttl":
@@ -524,31 +719,85 @@ func (s *source) push(f field, c *Campaign, named map[string]*Template) {
 			}
 		case "template":
 			have = true
-			if _, inline := k.val.(*ast.MappingNode); inline {
-				c.Push.Template = s.template("", k, c)
-				return
-			}
-			name, ok := s.text(k)
-			if !ok {
-				return
-			}
-			t, known := named[name]
-			if !known {
-				names := make([]string, 0, len(named))
-				for n := range named {
-					names = append(names, n)
-				}
-				slices.Sort(names)
-				hint := "add it under templates"
-				if len(names) > 0 {
-					hint = didYouMean(name, names)
-				}
-				s.fail(where(k.val), CodeNoTemplate, hint, "there is no template %q in this campaign", name)
-			}
-			c.Push.Template = t
+			c.Push.Template = s.templateRef(k, c, named)
+		case "variants":
+			variants = k
+			c.Push.Variants = s.variants(k, c, named)
 		}
 	})
+	if variants.val != nil && !have { // then each has its own
+		have = true
+		for i, v := range c.Push.Variants {
+			if v.Template == nil && len(s.errs) == before {
+				s.fail(where(variants.val), CodeMissing, "give the push a template, or each variant its own", "variant %s has no template", c.Push.Variants[i].Name)
+			}
+		}
+	}
 	if ok && !have && len(s.errs) == before {
 		s.fail(f.key, CodeMissing, "template: welcome", "the push names no template")
 	}
+}
+
+// templateRef reads the name of a template, or one written in place.
+func (s *source) templateRef(k field, c *Campaign, named map[string]*Template) *Template {
+	if _, inline := k.val.(*ast.MappingNode); inline {
+		return s.template("", k, c)
+	}
+	name, ok := s.text(k)
+	if !ok {
+		return nil
+	}
+	t, known := named[name]
+	if !known {
+		hint := "add it under templates"
+		if len(named) > 0 {
+			hint = didYouMean(name, slices.Sorted(maps.Keys(named)))
+		}
+		s.fail(where(k.val), CodeNoTemplate, hint, "there is no template %q in this campaign", name)
+	}
+	return t
+}
+
+const maxVariants = 16
+
+// variants reads {A: 50%, B: 50%} or {A: {share: 50%, template: a}, …}, in the
+// order of the file: the order decides who is in which.
+func (s *source) variants(f field, c *Campaign, named map[string]*Template) (list []Variant) {
+	before := len(s.errs)
+	fields, ok := s.mapping(f.val, "variants")
+	if !ok {
+		return nil
+	}
+	if len(fields) < 2 || len(fields) > maxVariants {
+		s.fail(where(f.val), CodeRange, "such as {A: 50%, B: 50%}", "%d variants; from 2 to %d", len(fields), maxVariants)
+	}
+	var sum Share
+	for _, k := range fields {
+		if !validID(k.name) {
+			s.fail(k.key, CodeID, fmt.Sprintf("1 to %d of A-Z a-z 0-9 _ -", MaxIDLen), "%q cannot be the name of a variant", k.name)
+		}
+		v := Variant{Name: k.name}
+		if _, short := k.val.(*ast.StringNode); short {
+			v.Share, _ = s.share(k)
+		} else {
+			have := false
+			if ok := s.keys(k.val, "a variant", variantKeys, nil, func(m field) {
+				switch m.name {
+				case "share":
+					have = true
+					v.Share, _ = s.share(m)
+				case "template":
+					v.Template = s.templateRef(m, c, named)
+				}
+			}); ok && !have {
+				s.fail(k.key, CodeMissing, "share: 50%", "variant %s has no share", k.name)
+			}
+		}
+		sum += v.Share
+		list = append(list, v)
+	}
+	if len(s.errs) == before && sum != whole {
+		s.fail(where(f.val), CodeRange, "the shares must add up to 100%; what nobody is to get belongs in holdout", "the shares of the variants add up to %s", sum)
+	}
+	return list
 }

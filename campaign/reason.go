@@ -30,8 +30,11 @@ const (
 	WindowClosed  Reason = "window_closed"  // outside days or hours
 	Stale         Reason = "stale"          // the fix was older than max_age on arrival
 	Expired       Reason = "expired"        // the push would be past its ttl
+	OtherVisit    Reason = "other_visit"    // not the visit that the trigger asks for
 	OptedOut      Reason = "opted_out"      // consent refused
 	NoToken       Reason = "no_token"       // nothing to send to, or the provider has refused it
+	QuietHours    Reason = "quiet_hours"    // it would be shown in the quiet hours
+	Capped        Reason = "capped"         // the subject has had as many pushes as a cap allows
 	Eligible      Reason = "eligible"       // nothing is against it: Propose
 )
 
@@ -41,6 +44,9 @@ const (
 	Overlap Reason = "overlap"
 	// AlreadyClaimed: the subject has used the period's claim (the ledger).
 	AlreadyClaimed Reason = "already_claimed"
+	// HeldOut: the subject is in the holdout. It has won the claim, and would
+	// have got the push.
+	HeldOut Reason = "holdout"
 	// MissingValue: a value that the template requires is not there (Render).
 	MissingValue Reason = "missing_value"
 	// TemplateError: the template could not be filled (Render).
@@ -51,7 +57,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		NotSelected, Disabled, Paused, Untrusted, FenceEdit, InitialOff, LowConfidence, NotStarted, Ended, WindowClosed,
-		Stale, Expired, OptedOut, NoToken, Eligible, Overlap, AlreadyClaimed, MissingValue, TemplateError,
+		Stale, Expired, OtherVisit, OptedOut, NoToken, QuietHours, Capped, Eligible, Overlap, AlreadyClaimed, HeldOut, MissingValue, TemplateError,
 	}
 }
 

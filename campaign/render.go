@@ -35,7 +35,7 @@ type Content struct {
 //	tags      short for person.tags
 //	store     id, zone
 //	fence     id, name, tags, props      props: the plain members of the feature's properties
-//	campaign  id, name
+//	campaign  id, name, variant
 //	event     kind, at, distance_m, accuracy_m, stay_min, initial
 //	now       when it is filled; now and event.at are in the store's zone
 type RenderContext struct {
@@ -57,7 +57,7 @@ var (
 		"person":   {"id", "tags"},
 		"store":    {"id", "zone"},
 		"fence":    {"id", "name", "tags", "props"},
-		"campaign": {"id", "name"},
+		"campaign": {"id", "name", "variant"},
 		"event":    {"kind", "at", "distance_m", "accuracy_m", "stay_min", "initial"},
 	}
 )
@@ -110,6 +110,13 @@ func NewContext(c *Campaign, in Input, now time.Time) RenderContext {
 	}
 	rc.Now = now.In(loc)
 	return rc
+}
+
+// SetVariant says which arm of the experiment the push belongs to; "" is none.
+func (rc *RenderContext) SetVariant(name string) {
+	if name != "" {
+		rc.Campaign["variant"] = name
+	}
 }
 
 // drop removes empty texts, so that default: works on what is not known.
@@ -202,7 +209,7 @@ func (e *RenderError) Reason() Reason {
 	return TemplateError
 }
 
-// Render fills the campaign's template in the language nearest to locale (BCP
+// Render fills the campaign's template, or that of the subject's variant, in the language nearest to locale (BCP
 // 47; "" gives the default). The nearest is the language itself with or
 // without its region (uk-UA, uk), or one that its readers read as a matter of
 // course (nb for no); otherwise the default: a reader of one language is not
@@ -212,7 +219,8 @@ func (e *RenderError) Reason() Reason {
 // and is bounded whatever the values are; it is for the outbox, not for the hot
 // path. It reads no clock: rc.Now is the time.
 func (c *Campaign) Render(locale string, rc RenderContext) (Content, error) {
-	t := c.Push.Template
+	variant, _ := rc.Campaign["variant"].(string)
+	t := c.TemplateOf(variant)
 	content, err := t.fill(t.pick(locale), rc)
 	if re, ok := errors.AsType[*RenderError](err); ok {
 		re.Campaign = c.ID

@@ -42,6 +42,35 @@ func parseDuration(s string) (d time.Duration, hint string, ok bool) {
 	return d + more, "", true
 }
 
+// formatDuration writes what parseDuration reads, in the largest unit that is
+// exact: 15m, 24h, 7d.
+func formatDuration(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour && d%(24*time.Hour) == 0:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	case d >= time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= time.Minute && d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	default:
+		return d.String()
+	}
+}
+
+// parseShare reads 10% or 12.5%, to the hundredth of a percent.
+func parseShare(s string) (Share, bool) {
+	text, found := strings.CutSuffix(strings.TrimSpace(s), "%")
+	if !found {
+		return 0, false
+	}
+	whole, part, _ := strings.Cut(strings.TrimSpace(text), ".")
+	if len(part) > 2 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(whole+part+"00"[len(part):], 10, 16)
+	return Share(n), err == nil && n <= 10_000 && whole != ""
+}
+
 // parseISODuration reads the subset PnW or PnDTnHnMnS of ISO 8601, upper case.
 func parseISODuration(s string) (time.Duration, bool) {
 	date, clock, hasClock := strings.Cut(s[1:], "T")

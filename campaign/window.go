@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"footfall/dedupe"
 )
 
 // Window is when a campaign may send. The zero Window is always open.
@@ -19,9 +21,33 @@ type Window struct {
 	Zone     string // IANA name, or "" for the zone of the store
 	Days     Days   // 0: every day
 	Hours    []Span // none: all day
+	// Closed is what becomes of a push while the window is closed, and HoldFor
+	// how long it may wait for the next opening; 0 with Drop.
+	Closed  Closed
+	HoldFor time.Duration
+	// Endless: the file says that there is no end (to: never), so a check does
+	// not ask for one.
+	Endless bool
 
 	loc *time.Location // of Zone; nil for the store's
 }
+
+// Closed is what becomes of a push that is not to go out now.
+type Closed string
+
+// The ways.
+const (
+	Drop           Closed = "drop"             // it is not sent (default)
+	Hold           Closed = "hold"             // it waits
+	NotifyIfInside Closed = "notify_if_inside" // it waits, and goes out if the device is still in the fence
+)
+
+// DefaultHoldFor is how long a push waits at most when the file does not say.
+// It cannot be longer than claims outlive their period.
+const (
+	DefaultHoldFor = 24 * time.Hour
+	maxHoldFor     = 48 * time.Hour
+)
 
 // Moment is an end of a window: an instant when it was written with an offset
 // (2026-11-28T10:00+02:00), else a reading of the wall clock, which is another
@@ -87,6 +113,14 @@ func (s Days) String() string {
 // 1440; a Close that is not after Open is on the next day.
 type Span struct{ Open, Close int }
 
+// has reports whether a minute of the day is in the span.
+func (s Span) has(minute int) bool {
+	if s.Open < s.Close {
+		return s.Open <= minute && minute < s.Close
+	}
+	return minute >= s.Open || minute < s.Close
+}
+
 // String is the span as it is written: "22:00-06:00".
 func (s Span) String() string {
 	return fmt.Sprintf("%02d:%02d-%02d:%02d", s.Open/60, s.Open%60, s.Close/60, s.Close%60)
@@ -133,6 +167,62 @@ func (w *Window) Check(t time.Time, store *time.Location) Reason {
 		}
 	}
 	return WindowClosed
+}
+
+// NextOpen returns the first instant at or after t at which the window is open;
+// false when it never is again, or not within 9 days (a window of one day a
+// week, across a change of the clock). A window that has not begun may open
+// later than that: the search starts at From. An hour that the clock
+// skips opens when the clock has passed it.
+func (w *Window) NextOpen(t time.Time, store *time.Location) (time.Time, bool) {
+	loc := w.location(store)
+	if !w.From.IsZero() {
+		if from := w.From.In(loc); t.Before(from) {
+			t = from
+		}
+	}
+	switch w.Check(t, store) {
+	case "":
+		return t, true
+	case Ended:
+		return time.Time{}, false
+	}
+	// Closed by days or hours: it opens at an opening hour, or with a day, or
+	// where the clock is put back into an hour that is open.
+	opens := w.Hours
+	if len(opens) == 0 {
+		opens = []Span{{}}
+	}
+	best := time.Time{}
+	try := func(at time.Time) {
+		if at.After(t) && (best.IsZero() || at.Before(best)) && w.Check(at, store) == "" {
+			best = at
+		}
+	}
+	// The only change of the clock that the search can meet, or the one whose
+	// repeated hour t is in.
+	_, change := t.Add(-3 * time.Hour).In(loc).ZoneBounds()
+	if change.IsZero() || change.Sub(t) > 9*24*time.Hour {
+		change = time.Time{}
+	} else {
+		try(change)
+	}
+	year, month, day := t.In(loc).Date()
+	for d := range 10 {
+		if midnight := dedupe.FirstAt(year, month, day+d, 0, loc); !best.IsZero() && midnight.After(best) {
+			break
+		}
+		for _, s := range opens {
+			at := dedupe.FirstAt(year, month, day+d, time.Duration(s.Open)*time.Minute, loc)
+			try(at)
+			if at.Before(change) {
+				_, before := at.In(loc).Zone()
+				_, after := change.In(loc).Zone()
+				try(at.Add(time.Duration(before-after) * time.Second)) // the same reading again
+			}
+		}
+	}
+	return best, !best.IsZero()
 }
 
 func (w *Window) location(store *time.Location) *time.Location {

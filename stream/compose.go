@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"footfall/audience"
@@ -22,6 +23,8 @@ type deliveryContext struct {
 	DistanceM float64      `json:"distance_m"`
 	AccuracyM float32      `json:"accuracy_m,omitzero"`
 	Reason    track.Reason `json:"reason,omitzero"`
+	Variant   string       `json:"variant,omitempty"`
+	IfInside  bool         `json:"if_inside,omitzero"` // send only if the device is in the fence by then
 }
 
 // Reasons for which a delivery is not sent although its claim was won. The claim is released with each.
@@ -30,6 +33,7 @@ const (
 	suppressUnregistered outbox.Suppress = "no_token"
 	suppressOptedOut     outbox.Suppress = "opted_out"
 	suppressTemplate     outbox.Suppress = "template_error"
+	suppressLeft         outbox.Suppress = "left_fence"
 	suppressMissing                      = outbox.Suppress(campaign.MissingValue)
 )
 
@@ -56,8 +60,19 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 		return nil, suppressTemplate
 	}
 	now := g.cfg.Now()
+	if dc.IfInside {
+		switch inside, err := g.stillInside(tx, d, now); {
+		case err != nil:
+			g.cfg.Logger.Error("presence could not be read", "device", d.Device, "err", err)
+			return nil, ""
+		case !inside:
+			return nil, suppressLeft
+		}
+	}
 	in := campaign.Input{Tr: g.transitionOf(d, &dc), Profile: &p, Now: now}
-	content, err := c.Render(p.Locale, campaign.NewContext(c, in, now))
+	rc := campaign.NewContext(c, in, now)
+	rc.SetVariant(dc.Variant)
+	content, err := c.Render(p.Locale, rc)
 	if err != nil {
 		g.cfg.Logger.Warn("a push could not be rendered", "campaign", c.ID, "mid", d.MID, "err", err)
 		if errors.Is(err, campaign.ErrMissing) {
@@ -72,6 +87,30 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 		Sound: content.Sound, Thread: content.Thread, Data: content.Data,
 		ExpiresAt: time.UnixMilli(d.ExpiresAt),
 	}, ""
+}
+
+// stillInside reports whether the device of a delivery is in its fence, as far as the ledger knows: the stored
+// presence has every transition, and its last fix is at most one checkpoint old. A device that has been silent for
+// long is nowhere.
+func (g *Gateway) stillInside(tx *db.Tx, d *outbox.Delivery, now time.Time) (bool, error) {
+	row, err := tx.Get(presenceKey(track.DeviceID(d.Device)))
+	if errors.Is(err, db.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	t := track.New(g.cfg.Rules)
+	if err := t.Restore(track.DeviceID(d.Device), row); err != nil {
+		return false, err
+	}
+	p, ok := t.Presence(track.DeviceID(d.Device))
+	if !ok || now.Sub(time.UnixMilli(p.LastFixedAt)) > g.cfg.Rules.PresenceTTL {
+		return false, nil
+	}
+	return slices.ContainsFunc(p.Inside, func(in track.InsideFence) bool {
+		return in.FenceID == fences.ID(d.Fence) && !in.Unknown
+	}), nil
 }
 
 // transitionOf rebuilds what a template may read of the transition, with the fence as it is now.

@@ -61,6 +61,8 @@ type CampaignDecision struct {
 	Claim     string           `json:"claim,omitempty"`
 	MID       string           `json:"mid,omitempty"` // of the push this decision caused
 	ExpiresAt int64            `json:"expires_at,omitzero"`
+	SendAt    int64            `json:"send_at,omitzero"` // when a push that waits goes out at the earliest
+	Variant   string           `json:"variant,omitempty"`
 }
 
 // decisionID names a transition by what happened, not by where it stood in a log.

@@ -174,11 +174,12 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 		claimed = map[string]fences.ID{}
 	}
 	t.claimed = claimed
+	past := history{subject: profile.Subject()}
 	answers := map[fences.ID][]CampaignDecision{}
 	ask := func(trs []track.Transition, of func(*track.Transition) []*campaign.Campaign) error {
 		for _, tr := range campaign.Pick(trs) {
 			for _, c := range of(&tr) {
-				answer, err := s.ask(tx, c, in, &tr, &profile, claimed, t)
+				answer, err := s.ask(tx, c, in, &tr, &profile, &past, claimed, t)
 				if err != nil {
 					return err
 				}
@@ -195,6 +196,9 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 		d := decisionOf(in, &in.transitions[i], in.transitions[i].Kind.String())
 		d.Campaigns = answers[answerKey(&in.transitions[i])]
 		t.kinds[d.Kind]++
+		if err := keepVisit(tx, in.device, &in.transitions[i]); err != nil {
+			return err
+		}
 		if in.transitions[i].Kind == track.Enter {
 			t.funnel[funnelKey{"", "entered"}]++
 			if len(d.Campaigns) == 0 {
@@ -230,6 +234,41 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 	return nil
 }
 
+// keepVisit remembers who came where and for how long. An edit of a fence is no visit.
+func keepVisit(tx *db.Tx, device track.DeviceID, tr *track.Transition) error {
+	switch {
+	case tr.Kind == track.Enter && tr.Fence != nil && tr.Reason&(track.FenceCreated|track.FenceChanged) == 0:
+		return audience.PutVisit(tx, &audience.Visit{Device: string(device), Fence: string(tr.FenceID), Tags: tr.Fence.Tags, At: cmp.Or(tr.EnteredAt, tr.At)})
+	case tr.Kind == track.Exit:
+		return audience.EndVisit(tx, string(device), string(tr.FenceID), tr.EnteredAt, tr.At)
+	}
+	return nil
+}
+
+// history is what the ledger remembers of one subject, read when the first campaign asks.
+type history struct {
+	subject               string
+	sends                 []dedupe.Send
+	visits                []audience.Visit
+	haveSends, haveVisits bool
+}
+
+func (h *history) read(tx *db.Tx, p *audience.Profile, needs campaign.Needs) (err error) {
+	if needs.Sends && !h.haveSends {
+		if h.sends, err = dedupe.Sends(tx, h.subject); err != nil {
+			return err
+		}
+		h.haveSends = true
+	}
+	if needs.Visits && !h.haveVisits {
+		if h.visits, err = audience.VisitsOf(tx, p); err != nil {
+			return err
+		}
+		h.haveVisits = true
+	}
+	return nil
+}
+
 // kindBegun is the kind of the decision about a campaign that began while the device was inside.
 const kindBegun = "campaign_began"
 
@@ -251,25 +290,37 @@ func answerKey(tr *track.Transition) fences.ID {
 }
 
 // ask gets one campaign's decision about one transition and settles its claim.
-func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Transition, p *audience.Profile, claimed map[string]fences.ID, t *tally) (CampaignDecision, error) {
-	dec := c.Decide(campaign.Input{Tr: tr, Profile: p, Now: time.UnixMilli(in.receivedAt)}, true)
-	out := CampaignDecision{Campaign: c.ID, Revision: c.Revision(), Outcome: dec.Outcome, Reason: dec.Reason, Checks: dec.Checks}
-	hold := func(reason campaign.Reason, rule, detail string) CampaignDecision {
+func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Transition, p *audience.Profile, past *history, claimed map[string]fences.ID, t *tally) (CampaignDecision, error) {
+	if err := past.read(tx, p, c.Needs()); err != nil {
+		return CampaignDecision{}, err
+	}
+	dec := c.Decide(campaign.Input{Tr: tr, Profile: p, Now: time.UnixMilli(in.receivedAt), Sends: past.sends, Visits: past.visits}, true)
+	out := CampaignDecision{Campaign: c.ID, Revision: c.Revision(), Outcome: dec.Outcome, Reason: dec.Reason, Checks: dec.Checks, Variant: dec.Variant}
+	hold := func(reason campaign.Reason, rule, detail string) (CampaignDecision, error) {
 		out.Outcome, out.Reason = campaign.Held, reason
 		out.Checks = append(out.Checks, campaign.Check{Rule: rule, OK: false, Detail: detail})
 		t.funnel[funnelKey{c.ID, "held." + string(reason)}]++
-		return out
+		return out, nil
+	}
+	if dec.Reason == campaign.Capped { // by the push that this subject already has for the period: say that instead
+		claim, stands, err := dedupe.Standing(tx, dec.Key, dec.Period, time.UnixMilli(tr.At))
+		if err != nil {
+			return out, err
+		}
+		if stands {
+			return hold(campaign.AlreadyClaimed, "settled", standing(claim, tr.Fence))
+		}
 	}
 	if dec.Outcome != campaign.Propose {
 		t.funnel[funnelKey{c.ID, "held." + string(dec.Reason)}]++
 		return out, nil
 	}
 	if other, ok := claimed[c.ID]; ok {
-		return hold(campaign.Overlap, "overlap", fmt.Sprintf("the same position also entered %s, which comes first", other)), nil
+		return hold(campaign.Overlap, "overlap", fmt.Sprintf("the same position also entered %s, which comes first", other))
 	}
 	lane, ok := s.lane(appOf(in.device), p)
 	if !ok {
-		return hold(campaign.NoToken, "provider", fmt.Sprintf("no push provider is configured for platform %q", p.Platform)), nil
+		return hold(campaign.NoToken, "provider", fmt.Sprintf("no push provider is configured for platform %q", p.Platform))
 	}
 	out.Claim = string(dec.Key.Bytes())
 	claim, won, err := dedupe.Reserve(tx, dec.Key, dec.Period, dedupe.Claim{
@@ -280,30 +331,47 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 	}
 	own := false
 	if !won {
-		if own, err = ownClaim(tx, claim, in, tr); err != nil {
+		if own, err = ownClaim(tx, claim, in, tr, dec.HeldOut); err != nil {
 			return out, err
 		}
 	}
 	if !won && !own {
-		return hold(campaign.AlreadyClaimed, "settled", standing(claim, tr.Fence)), nil
+		return hold(campaign.AlreadyClaimed, "settled", standing(claim, tr.Fence))
 	}
 	out.Checks = append(out.Checks, campaign.Check{Rule: "settled", OK: true, Detail: "first of its period"})
-	out.MID, out.ExpiresAt = claim.MID, dec.ExpiresAt.UnixMilli()
 	claimed[c.ID] = tr.FenceID
+	if dec.HeldOut { // the claim is used up, so that each is counted once, and no delivery is owed for it
+		out.Outcome, out.Reason = campaign.Held, campaign.HeldOut
+		if won {
+			t.funnel[funnelKey{c.ID, "held." + string(campaign.HeldOut)}]++
+		}
+		return out, dedupe.Commit(tx, dec.Key, claim.MID)
+	}
+	out.MID, out.ExpiresAt = claim.MID, dec.ExpiresAt.UnixMilli()
 	context, err := json.Marshal(deliveryContext{
 		Kind: tr.Kind, At: tr.At, EnteredAt: tr.EnteredAt, DistanceM: tr.CenterDistanceM, AccuracyM: tr.Fix.AccuracyM, Reason: tr.Reason,
+		Variant: dec.Variant, IfInside: dec.IfInside,
 	})
 	if err != nil {
 		return out, err
+	}
+	due := tx.Now().UnixMilli()
+	if !dec.SendAt.IsZero() {
+		out.SendAt = dec.SendAt.UnixMilli()
+		due = max(due, out.SendAt)
 	}
 	err = outbox.Enqueue(tx, &outbox.Delivery{
 		MID: claim.MID, App: appOf(in.device), Device: string(in.device), Person: p.Person, Campaign: c.ID, Fence: string(tr.FenceID),
-		Claim: dec.Key, Lane: lane, CreatedAt: tx.Now().UnixMilli(), FixedAt: tr.At, NextAt: tx.Now().UnixMilli(),
+		Claim: dec.Key, Lane: lane, CreatedAt: tx.Now().UnixMilli(), FixedAt: tr.At, NextAt: due,
 		ExpiresAt: dec.ExpiresAt.UnixMilli(), Context: context,
 	})
+	if err == nil {
+		err = dedupe.RecordSend(tx, dec.Key, claim, c.KeepSends())
+	}
 	if err != nil {
 		return out, err
 	}
+	past.haveSends = false // the next campaign's caps count this one
 	t.deliveries++
 	if won {
 		t.funnel[funnelKey{c.ID, "claimed"}]++
@@ -312,10 +380,10 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 }
 
 // ownClaim reports whether a standing claim was won by this very entry, in a run that was cut off before the rest
-// of its ping was settled.
-func ownClaim(tx *db.Tx, c dedupe.Claim, in *input, tr *track.Transition) (bool, error) {
-	if c.Fence != string(tr.FenceID) || c.At.UnixMilli() != tr.At {
-		return false, nil
+// of its ping was settled. That of a subject in the holdout has no delivery.
+func ownClaim(tx *db.Tx, c dedupe.Claim, in *input, tr *track.Transition, heldOut bool) (bool, error) {
+	if c.Fence != string(tr.FenceID) || c.At.UnixMilli() != tr.At || heldOut {
+		return heldOut && c.Fence == string(tr.FenceID) && c.At.UnixMilli() == tr.At, nil
 	}
 	d, ok, err := outbox.Get(tx, c.MID)
 	return ok && d.Device == string(in.device), err

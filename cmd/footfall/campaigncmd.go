@@ -34,6 +34,12 @@ func (c *campaignCheckCmd) Run(e *env) error {
 			bad = true
 		}
 	}
+	for _, cm := range all {
+		for _, w := range cm.Warnings() {
+			fmt.Fprintln(e.out, w)
+			bad = true
+		}
+	}
 	if c.Fences != "" {
 		set, err := c.FenceFlags.loadFenceSet(e.err, c.Fences)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 func campaignText(id string) string {
 	return fmt.Sprintf(`campaign: %s
 trigger: {enter: {fences: {all: true}}}
+window: {to: never}
 once_per: campaign
 steps:
   - push: {ttl: 15m, template: {default_locale: en, locales: {en: {title: Hello, body: Come in}}}}

@@ -1,0 +1,216 @@
+package stream
+
+import (
+	"fmt"
+	"maps"
+	"testing"
+	"time"
+
+	"footfall/dedupe"
+	"footfall/internal/db"
+	"footfall/push"
+)
+
+const body = `
+steps: [{push: {ttl: 15m, template: {locales: {en: {title: "{{ fence.name }}", body: "{{ campaign.variant }}"}}}}}]
+`
+
+// TestHeldPush walks through what becomes of an entry before the doors open: it waits in the ledger, through a restart,
+// goes out when the window opens, and expires with its claim released when nobody was there to send it.
+func TestHeldPush(t *testing.T) {
+	for _, tt := range []struct {
+		name, closed string
+		leaves       bool          // before the window opens
+		wake         time.Duration // after the window opened
+		want         string        // what the funnel counts
+		pushes       int
+	}{
+		{"waits", "hold", false, time.Minute, "push.accepted", 1},
+		{"waits, also for one who left", "hold", true, time.Minute, "push.accepted", 1},
+		{"still inside", "notify_if_inside", false, time.Minute, "push.accepted", 1},
+		{"left", "notify_if_inside", true, time.Minute, "push.suppressed", 0},
+		{"nobody sends it in time", "hold", false, 20 * time.Minute, "push.expired", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			r.yaml = "campaign: doors\ntrigger: {enter: {fences: {all: true}}}\nwindow: {hours: \"10:00-21:00\", closed: " + tt.closed + "}\n" + body
+			early := r.moment("2026-11-28 09:30", mustZone("Europe/Kyiv"))
+			open := early.Add(30 * time.Minute)
+			r.clock.set(early)
+			r.start()
+			r.register("d1")
+			r.mustAsk("ping.shop.d1", ping(early, 50.4501, 30.5234))
+			if tt.leaves {
+				r.clock.set(early.Add(3 * time.Minute))
+				r.mustAsk("ping.shop.d1", ping(early.Add(3*time.Minute), 50.4541, 30.5234))
+			}
+			r.settle()
+			e, err := r.gw.Explain(t.Context(), "shop.d1", 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c := e.Decisions[0].Campaigns[0]; c.SendAt != open.UnixMilli() || c.ExpiresAt != open.Add(15*time.Minute).UnixMilli() {
+				t.Errorf("goes out %d until %d, want %d", c.SendAt, c.ExpiresAt, open.UnixMilli())
+			}
+			if n := len(r.provider.pushes()); n != 0 {
+				t.Fatalf("%d pushes before the window opens", n)
+			}
+			r.halt()
+			r.clock.set(open.Add(tt.wake))
+			r.start()
+			defer r.halt()
+			r.await(tt.want, func() bool { return r.gw.Status().Funnel["doors"][tt.want] == 1 })
+			if n := len(r.provider.pushes()); n != tt.pushes {
+				t.Errorf("%d pushes, want %d", n, tt.pushes)
+			}
+			if f := r.gw.Status().Funnel["doors"]; f["claimed"] != 1 {
+				t.Errorf("funnel %v", f)
+			}
+			released := 0
+			err = r.db.View(func(tx *db.Tx) error {
+				return dedupe.Scan(tx, "doors", "", func(_ dedupe.Key, c dedupe.Claim) bool {
+					if c.State == dedupe.Released {
+						released++
+					}
+					return true
+				})
+			})
+			if want := 1 - tt.pushes; err != nil || released != want {
+				t.Errorf("%d claims released, want %d; %v", released, want, err)
+			}
+		})
+	}
+}
+
+// TestCapsCountWhatWasSent: a cap over all campaigns counts the push that another campaign made for the same
+// position, counts two phones of a person together, and does not count a push that certainly reached nobody.
+func TestCapsCountWhatWasSent(t *testing.T) {
+	r := newRig(t)
+	r.yaml = "campaign: a\ntrigger: {enter: {fences: {all: true}}}\nonce_per: none\ncaps: [{max: 1, per: day, of: all}]\n" + body +
+		"---\ncampaign: b\ntrigger: {enter: {fences: {all: true}}}\nonce_per: {day: store}\ncaps: [{max: 2, per: 7d, of: all}]\n" + body
+	refuse := true
+	r.provider.say = func(*push.Notification) push.Outcome {
+		if refuse {
+			return push.Outcome{Class: push.TokenDead, Status: 410, Reason: "Unregistered", Sent: true}
+		}
+		return push.Outcome{Class: push.Accepted, Status: 200, Sent: true}
+	}
+	r.start()
+	defer r.halt()
+	funnel := func(campaign string) map[string]int64 {
+		f := r.gw.Status().Funnel[campaign]
+		maps.DeleteFunc(f, func(k string, n int64) bool { return n == 0 })
+		return f
+	}
+	at := noon
+	visit := func(device string) {
+		at = at.Add(10 * time.Minute)
+		r.clock.set(at)
+		r.mustAsk("ping.shop."+device, []map[string]any{ping(at.Add(-time.Minute), 50.4701, 30.5234), ping(at, 50.4501, 30.5234)})
+		r.settle()
+	}
+	sign := func(device, token string) {
+		r.mustAsk("device.shop."+device, map[string]any{"platform": "ios", "token": token, "user": "u1", "locale": "en"})
+	}
+	sign("d1", "one")
+	visit("d1") // both go out, in the order of their ids, and fail for good
+	r.await("both to fail", func() bool { return funnel("a")["push.failed"]+funnel("b")["push.failed"] == 2 })
+	refuse = false
+	sign("d1", "two")
+	visit("d1") // nothing of that counts
+	r.await("both to be accepted", func() bool { return funnel("a")["push.accepted"]+funnel("b")["push.accepted"] == 2 })
+	sign("d2", "three")
+	visit("d2") // the person's other phone
+	if got := fmt.Sprint(funnel("a")["held.capped"], funnel("b")["held.already_claimed"], funnel("b")["held.capped"]); got != "1 1 0" {
+		t.Errorf("capped and claimed %s: a %v, b %v", got, funnel("a"), funnel("b"))
+	}
+}
+
+// TestVisitsAreCounted: the third visit gets the push, whichever of the person's phones made the others; two phones
+// in the store at once are one visit.
+func TestVisitsAreCounted(t *testing.T) {
+	r := newRig(t)
+	r.yaml = "campaign: third\ntrigger: {enter: {fences: {all: true}, visits: 3}}\nonce_per: none\n" + body
+	r.start()
+	defer r.halt()
+	at := noon
+	visit := func(devices ...string) {
+		t.Helper()
+		at = at.Add(time.Hour)
+		r.clock.set(at)
+		for _, d := range devices {
+			r.mustAsk("ping.shop."+d, ping(at, 50.4501, 30.5234))
+			r.settle()
+		}
+		r.clock.set(at.Add(20 * time.Minute))
+		for _, d := range devices {
+			r.mustAsk("ping.shop."+d, ping(at.Add(20*time.Minute), 50.4701, 30.5234))
+		}
+		r.settle()
+	}
+	for _, d := range []string{"d1", "d2"} {
+		r.mustAsk("device.shop."+d, map[string]any{"platform": "ios", "token": "t" + d, "user": "u1", "locale": "en"})
+	}
+	visit("d1", "d2")
+	visit("d2")
+	if n := len(r.provider.pushes()); n != 0 {
+		t.Fatalf("%d pushes after two visits: %v", n, r.gw.Status().Funnel)
+	}
+	visit("d1")
+	r.await("the push of the third visit", func() bool { return len(r.provider.pushes()) == 1 })
+	visit("d1")
+	if f := r.gw.Status().Funnel["third"]; f["claimed"] != 1 || f["held.other_visit"] != 4 {
+		t.Errorf("funnel %v", f)
+	}
+}
+
+// TestHoldoutIsCountedOnce: one of the holdout gets nothing, uses up its claim, and owes no delivery.
+func TestHoldoutIsCountedOnce(t *testing.T) {
+	r := newRig(t)
+	r.yaml = "campaign: lift\ntrigger: {enter: {fences: {all: true}}}\nholdout: 50%\n" +
+		`steps: [{push: {template: {locales: {en: {body: "{{ campaign.variant }}"}}}, variants: {A: 50%, B: {share: 50%, template: {locales: {en: {body: "other {{ campaign.variant }}"}}}}}}}]` + "\n"
+	r.start()
+	defer r.halt()
+	c, _ := r.gw.Campaigns().Find("lift")
+	const people = 40
+	out := 0
+	for i := range people {
+		device := fmt.Sprintf("d%d", i)
+		r.register(device)
+		if c.HeldOut("d:shop." + device) {
+			out++
+		}
+		r.mustAsk("ping.shop."+device, []map[string]any{
+			ping(noon.Add(-3*time.Minute), 50.4501, 30.5234), ping(noon.Add(-2*time.Minute), 50.4701, 30.5234), ping(noon, 50.4501, 30.5234),
+		})
+	}
+	r.settle()
+	r.await("the others", func() bool { return len(r.provider.pushes()) == people-out })
+	f := r.gw.Status().Funnel["lift"]
+	if f["held.holdout"] != int64(out) || f["claimed"] != int64(people-out) || f["held.already_claimed"] != people {
+		t.Errorf("%d in the holdout: %v", out, f)
+	}
+	for _, n := range r.provider.pushes() {
+		want := "A"
+		if v := c.VariantFor("d:" + n.Device).Name; v == "B" {
+			want = "other B"
+		}
+		if n.Body != want {
+			t.Errorf("%s got %q, want %q", n.Device, n.Body, want)
+		}
+	}
+	var claims, owed int
+	err := r.db.View(func(tx *db.Tx) error {
+		return dedupe.Scan(tx, "lift", "", func(_ dedupe.Key, c dedupe.Claim) bool {
+			claims++
+			if c.State == dedupe.Reserved {
+				owed++
+			}
+			return true
+		})
+	})
+	if err != nil || claims != people {
+		t.Errorf("%d claims, %v", claims, err)
+	}
+	r.await("no claim to be owed", func() bool { return r.gw.Status().Funnel["lift"]["push.accepted"] == int64(people-out) })
+}
