@@ -49,6 +49,12 @@ type action struct {
 	delay delayKind
 	claim claimStep
 	lane  laneStep
+	// slow: the provider is asked for too much; the lane's rate is halved.
+	slow bool
+	// token: the answer says something about the token, good or bad.
+	token bool
+	// another: the person may have another token that works.
+	another bool
 }
 
 // actionFor is the table: it maps the class of an outcome to what is done. sent
@@ -56,9 +62,9 @@ type action struct {
 func actionFor(class push.Class, sent bool) action {
 	switch class {
 	case push.Accepted:
-		return action{state: StateAccepted, spend: true, claim: claimCommit, lane: laneGood}
+		return action{state: StateAccepted, spend: true, claim: claimCommit, lane: laneGood, token: true}
 	case push.TokenDead, push.TokenBad, push.TokenForeign:
-		return action{state: StateFailed, spend: sent, claim: claimRelease, lane: laneGood}
+		return action{state: StateFailed, spend: sent, claim: claimRelease, lane: laneGood, token: sent, another: true}
 	case push.Bug, push.TooLarge:
 		return action{state: StateFailed, spend: sent, claim: claimRelease, lane: laneNeutral}
 	case push.Config:
@@ -70,7 +76,7 @@ func actionFor(class push.Class, sent bool) action {
 	case push.DeviceRate:
 		return action{state: StateRetryWait, spend: sent, delay: delayDevice, lane: laneGood}
 	case push.LaneRate:
-		return action{state: StateRetryWait, delay: delayLane, lane: laneHold}
+		return action{state: StateRetryWait, delay: delayLane, lane: laneHold, slow: true}
 	case push.InDoubt:
 		return action{state: StateInDoubt, spend: true, doubt: true, delay: delayBackoff, lane: laneBad}
 	case push.Expired:

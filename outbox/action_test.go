@@ -13,21 +13,21 @@ func TestActionTable(t *testing.T) {
 	for class, want := range map[push.Class]struct {
 		sent, unsent action
 	}{
-		push.Accepted:     {action{StateAccepted, true, false, delayNone, claimCommit, laneGood}, action{StateAccepted, true, false, delayNone, claimCommit, laneGood}},
-		push.TokenDead:    {action{StateFailed, true, false, delayNone, claimRelease, laneGood}, action{StateFailed, false, false, delayNone, claimRelease, laneGood}},
-		push.TokenBad:     {action{StateFailed, true, false, delayNone, claimRelease, laneGood}, action{StateFailed, false, false, delayNone, claimRelease, laneGood}},
-		push.TokenForeign: {action{StateFailed, true, false, delayNone, claimRelease, laneGood}, action{StateFailed, false, false, delayNone, claimRelease, laneGood}},
-		push.Config:       {action{StateFailed, true, false, delayNone, claimRelease, laneAlarm}, action{StateFailed, false, false, delayNone, claimRelease, laneAlarm}},
-		push.Auth:         {action{StateRetryWait, false, false, delayGate, claimKeep, lanePause}, action{StateRetryWait, false, false, delayGate, claimKeep, lanePause}},
-		push.Bug:          {action{StateFailed, true, false, delayNone, claimRelease, laneNeutral}, action{StateFailed, false, false, delayNone, claimRelease, laneNeutral}},
-		push.TooLarge:     {action{StateFailed, true, false, delayNone, claimRelease, laneNeutral}, action{StateFailed, false, false, delayNone, claimRelease, laneNeutral}},
-		push.Retry:        {action{StateRetryWait, true, false, delayBackoff, claimKeep, laneBad}, action{StateRetryWait, false, false, delayBackoff, claimKeep, laneBad}},
-		push.RetryNow:     {action{StateRetryWait, false, false, delayNow, claimKeep, laneNeutral}, action{StateRetryWait, false, false, delayNow, claimKeep, laneNeutral}},
-		push.DeviceRate:   {action{StateRetryWait, true, false, delayDevice, claimKeep, laneGood}, action{StateRetryWait, false, false, delayDevice, claimKeep, laneGood}},
-		push.LaneRate:     {action{StateRetryWait, false, false, delayLane, claimKeep, laneHold}, action{StateRetryWait, false, false, delayLane, claimKeep, laneHold}},
-		push.InDoubt:      {action{StateInDoubt, true, true, delayBackoff, claimKeep, laneBad}, action{StateInDoubt, true, true, delayBackoff, claimKeep, laneBad}},
-		push.Expired:      {action{StateExpired, false, false, delayNone, claimRelease, laneNeutral}, action{StateExpired, false, false, delayNone, claimRelease, laneNeutral}},
-		"from the future": {action{StateRetryWait, true, false, delayBackoff, claimKeep, laneBad}, action{StateRetryWait, false, false, delayBackoff, claimKeep, laneBad}},
+		push.Accepted:     {action{StateAccepted, true, false, delayNone, claimCommit, laneGood, false, true, false}, action{StateAccepted, true, false, delayNone, claimCommit, laneGood, false, true, false}},
+		push.TokenDead:    {action{StateFailed, true, false, delayNone, claimRelease, laneGood, false, true, true}, action{StateFailed, false, false, delayNone, claimRelease, laneGood, false, false, true}},
+		push.TokenBad:     {action{StateFailed, true, false, delayNone, claimRelease, laneGood, false, true, true}, action{StateFailed, false, false, delayNone, claimRelease, laneGood, false, false, true}},
+		push.TokenForeign: {action{StateFailed, true, false, delayNone, claimRelease, laneGood, false, true, true}, action{StateFailed, false, false, delayNone, claimRelease, laneGood, false, false, true}},
+		push.Config:       {action{StateFailed, true, false, delayNone, claimRelease, laneAlarm, false, false, false}, action{StateFailed, false, false, delayNone, claimRelease, laneAlarm, false, false, false}},
+		push.Auth:         {action{StateRetryWait, false, false, delayGate, claimKeep, lanePause, false, false, false}, action{StateRetryWait, false, false, delayGate, claimKeep, lanePause, false, false, false}},
+		push.Bug:          {action{StateFailed, true, false, delayNone, claimRelease, laneNeutral, false, false, false}, action{StateFailed, false, false, delayNone, claimRelease, laneNeutral, false, false, false}},
+		push.TooLarge:     {action{StateFailed, true, false, delayNone, claimRelease, laneNeutral, false, false, false}, action{StateFailed, false, false, delayNone, claimRelease, laneNeutral, false, false, false}},
+		push.Retry:        {action{StateRetryWait, true, false, delayBackoff, claimKeep, laneBad, false, false, false}, action{StateRetryWait, false, false, delayBackoff, claimKeep, laneBad, false, false, false}},
+		push.RetryNow:     {action{StateRetryWait, false, false, delayNow, claimKeep, laneNeutral, false, false, false}, action{StateRetryWait, false, false, delayNow, claimKeep, laneNeutral, false, false, false}},
+		push.DeviceRate:   {action{StateRetryWait, true, false, delayDevice, claimKeep, laneGood, false, false, false}, action{StateRetryWait, false, false, delayDevice, claimKeep, laneGood, false, false, false}},
+		push.LaneRate:     {action{StateRetryWait, false, false, delayLane, claimKeep, laneHold, true, false, false}, action{StateRetryWait, false, false, delayLane, claimKeep, laneHold, true, false, false}},
+		push.InDoubt:      {action{StateInDoubt, true, true, delayBackoff, claimKeep, laneBad, false, false, false}, action{StateInDoubt, true, true, delayBackoff, claimKeep, laneBad, false, false, false}},
+		push.Expired:      {action{StateExpired, false, false, delayNone, claimRelease, laneNeutral, false, false, false}, action{StateExpired, false, false, delayNone, claimRelease, laneNeutral, false, false, false}},
+		"from the future": {action{StateRetryWait, true, false, delayBackoff, claimKeep, laneBad, false, false, false}, action{StateRetryWait, false, false, delayBackoff, claimKeep, laneBad, false, false, false}},
 	} {
 		if got := actionFor(class, true); got != want.sent {
 			t.Errorf("%s, sent: %+v, want %+v", class, got, want.sent)

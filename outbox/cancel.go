@@ -41,12 +41,23 @@ func (o *Outbox) CancelCampaign(ctx context.Context, id, reason string) (n int, 
 // cancelPass goes once over all rows that are not final. flying are those of
 // the campaign that this process is sending.
 func (o *Outbox) cancelPass(ctx context.Context, id, reason string) (n int, flying []string, err error) {
+	for _, queue := range queues {
+		m, f, err := o.cancelQueue(ctx, queue, id, reason)
+		n, flying = n+m, append(flying, f...)
+		if err != nil {
+			return n, nil, err
+		}
+	}
+	return n, flying, nil
+}
+
+func (o *Outbox) cancelQueue(ctx context.Context, queue []byte, id, reason string) (n int, flying []string, err error) {
 	var from []byte
 	for {
 		var page []*change
 		more := false
 		err := o.cfg.DB.View(func(tx *db.Tx) error {
-			return tx.Scan(ready.Key(byDue), from, func(key, campaign []byte) (bool, error) {
+			return tx.Scan(ready.Key(queue), from, func(key, campaign []byte) (bool, error) {
 				if string(campaign) != id {
 					return true, nil
 				}

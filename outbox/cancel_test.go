@@ -95,12 +95,12 @@ func TestBadIndexEntries(t *testing.T) {
 		now := time.Now().UnixMilli()
 		err := r.db.Update(context.Background(), func(tx *db.Tx) error {
 			return errors.Join(
-				tx.Set(dueKey(testLane, now-5, "orphan"), nil),
+				tx.Set(dueKey(&Delivery{Lane: testLane, NextAt: now - 5, MID: "orphan"}), nil),
 				tx.Set(expiryKey(now-5, "orphan"), nil),
 				tx.Set(ready.Key(byDue, []byte(testLane), []byte{}), nil),
 				tx.Set(ready.Key(byExpiry, []byte{1, 2}), nil),
-				tx.Set(dueKey(testLane, now-5, "garbled"), nil),
-				tx.Set(rowKey("garbled"), []byte{rowVersion, '{'}))
+				tx.Set(dueKey(&Delivery{Lane: testLane, NextAt: now - 5, MID: "garbled"}), nil),
+				tx.Set(rowKey("garbled"), []byte{rowJSON, '{'}))
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -24,13 +24,20 @@ type Config struct {
 	// attempt, and must not keep d. A Suppress ends the delivery. Required.
 	Compose func(tx *db.Tx, d *Delivery) (*push.Notification, Suppress)
 	// OnOutcome is called in the transaction of every change that an outcome
-	// makes: each answer of a provider, and each final state. d is the row after
-	// it. For a row that ends without an answer o has the Reason, and the Class
-	// only if one fits (Expired). It may run more than once for one change and
-	// must have no effect but through tx. When it fails, the change is tried
-	// again; after three failures the change is written without it, counted and
-	// logged, because an answer that is not recorded would be sent again.
-	OnOutcome func(tx *db.Tx, d *Delivery, o push.Outcome) error
+	// makes: each answer of a provider, and each final state. old is the row
+	// before it, d after it. For a row that ends without an answer o has the
+	// Reason, and the Class only if one fits (Expired). It may run more than once
+	// for one change and must have no effect but through tx. When it fails, the
+	// change is tried again; after three failures the change is written without
+	// it, counted and logged, because an answer that is not recorded would be
+	// sent again.
+	OnOutcome func(tx *db.Tx, old, d *Delivery, o push.Outcome) error
+	// Another is asked when a token was refused, in the same transaction: which
+	// other token of the person is to be tried under the same message id? d is
+	// the row with the refused one; d.Tried are those before. Not asked after
+	// doubt. A route whose lane does not exist or that was tried is no answer.
+	// nil: there is none.
+	Another func(tx *db.Tx, d *Delivery, o push.Outcome) (Route, bool, error)
 
 	// Workers bounds the requests in flight per lane. Default 256.
 	Workers int
@@ -93,7 +100,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Now = time.Now
 	}
 	if c.OnOutcome == nil {
-		c.OnOutcome = func(*db.Tx, *Delivery, push.Outcome) error { return nil }
+		c.OnOutcome = func(_ *db.Tx, _, _ *Delivery, _ push.Outcome) error { return nil }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -2,44 +2,9 @@ package outbox
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 
 	"footfall/dedupe"
 )
-
-// State of a delivery; the package comment draws the arrows.
-type State string
-
-// The states. From StateAccepted on they are final.
-const (
-	StatePending    State = "pending"
-	StateSending    State = "sending"
-	StateRetryWait  State = "retry_wait"
-	StateInDoubt    State = "in_doubt"
-	StateAccepted   State = "accepted"
-	StateFailed     State = "failed"
-	StateExpired    State = "expired"
-	StateCancelled  State = "cancelled"
-	StateDead       State = "dead"
-	StateSuppressed State = "suppressed"
-)
-
-// States lists every state, for metrics and exhaustive tests. The slice is
-// fresh.
-func States() []State {
-	return []State{StatePending, StateSending, StateRetryWait, StateInDoubt, StateAccepted,
-		StateFailed, StateExpired, StateCancelled, StateDead, StateSuppressed}
-}
-
-// Final reports whether nothing more happens to a delivery in this state.
-func (s State) Final() bool {
-	switch s {
-	case StateAccepted, StateFailed, StateExpired, StateCancelled, StateDead, StateSuppressed:
-		return true
-	}
-	return false
-}
 
 // OnDoubt says what to do when nobody knows whether a request was acted on.
 type OnDoubt string
@@ -51,11 +16,12 @@ const (
 	Drop OnDoubt = "drop"
 )
 
-// Delivery is one push to one token. Times are Unix milliseconds.
+// Delivery is one push to one person. Times are Unix milliseconds.
 type Delivery struct {
 	// MID is the message id of the claim, and the key of the row.
-	MID      string `json:"mid"`
-	App      string `json:"app"`
+	MID string `json:"mid"`
+	App string `json:"app"`
+	// Device is whose token is used now; see Config.Another.
 	Device   string `json:"device"`
 	Person   string `json:"person,omitempty"`
 	Campaign string `json:"campaign"`
@@ -64,6 +30,12 @@ type Delivery struct {
 	Claim dedupe.Key `json:"claim,omitzero"`
 	// Lane selects the provider; see LaneName.
 	Lane string `json:"lane"`
+	// Env is the environment to send to when it is not the one that the device
+	// has named: it was found by trying.
+	Env string `json:"env,omitempty"`
+	// Bulk marks one of many that are sent at once, an announcement. They give
+	// way to the others: see the package comment.
+	Bulk bool `json:"bulk,omitempty"`
 	// OnDoubt overrides Config.OnDoubt when it is not empty.
 	OnDoubt OnDoubt `json:"on_doubt,omitempty"`
 
@@ -73,13 +45,17 @@ type Delivery struct {
 	Attempts int `json:"attempts,omitempty"`
 	// Redos counts tries that certainly did not.
 	Redos int `json:"redos,omitempty"`
+	// Redrives counts how often an operator sent it again.
+	Redrives int `json:"redrives,omitempty"`
 	// Doubt is set for good once one attempt's outcome was unknown.
 	Doubt bool `json:"doubt,omitempty"`
+	// Tried are the routes whose token was refused, the latest last.
+	Tried []Route `json:"tried,omitempty"`
 
 	CreatedAt int64 `json:"created_at"`
 	// FixedAt is when the position was measured that led to this.
 	FixedAt int64 `json:"fixed_at,omitempty"`
-	// NextAt is when the row is due; in StateSending, when its lease runs out.
+	// NextAt is when the row is due; in StateSending, when it was.
 	NextAt int64 `json:"next_at,omitempty"`
 	// ExpiresAt is when the message loses its worth. Required.
 	ExpiresAt int64 `json:"expires_at"`
@@ -90,30 +66,18 @@ type Delivery struct {
 	ProviderID string          `json:"provider_id,omitempty"`
 }
 
+// Route is one way to a person: whose token, through which lane.
+type Route struct {
+	Device string `json:"device"`
+	Lane   string `json:"lane"`
+	Env    string `json:"env,omitempty"`
+}
+
+// Route is the way that the delivery takes now.
+func (d *Delivery) Route() Route { return Route{d.Device, d.Lane, d.Env} }
+
+// maxRoutes bounds how many tokens one delivery tries.
+const maxRoutes = 8
+
 // LaneName names the lane of a provider, an app and an environment.
 func LaneName(provider, app, env string) string { return provider + "/" + app + "/" + env }
-
-// rowVersion begins every stored delivery; JSON follows, so that fields can be
-// added without a new version.
-const rowVersion = 1
-
-var errRow = errors.New("outbox: unreadable delivery")
-
-func (d *Delivery) encode() ([]byte, error) {
-	b, err := json.Marshal(d)
-	if err != nil {
-		return nil, fmt.Errorf("outbox: encode delivery %s: %w", d.MID, err)
-	}
-	return append([]byte{rowVersion}, b...), nil
-}
-
-func decode(b []byte) (Delivery, error) {
-	if len(b) == 0 || b[0] != rowVersion {
-		return Delivery{}, errRow
-	}
-	var d Delivery
-	if err := json.Unmarshal(b[1:], &d); err != nil {
-		return Delivery{}, fmt.Errorf("%w: %w", errRow, err)
-	}
-	return d, nil
-}

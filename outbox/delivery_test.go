@@ -124,8 +124,8 @@ func TestDefiniteFailureReleases(t *testing.T) {
 				t.Fatalf("%s: second entry got %q after %q", class, second, first)
 			}
 			r.want(second, StateAccepted, dedupe.Committed)
-			if alarm := r.out.Stats().Lanes[testLane].Alarm; (alarm != "") != (class == push.Config) {
-				t.Errorf("%s: alarm %q", class, alarm)
+			if alarms := r.out.Stats().Lanes[testLane].Alarms; (len(alarms) > 0) != (class == push.Config) {
+				t.Errorf("%s: alarms %v", class, alarms)
 			}
 		})
 	}
@@ -217,7 +217,7 @@ func TestComposeDecides(t *testing.T) {
 func TestFailingHook(t *testing.T) {
 	calls := map[string]int{}
 	inRig(t, func(c *Config) {
-		c.OnOutcome = func(_ *db.Tx, d *Delivery, _ push.Outcome) error {
+		c.OnOutcome = func(_ *db.Tx, _, d *Delivery, _ push.Outcome) error {
 			calls[d.Device]++ // on the writer goroutine
 			switch {
 			case d.Device == "never":
@@ -368,7 +368,7 @@ func TestAuthPausesTheLane(t *testing.T) {
 		if n := len(r.prov.log()); n > 4+5 {
 			t.Errorf("%d requests in 5 minutes of refused credentials", n)
 		}
-		if s := r.out.Stats().Lanes[testLane]; !strings.Contains(s.Alarm, "InvalidProviderToken") || s.HeldUntil.IsZero() {
+		if s := r.out.Stats().Lanes[testLane]; len(s.Alarms) != 1 || s.Alarms[0].Kind != AlarmCredentials || !strings.Contains(s.Alarms[0].Text, "InvalidProviderToken") || s.HeldUntil.IsZero() {
 			t.Errorf("stats %+v", s)
 		}
 		r.prov.mu.Lock()
@@ -383,8 +383,8 @@ func TestAuthPausesTheLane(t *testing.T) {
 				t.Errorf("%d attempts", d.Attempts)
 			}
 		}
-		if s := r.out.Stats().Lanes[testLane]; s.Alarm != "" {
-			t.Errorf("alarm stays: %q", s.Alarm)
+		if s := r.out.Stats().Lanes[testLane]; len(s.Alarms) > 0 {
+			t.Errorf("alarms stay: %v", s.Alarms)
 		}
 	})
 }
@@ -515,15 +515,14 @@ func TestSecondChangeOfOneRowIsRefused(t *testing.T) {
 		row := r.row(mid)
 		expired := r.out.final(row, StateExpired, "r", push.Expired, false)
 		cancelled := r.out.final(row, StateCancelled, "r", "", true)
-		if err := r.out.record(context.Background(), expired); err != nil {
-			t.Fatal(err)
+		if made, err := r.out.recordAll(context.Background(), []*change{expired}); err != nil || len(made) != 1 {
+			t.Fatalf("%d made, %v", len(made), err)
 		}
-		if err := r.out.record(context.Background(), cancelled); !errors.Is(err, errStale) {
-			t.Errorf("second change: %v", err)
-		}
-		made, err := r.out.recordAll(context.Background(), []*change{cancelled})
-		if len(made) != 0 || err != nil {
-			t.Errorf("among many: %d made, %v", len(made), err)
+		for range 2 {
+			made, err := r.out.recordAll(context.Background(), []*change{cancelled})
+			if len(made) != 0 || err != nil || !errors.Is(cancelled.refused, errStale) {
+				t.Errorf("%d made, %v, refused %v", len(made), err, cancelled.refused)
+			}
 		}
 		r.want(mid, StateExpired, dedupe.Released)
 		if n := r.out.Stats().Stale; n != 2 || len(r.outcomes) != 1 {

@@ -125,7 +125,7 @@ func (r *rig) newOutbox(change func(*Config)) *Outbox {
 		Compose: func(_ *db.Tx, d *Delivery) (*push.Notification, Suppress) {
 			return &push.Notification{MID: d.MID, App: d.App, Device: d.Device, ExpiresAt: time.UnixMilli(d.ExpiresAt)}, ""
 		},
-		OnOutcome: func(_ *db.Tx, d *Delivery, o push.Outcome) error {
+		OnOutcome: func(_ *db.Tx, _, d *Delivery, o push.Outcome) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.outcomes = append(r.outcomes, fmt.Sprint(d.MID, " ", d.State, " ", o.Class))
@@ -237,7 +237,7 @@ func (r *rig) check() {
 				}
 			} else {
 				open++
-				if _, err := tx.Get(dueKey(d.Lane, d.NextAt, d.MID)); err != nil {
+				if _, err := tx.Get(dueKey(d)); err != nil {
 					r.t.Errorf("%s %s is not in the ready index: %v", d.MID, d.State, err)
 				}
 				if _, err := tx.Get(expiryKey(d.ExpiresAt, d.MID)); err != nil {
@@ -269,7 +269,7 @@ func (r *rig) check() {
 		if err != nil {
 			return err
 		}
-		for key, n := range map[string]*int{"q": &due, "x": &expiring} {
+		for key, n := range map[string]*int{"q": &due, "b": &due, "x": &expiring} {
 			if err := tx.Scan(ready.Key([]byte(key)), nil, func(_, _ []byte) (bool, error) {
 				*n++
 				return true, nil

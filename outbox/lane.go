@@ -1,61 +1,44 @@
 package outbox
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
-	"golang.org/x/time/rate"
 
-	"footfall/internal/db"
 	"footfall/push"
 )
 
-const (
-	// leaseBatch bounds the rows that one round leases, and so what a lane
-	// holds beyond what it is sending.
-	leaseBatch = 256
-	// leaseSlack is how much longer than the attempt a lease lasts: time to
-	// record the outcome while the disk is slow or full.
-	leaseSlack = 20 * time.Second
-	// pollEvery is the longest sleep of a lane: what nobody has told it is found
-	// then.
-	pollEvery = 5 * time.Second
-	// lateEnqueue is how far back a cheap pass over the ready index begins.
-	lateEnqueue = 10 * time.Second
-	// fullShare: a pass from the very start of the index, which wades through
-	// what has been deleted there, may take this share of a lane's time.
-	fullShare = 20
-)
-
-// lane sends the rows of one (provider, app, environment).
+// lane sends the rows of one (provider, app, environment). Its two queues, for
+// entries and for announcements, share everything here.
 type lane struct {
 	o        *Outbox
 	name     string
 	provider push.Provider
-	limiter  *rate.Limiter
+	gov      *governor
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	pacer    *pacer
-	wake     chan struct{} // capacity 1: a second poke adds nothing
+	guard    guard
+	entries  *queue
+	bulk     *queue
+	jobs     chan *change // leased, not begun; has room for all that may be held
 
-	// Of the feeding goroutine alone.
-	from     []byte // where the current pass over the index goes on; nil: a new one
-	fullAt   time.Time
-	fullCost time.Duration
+	request, accepted histogram // one attempt; enqueued to accepted
 
 	// mu guards what follows. Never call the breaker with mu held: its callback
 	// takes mu.
 	mu       sync.Mutex
-	inFlight int
-	starved  bool // the feeder waits for a request to end
+	workers  int // goroutines that send
+	flying   int // requests that have begun and not ended
 	heldTill time.Time
 	rests    time.Time // the breaker is open until then
 	probing  bool      // one request at a time, until one is answered well
-	alarm    string
+	alarms   alarms
 	classes  map[push.Class]int64
+	finals   map[State]int64
 }
 
 // Results that the breaker is told of.
@@ -65,14 +48,18 @@ var (
 )
 
 func newLane(o *Outbox, name string, p push.Provider) *lane {
-	perSecond, burst := o.cfg.rate(name)
 	l := &lane{
 		o: o, name: name, provider: p,
-		limiter: rate.NewLimiter(rate.Limit(perSecond), burst),
+		gov:     newGovernor(o.cfg.rate(name)),
 		pacer:   newPacer(o.cfg.DeviceEvery, o.cfg.DeviceBurst),
-		wake:    make(chan struct{}, 1),
+		jobs:    make(chan *change, heldPerWorker*o.cfg.Workers),
+		alarms:  alarms{},
 		classes: make(map[push.Class]int64),
+		finals:  make(map[State]int64),
 	}
+	l.entries = newQueue(l, false, heldPerWorker*o.cfg.Workers)
+	// Announcements leave room among the workers, so that an entry finds one.
+	l.bulk = newQueue(l, true, max(1, o.cfg.Workers/2))
 	l.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:         name,
 		Interval:     10 * time.Second,
@@ -89,93 +76,102 @@ func newLane(o *Outbox, name string, p push.Provider) *lane {
 }
 
 func (l *lane) breakerChanged(_ string, from, to gobreaker.State) {
+	log := l.o.cfg.Logger
 	l.mu.Lock()
-	if to == gobreaker.StateOpen {
+	switch to {
+	case gobreaker.StateOpen:
 		l.rests = time.Now().Add(l.o.cfg.BreakerPause + time.Millisecond)
+		if l.alarms.raise(l.name, AlarmProvider, "half of the answers are failures; the lane rests and probes", time.Now()) {
+			log.Error("provider fails; the lane rests and probes", "lane", l.name, "pause", l.o.cfg.BreakerPause)
+		}
+	case gobreaker.StateClosed:
+		if l.alarms.end(AlarmProvider) {
+			log.Info("provider answers again", "lane", l.name)
+		}
 	}
 	l.mu.Unlock()
-	if to == gobreaker.StateOpen && from == gobreaker.StateClosed {
-		l.o.cfg.Logger.Error("provider fails; the lane rests and probes", "lane", l.name, "pause", l.o.cfg.BreakerPause)
-	}
 	if to == gobreaker.StateClosed {
-		l.o.cfg.Logger.Info("provider answers again", "lane", l.name)
+		l.gov.slower() // everybody who waited comes at once
+		l.gov.empty()
 	}
 	l.poke()
 }
 
-// poke wakes the feeder.
-func (l *lane) poke() {
-	select {
-	case l.wake <- struct{}{}:
-	default: // it will look anyway
+// queueOf is the queue that feeds d.
+func (l *lane) queueOf(d *Delivery) *queue {
+	if d.Bulk {
+		return l.bulk
 	}
+	return l.entries
 }
 
+// poke wakes both queues.
+func (l *lane) poke() {
+	l.entries.poke()
+	l.bulk.poke()
+}
+
+// resume forgets what holds the lane back, and its alarms: an operator says
+// that their cause is mended. The next answers tell.
 func (l *lane) resume() {
 	l.mu.Lock()
 	l.heldTill = time.Time{}
+	clear(l.alarms)
 	l.mu.Unlock()
+	l.guard.forget()
 	l.poke()
 }
 
-// run feeds the lane until ctx ends and then waits for what it has started.
+// run sends until ctx ends and then waits for what it has started.
 func (l *lane) run(ctx context.Context) {
-	var jobs sync.WaitGroup
-	defer jobs.Wait()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	var jobs, feeders sync.WaitGroup
+	for _, q := range []*queue{l.entries, l.bulk} {
+		feeders.Go(func() { q.run(ctx, &jobs) })
+	}
+	feeders.Wait()
+	jobs.Wait()
+}
+
+// begin hands leased rows to the workers and sees to it that there are enough.
+func (l *lane) begin(ctx context.Context, leased []*change, jobs *sync.WaitGroup) {
+	for _, c := range leased {
+		l.jobs <- c // has room for all that the queues may hold
+		l.mu.Lock()
+		more := l.workers < l.o.cfg.Workers
+		if more {
+			l.workers++
+		}
+		l.mu.Unlock()
+		if more {
+			jobs.Go(func() { l.work(ctx) })
+		}
+	}
+}
+
+// work sends what is leased until there is nothing left.
+func (l *lane) work(ctx context.Context) {
 	for {
 		select {
-		case <-ctx.Done():
-			return
-		case <-l.wake:
-		case <-timer.C:
+		case c := <-l.jobs:
+			l.send(ctx, c)
+			continue
+		default:
 		}
-		wait, err := l.feed(ctx, &jobs)
-		if err != nil && ctx.Err() == nil {
-			l.o.cfg.Logger.Error("lane cannot lease rows", "lane", l.name, "err", err)
-			wait = time.Second
+		l.mu.Lock()
+		if len(l.jobs) > 0 { // came in since
+			l.mu.Unlock()
+			continue
 		}
-		timer.Reset(min(max(wait, time.Millisecond), pollEvery))
+		l.workers--
+		l.mu.Unlock()
+		return
 	}
 }
 
-// feed starts what is due and allowed, and returns how long there will be
-// nothing to do.
-func (l *lane) feed(ctx context.Context, jobs *sync.WaitGroup) (wait time.Duration, err error) {
-	for ctx.Err() == nil {
-		n, wait := l.allowed()
-		if n == 0 {
-			return wait, nil
-		}
-		resumed := l.from != nil
-		due, nextDue, err := l.collect(n)
-		if err != nil {
-			return 0, err
-		}
-		if len(due) == 0 {
-			if resumed {
-				continue // rows may have come in behind the place where this pass went on: begin a new one
-			}
-			return nextDue, nil
-		}
-		leased, err := l.lease(ctx, due)
-		l.limiter.AllowN(time.Now(), len(leased))
-		for _, c := range leased {
-			jobs.Go(func() { l.send(ctx, c) })
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
-	return 0, nil
-}
-
-// allowed returns how many rows may be leased now; 0 comes with the time until
+// open returns how many rows may be in flight at once, 0 with the time until
 // it is worth asking again.
-func (l *lane) allowed() (n int, wait time.Duration) {
+func (l *lane) open() (slots int, wait time.Duration) {
 	state := l.breaker.State()
-	tokens := l.limiter.Tokens()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -187,182 +183,160 @@ func (l *lane) allowed() (n int, wait time.Duration) {
 			}
 		}
 	}
-	if until.After(now) {
+	switch {
+	case until.After(now):
 		return 0, until.Sub(now)
+	case l.probing || state == gobreaker.StateHalfOpen:
+		return 1, 0
 	}
-	slots := l.o.cfg.Workers - l.inFlight
-	if l.probing || state == gobreaker.StateHalfOpen {
-		slots = 1 - l.inFlight
-	}
-	if l.starved = slots <= 0; l.starved {
-		return 0, pollEvery
-	}
-	if tokens < 1 {
-		if l.limiter.Limit() <= 0 {
-			return 0, pollEvery
-		}
-		return 0, time.Duration((1 - tokens) / float64(l.limiter.Limit()) * float64(time.Second))
-	}
-	return min(slots, leaseBatch, int(tokens)), 0
+	return heldPerWorker * l.o.cfg.Workers, 0
 }
 
-// candidate is a due row; when it cannot be read, err and its index entry.
-type candidate struct {
-	row Delivery
-	key []byte
-	err error
-}
+// heldPerWorker: for each row that is being sent another is ready, and a third
+// waits for its outcome to be written.
+const heldPerWorker = 3
 
-// collect returns up to n due rows in the order of their time, or how long
-// until the next is due.
-//
-// A pass goes on where the last round ended, because the index before that
-// point consists of deleted entries that a scan has to wade through. A new
-// pass begins at the very start when its share of the time allows it, else a
-// little before now, where new rows are.
-func (l *lane) collect(n int) (due []candidate, wait time.Duration, err error) {
-	now := l.o.nowMS()
-	begun := time.Now()
-	from, full := l.from, false
-	if from == nil {
-		if full = begun.Sub(l.fullAt) >= fullShare*l.fullCost; !full {
-			from = ready.Key(byDue, []byte(l.name), ms(now-lateEnqueue.Milliseconds()))
-		}
-	}
-	first := true
-	wait = pollEvery
-	l.from = nil
-	err = l.o.cfg.DB.View(func(tx *db.Tx) error {
-		return tx.Scan(ready.Key(byDue, []byte(l.name)), from, func(key, campaign []byte) (bool, error) {
-			if first && full {
-				l.fullAt, l.fullCost = begun, time.Since(begun)
-			}
-			first = false
-			_, at, mid, err := parseDue(key)
-			if err != nil {
-				due = append(due, candidate{key: bytes.Clone(key), err: err})
-				return len(due) < n, nil
-			}
-			if at > now {
-				wait = time.Duration(at-now) * time.Millisecond
-				return false, nil
-			}
-			if l.o.taken(mid) || l.o.isStopping(string(campaign)) {
-				return true, nil
-			}
-			row, found, err := Get(tx, mid)
-			if err == nil && (!found || row.State.Final() || row.NextAt != at) {
-				err = errNoRow
-			}
-			c := candidate{row: row, err: err}
-			if err != nil {
-				c.key = bytes.Clone(key)
-			}
-			if due = append(due, c); len(due) == n {
-				l.from = db.After(key)
-				return false, nil
-			}
-			return true, nil
-		})
-	})
-	if first && full { // nothing at all
-		l.fullAt, l.fullCost = begun, time.Since(begun)
-	}
-	return due, wait, err
-}
-
-// lease settles what is due: most rows become leased and are returned; those
-// of a lease that has run out become in doubt, expired ones expire, and those
-// of a device that is to be spared are put off.
-func (l *lane) lease(ctx context.Context, due []candidate) (leased []*change, err error) {
-	now := l.o.nowMS()
-	pol := policy{l.o.cfg.MaxAttempts, l.o.cfg.OnDoubt}
-	changes := make([]*change, 0, len(due))
-	var orphans [][]byte
-	var cause error
-	for _, cand := range due {
-		d := cand.row
-		switch {
-		case cand.err != nil:
-			orphans, cause = append(orphans, cand.key), cand.err
-			continue
-		case d.State == StateSending:
-			out := push.Outcome{Class: push.InDoubt, Reason: "the lease ran out", Sent: true}
-			c := &change{old: d, outcome: out, tell: true}
-			c.new, c.claim = next(d, actionFor(out.Class, true), out, now, 0, pol)
-			changes = append(changes, c)
-			continue
-		case d.ExpiresAt <= now:
-			changes = append(changes, l.o.final(d, StateExpired, "waited too long in lane "+l.name, push.Expired, false))
-			continue
-		}
-		if at := l.pacer.admit(d.App+"/"+d.Device, now); at > now {
-			c := &change{old: d, new: d}
-			c.new.NextAt = at
-			if at >= d.ExpiresAt {
-				c = l.o.final(d, StateExpired, "too many messages for this device", push.Expired, false)
-			}
-			changes = append(changes, c)
-			continue
-		}
-		if !l.o.take(d.MID) {
-			continue
-		}
-		c := &change{old: d, new: d}
-		c.new.State = StateSending
-		c.new.NextAt = now + (l.o.cfg.AttemptTimeout + leaseSlack).Milliseconds()
-		c.new.UpdatedAt = now
-		changes = append(changes, c)
-	}
-	defer func() {
-		kept := make(map[string]bool, len(leased))
-		for _, c := range leased {
-			kept[c.new.MID] = true
-		}
-		for _, c := range changes {
-			if c.new.State == StateSending && !kept[c.new.MID] {
-				l.o.drop(c.new.MID)
-			}
-		}
-	}()
-	if err := l.o.discard(ctx, orphans, cause); err != nil {
-		return nil, err
-	}
-	made, err := l.o.recordAll(ctx, changes)
-	for _, c := range made {
-		if c.new.State == StateSending {
-			leased = append(leased, c)
-		}
-	}
+// enter reports whether a request may begin now; one that was leased before
+// the lane was held may not. leave ends what enter has begun.
+func (l *lane) enter() bool {
 	l.mu.Lock()
-	l.inFlight += len(leased)
-	l.mu.Unlock()
-	return leased, err
+	defer l.mu.Unlock()
+	if l.heldTill.After(time.Now()) || l.probing && l.flying > 0 {
+		return false
+	}
+	l.flying++
+	return true
+}
+
+func (l *lane) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flying--
+}
+
+// held counts the rows that the lane has leased and not yet settled.
+func (l *lane) held() int { return int(l.entries.held.Load() + l.bulk.held.Load()) }
+
+// hold lets nothing begin before d has passed. mu is held.
+func (l *lane) hold(d time.Duration) {
+	if till := time.Now().Add(d); till.After(l.heldTill) {
+		l.heldTill = till
+	}
+}
+
+// observe applies what an answer says about the lane and returns what the
+// breaker is to be told.
+func (l *lane) observe(out push.Outcome) error {
+	act := actionFor(out.Class, out.Sent)
+	if act.slow || out.Status == 503 {
+		l.gov.slower()
+	}
+	now := l.o.cfg.Now()
+	said := l.guard.now(now)
+	if act.token {
+		dead := out.Class == push.TokenDead || out.Class == push.TokenBad
+		said = l.guard.add(now, dead, out.Class == push.TokenForeign)
+	}
+	log := l.o.cfg.Logger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.classes[out.Class]++
+	l.judge(said)
+	switch act.lane {
+	case laneGood:
+		if l.probing {
+			l.probing = false
+			l.alarms.end(AlarmCredentials)
+			log.Info("lane is itself again", "lane", l.name)
+		}
+		return nil
+	case laneBad:
+		return errLaneBad
+	case laneHold:
+		l.hold(delayFor(delayLane, &Delivery{}, out.RetryAfter, 0))
+		log.Warn("provider asks for less; the lane waits", "lane", l.name, "reason", out.Reason, "until", l.heldTill)
+		l.gov.empty()
+	case lanePause:
+		l.hold(max(l.o.cfg.AuthPause, out.RetryAfter))
+		l.probing = true
+		if l.alarms.raise(l.name, AlarmCredentials, fmt.Sprintf("credentials refused: %s (%d)", out.Reason, out.Status), time.Now()) {
+			log.Error("credentials refused; the lane pauses", "lane", l.name, "status", out.Status, "reason", out.Reason)
+		}
+		l.gov.empty()
+		return errLaneBad
+	case laneAlarm:
+		if l.alarms.raise(l.name, AlarmConfiguration, fmt.Sprintf("configuration refused: %s (%d)", out.Reason, out.Status), time.Now()) {
+			log.Error("provider says that the configuration is wrong", "lane", l.name, "status", out.Status, "reason", out.Reason)
+		}
+	}
+	return errLaneNeutral
+}
+
+// judge raises and ends the alarms about tokens. mu is held.
+func (l *lane) judge(v verdict) {
+	log, now := l.o.cfg.Logger, time.Now()
+	text := fmt.Sprintf("%d of %d tokens were called dead within %v; none is deleted", v.dead, v.answers, guardWindow)
+	switch {
+	case v.distrust:
+		if l.alarms.raise(l.name, AlarmTokens, text, now) {
+			log.Error("too many tokens are called dead: deleting stops", "lane", l.name, "dead", v.dead, "answers", v.answers)
+		}
+	case l.alarms.end(AlarmTokens):
+		log.Info("tokens that are called dead are deleted again", "lane", l.name, "dead", v.dead, "answers", v.answers)
+	}
+	text = fmt.Sprintf("%d of %d tokens belong to another sender", v.strange, v.answers)
+	switch {
+	case v.foreign:
+		if l.alarms.raise(l.name, AlarmForeign, text, now) {
+			log.Error("tokens of another sender", "lane", l.name, "foreign", v.strange, "answers", v.answers)
+		}
+	case l.alarms.end(AlarmForeign):
+		log.Info("no more tokens of another sender", "lane", l.name)
+	}
 }
 
 // LaneStats is a snapshot of one lane.
 type LaneStats struct {
+	// InFlight counts rows that are leased: sending, or waiting for a worker or
+	// for the disk.
 	InFlight int
+	// Rate is how many requests per second are allowed now, BaseRate when all is
+	// well.
+	Rate, BaseRate float64
 	// Breaker is "closed", "half-open" or "open".
 	Breaker string
 	// HeldUntil is when a pause or a provider's 429 ends; zero: not held.
 	HeldUntil time.Time
-	// Alarm says what an operator has to mend; "" is fine.
-	Alarm string
+	// Alarms say what an operator has to mend, by kind; none is fine.
+	Alarms []Alarm
 	// Classes counts answers.
 	Classes map[push.Class]int64
+	// Finals counts rows that came to a final state in this lane.
+	Finals map[State]int64
+	// Request is the time of one attempt, Accepted that from enqueueing to the
+	// provider's acceptance.
+	Request, Accepted Histogram
 }
 
 func (l *lane) stats() LaneStats {
 	state := l.breaker.State().String()
+	said := l.guard.now(l.o.cfg.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := LaneStats{InFlight: l.inFlight, Breaker: state, Alarm: l.alarm, Classes: make(map[push.Class]int64, len(l.classes))}
+	l.judge(said) // time alone may have ended an alarm
+	s := LaneStats{
+		InFlight: l.held(), Rate: l.gov.now(), BaseRate: l.gov.base, Breaker: state, Alarms: l.alarms.list(),
+		Classes: make(map[push.Class]int64, len(l.classes)), Finals: make(map[State]int64, len(l.finals)),
+		Request: l.request.snapshot(), Accepted: l.accepted.snapshot(),
+	}
 	if l.heldTill.After(time.Now()) {
 		s.HeldUntil = l.heldTill
 	}
 	for c, n := range l.classes {
 		s.Classes[c] = n
+	}
+	for state, n := range l.finals {
+		s.Finals[state] = n
 	}
 	return s
 }

@@ -2,6 +2,8 @@ package outbox
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -15,6 +17,10 @@ type Outbox struct {
 	inFlight map[string]struct{} // message ids leased by this process
 	stopping map[string]int      // campaigns that CancelCampaign is clearing
 	counts   counts
+
+	// outcomes wait to be recorded; there is room for all that lanes may hold,
+	// so that a worker never waits for the disk.
+	outcomes chan *change
 }
 
 // New checks cfg and makes an outbox. It reads nothing: opening costs the same
@@ -29,7 +35,8 @@ func New(cfg Config) (*Outbox, error) {
 		lanes:    make(map[string]*lane, len(cfg.Providers)),
 		inFlight: make(map[string]struct{}),
 		stopping: make(map[string]int),
-		counts:   counts{finals: make(map[State]int64)},
+		counts:   counts{finals: make(map[State]int64), suppressed: make(map[string]int64)},
+		outcomes: make(chan *change, heldPerWorker*cfg.Workers*max(1, len(cfg.Providers))),
 	}
 	o.changed.L = &o.mu
 	for name, p := range cfg.Providers {
@@ -38,16 +45,19 @@ func New(cfg Config) (*Outbox, error) {
 	return o, nil
 }
 
-// Run sends until ctx ends, then starts nothing new, waits for the requests in
+// Run, which is called once, sends until ctx ends, then starts nothing new, waits for the requests in
 // flight and records their outcomes, and returns nil. That takes as long as
 // Config.AttemptTimeout at most, unless the database refuses to write.
 func (o *Outbox) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
+	var sending, recording sync.WaitGroup
+	recording.Go(func() { o.recordOutcomes(ctx) })
 	for _, l := range o.lanes {
-		wg.Go(func() { l.run(ctx) })
+		sending.Go(func() { l.run(ctx) })
 	}
-	wg.Go(func() { o.expireRows(ctx) })
-	wg.Wait()
+	sending.Go(func() { o.expireRows(ctx) })
+	sending.Wait()
+	close(o.outcomes)
+	recording.Wait()
 	return nil
 }
 
@@ -59,8 +69,9 @@ func (o *Outbox) Notify() {
 	}
 }
 
-// Resume ends a lane's pause or hold at once, for an operator who has mended
-// its cause. It reports whether there is such a lane.
+// Resume ends a lane's pause or hold at once and begins a new judgement of its
+// tokens, for an operator who has mended the cause. It reports whether there is
+// such a lane.
 func (o *Outbox) Resume(lane string) bool {
 	l, ok := o.lanes[lane]
 	if ok {
@@ -68,6 +79,16 @@ func (o *Outbox) Resume(lane string) bool {
 	}
 	return ok
 }
+
+// TrustsTokens reports whether a token that a lane's provider calls dead may be
+// deleted: not while so many are that something else must be wrong.
+func (o *Outbox) TrustsTokens(lane string) bool {
+	l, ok := o.lanes[lane]
+	return ok && !l.guard.now(o.cfg.Now()).distrust
+}
+
+// Lanes lists the names of the lanes in order.
+func (o *Outbox) Lanes() []string { return slices.Sorted(maps.Keys(o.lanes)) }
 
 // take marks a row as in flight; false when it is already.
 func (o *Outbox) take(mid string) bool {
@@ -98,6 +119,7 @@ func (o *Outbox) drop(mid string) {
 // counts are totals since New, guarded by Outbox.mu.
 type counts struct {
 	finals                              map[State]int64
+	suppressed                          map[string]int64 // by reason
 	doubts, stale, hookFails, claimOdds int64
 }
 
@@ -105,6 +127,8 @@ type counts struct {
 type Stats struct {
 	// Finals counts rows by the final state they came to.
 	Finals map[State]int64
+	// Suppressed counts rows by the reason that Compose gave.
+	Suppressed map[string]int64
 	// Doubts counts outcomes that nobody knows, including leases that a crash
 	// left behind.
 	Doubts int64
@@ -121,13 +145,10 @@ type Stats struct {
 func (o *Outbox) Stats() Stats {
 	o.mu.Lock()
 	s := Stats{
-		Finals: make(map[State]int64, len(o.counts.finals)),
+		Finals: maps.Clone(o.counts.finals), Suppressed: maps.Clone(o.counts.suppressed),
 		Doubts: o.counts.doubts, Stale: o.counts.stale,
 		HookErrors: o.counts.hookFails, ClaimErrors: o.counts.claimOdds,
 		Lanes: make(map[string]LaneStats, len(o.lanes)),
-	}
-	for state, n := range o.counts.finals {
-		s.Finals[state] = n
 	}
 	o.mu.Unlock()
 	for name, l := range o.lanes {

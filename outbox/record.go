@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"footfall/dedupe"
@@ -19,6 +20,14 @@ type change struct {
 	claim    claimStep
 	outcome  push.Outcome
 	tell     bool // call OnOutcome
+	another  bool // the token was refused: ask Another
+
+	// What came of it, valid once made or refused is set.
+	made    bool
+	refused error    // errStale or errIllegal: nothing was written
+	result  Delivery // as written
+	odd     error    // the claim was not there to be settled
+	hookErr error    // OnOutcome failed and was left out
 }
 
 var (
@@ -34,159 +43,273 @@ var (
 const hookTries = 3
 
 // apply writes c within tx: row and indexes, claim, and the owner's part. It
-// has no other effect, because the transaction may run again; oddClaim says
-// that the claim was not there to be settled.
-func (o *Outbox) apply(tx *db.Tx, c *change, hook bool) (oddClaim error, err error) {
+// has no other effect than on c's results, because the transaction may run
+// again.
+func (o *Outbox) apply(tx *db.Tx, c *change) error {
+	c.refused, c.odd = nil, nil
 	stored, found, err := Get(tx, c.old.MID)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if !found || stored.State != c.old.State || stored.NextAt != c.old.NextAt {
-		return nil, errStale
+	if !found || stored.State != c.old.State || stored.NextAt != c.old.NextAt || stored.Redrives != c.old.Redrives {
+		c.refused = errStale
+		return nil
 	}
-	if err := put(tx, &stored, &c.new, o.cfg.KeepFinished); err != nil {
-		return nil, err
-	}
-	if c.new.Claim != (dedupe.Key{}) {
-		switch c.claim {
-		case claimCommit:
-			err = dedupe.Commit(tx, c.new.Claim, c.new.MID)
-		case claimRelease:
-			err = dedupe.Release(tx, c.new.Claim, c.new.MID, string(c.new.State)+": "+c.new.Reason)
-		}
-		switch {
-		case errors.Is(err, dedupe.ErrNoClaim), errors.Is(err, dedupe.ErrNotHolder),
-			errors.Is(err, dedupe.ErrCommitted), errors.Is(err, dedupe.ErrUnreadable):
-			// The message has its outcome in any case. A claim that is gone is past
-			// its period; the others are counted so that someone looks.
-			oddClaim, err = err, nil
-		case err != nil:
-			return nil, err
+	d, claim := c.new, c.claim
+	if c.another {
+		if route, ok, err := o.anotherRoute(tx, c); err != nil {
+			return err
+		} else if ok {
+			d.Tried = append(slices.Clone(d.Tried), d.Route())
+			d.Device, d.Lane, d.Env = route.Device, route.Lane, route.Env
+			d.State, d.NextAt, claim = StatePending, d.UpdatedAt, claimKeep
 		}
 	}
-	if c.tell && hook {
-		if err := o.callHook(tx, c); err != nil {
-			return nil, fmt.Errorf("%w: %w", errHook, err)
+	if c.refused = follow(stored.State, d.State); c.refused != nil {
+		return nil
+	}
+	if err := put(tx, &stored, &d, o.cfg.KeepFinished); err != nil {
+		return err
+	}
+	if c.odd, err = settleClaim(tx, &d, claim); err != nil {
+		return err
+	}
+	if c.tell && c.hookErr == nil {
+		if err := o.callHook(tx, &stored, d, c.outcome); err != nil {
+			return fmt.Errorf("%w: %w", errHook, err)
 		}
 	}
-	return oddClaim, nil
+	c.result = d
+	return nil
 }
 
-func (o *Outbox) callHook(tx *db.Tx, c *change) (err error) {
+// settleClaim does step to the claim of d. odd says that the claim was not
+// there to be settled: the message has its outcome in any case. One that is
+// gone is past its period; the others are counted so that someone looks.
+func settleClaim(tx *db.Tx, d *Delivery, step claimStep) (odd, err error) {
+	if d.Claim == (dedupe.Key{}) {
+		return nil, nil
+	}
+	switch step {
+	case claimCommit:
+		err = dedupe.Commit(tx, d.Claim, d.MID)
+	case claimRelease:
+		err = dedupe.Release(tx, d.Claim, d.MID, string(d.State)+": "+d.Reason)
+	}
+	if errors.Is(err, dedupe.ErrNoClaim) || errors.Is(err, dedupe.ErrNotHolder) ||
+		errors.Is(err, dedupe.ErrCommitted) || errors.Is(err, dedupe.ErrUnreadable) {
+		return err, nil
+	}
+	return nil, err
+}
+
+// anotherRoute asks for another token of the person. After doubt there is
+// none: the first phone may have shown it.
+func (o *Outbox) anotherRoute(tx *db.Tx, c *change) (r Route, ok bool, err error) {
+	d := c.new
+	if o.cfg.Another == nil || d.Doubt || len(d.Tried) >= maxRoutes || d.UpdatedAt >= d.ExpiresAt-expiryMargin.Milliseconds() {
+		return r, false, nil
+	}
+	if r, ok, err = o.cfg.Another(tx, &d, c.outcome); err != nil || !ok {
+		return r, false, err
+	}
+	if r.Device == "" || o.lanes[r.Lane] == nil || r == d.Route() || slices.Contains(d.Tried, r) {
+		return r, false, nil
+	}
+	return r, true, nil
+}
+
+func (o *Outbox) callHook(tx *db.Tx, old *Delivery, d Delivery, out push.Outcome) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	d := c.new // the hook may do with it what it likes
-	return o.cfg.OnOutcome(tx, &d, c.outcome)
+	return o.cfg.OnOutcome(tx, old, &d, out) // the hook may do with it what it likes
 }
 
-// record makes one change durable. It tries again for as long as the database
-// refuses for a passing reason, until the row's lease runs out or ctx ends.
-func (o *Outbox) record(ctx context.Context, c *change) error {
-	pause := 50 * time.Millisecond
-	giveUp := time.Now().Add(leaseSlack)
-	for hooks := 0; ; {
-		var odd error
-		err := o.cfg.DB.Update(context.WithoutCancel(ctx), func(tx *db.Tx) (err error) {
-			odd, err = o.apply(tx, c, hooks < hookTries)
-			return err
-		})
-		switch {
-		case err == nil:
-			o.recorded(c, odd, hooks == hookTries)
-			return nil
-		case errors.Is(err, errHook):
-			hooks++
-			if hooks == hookTries {
-				o.cfg.Logger.Error("outcome recorded without its hook", "mid", c.new.MID, "state", string(c.new.State), "err", err)
-			}
-			continue
-		case errors.Is(err, errStale):
-			o.count(func(n *counts) { n.stale++ })
-			return err
-		case errors.Is(err, db.ErrClosed), errors.Is(err, db.ErrBroken), time.Now().After(giveUp):
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause):
-			pause = min(2*pause, time.Second)
-		}
-	}
-}
-
-// recordAll makes many changes durable, each atomic by itself, in as few
-// commits as the group commit needs. It returns the changes that were made.
+// recordAll makes many changes durable in one commit and returns those that
+// were made. A refused change is counted and does not disturb the others.
+// After an error nothing was written, or (with db.ErrBroken) nobody knows.
 func (o *Outbox) recordAll(ctx context.Context, cs []*change) (made []*change, err error) {
-	type result struct {
-		odd, err error
+	if len(cs) == 0 {
+		return nil, nil
 	}
-	results := make([]result, len(cs))
-	done := make(chan struct{}, len(cs))
-	sent := 0
-	for i, c := range cs {
-		r := &results[i]
-		err = o.cfg.DB.Submit(ctx, func(tx *db.Tx) (err error) {
-			r.odd, err = o.apply(tx, c, true)
-			return err
-		}, func(err error) {
-			r.err = err
-			done <- struct{}{}
-		})
-		if err != nil {
-			break
+	err = o.cfg.DB.Update(ctx, func(tx *db.Tx) error {
+		for _, c := range cs {
+			if err := o.apply(tx, c); err != nil {
+				return err
+			}
 		}
-		sent++
-	}
-	for range sent {
-		<-done
-	}
-	for i, c := range cs[:sent] {
-		switch r := results[i]; {
-		case r.err == nil:
-			o.recorded(c, r.odd, false)
-			made = append(made, c)
-		case errors.Is(r.err, errHook):
-			if e := o.record(ctx, c); e == nil {
+		return nil
+	})
+	switch {
+	case err == nil:
+		for _, c := range cs {
+			if c.made = c.refused == nil; c.made {
 				made = append(made, c)
 			}
-		case errors.Is(r.err, errStale):
-			o.count(func(n *counts) { n.stale++ })
-		default:
-			err = r.err
+			o.recorded(c)
 		}
+		return made, nil
+	case len(cs) > 1 && (errors.Is(err, errHook) || errors.Is(err, db.ErrTooBig)):
+		for i := range cs { // one of them is to blame
+			m, e := o.recordAll(ctx, cs[i:i+1])
+			if made = append(made, m...); e != nil {
+				return made, e
+			}
+		}
+		return made, nil
+	case errors.Is(err, errHook):
+		for try := 1; try < hookTries && errors.Is(err, errHook); try++ {
+			err = o.cfg.DB.Update(ctx, func(tx *db.Tx) error { return o.apply(tx, cs[0]) })
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errHook) {
+			return nil, err
+		}
+		// An answer that is not recorded would be sent again.
+		cs[0].hookErr = err
+		o.cfg.Logger.Error("outcome recorded without its hook", "mid", cs[0].new.MID, "state", string(cs[0].new.State), "err", err)
+		return o.recordAll(ctx, cs)
+	default:
+		return nil, err
 	}
-	return made, err
+	cs[0].made = cs[0].refused == nil
+	o.recorded(cs[0])
+	if cs[0].made {
+		made = cs
+	}
+	return made, nil
 }
 
-// recorded counts and logs a change that is now durable.
-func (o *Outbox) recorded(c *change, oddClaim error, withoutHook bool) {
-	newDoubt := c.new.Doubt && c.outcome.Class == push.InDoubt
-	o.count(func(n *counts) {
-		if c.new.State.Final() {
-			n.finals[c.new.State]++
+const (
+	// recordBatch bounds the outcomes of one commit.
+	recordBatch = 256
+	// stopPatience is how long a stopping outbox tries to record outcomes that
+	// the database refuses.
+	stopPatience = 5 * time.Second
+)
+
+// recordOutcomes makes the outcomes of all lanes durable, as many in one
+// commit as came in during the one before, until the channel is closed. While
+// the database refuses, for a full disk, they wait here, their rows stay
+// leased, and the lanes come to a halt: so nothing is sent that is not
+// remembered.
+func (o *Outbox) recordOutcomes(ctx context.Context) {
+	batch := make([]*change, 0, recordBatch)
+	for c := range o.outcomes {
+		batch = append(batch[:0], c)
+		for more := true; more && len(batch) < recordBatch; {
+			select {
+			case c, ok := <-o.outcomes:
+				if more = ok; ok {
+					batch = append(batch, c)
+				}
+			default:
+				more = false
+			}
 		}
-		if newDoubt {
-			n.doubts++
+		o.recordBatch(ctx, batch)
+		for _, c := range batch {
+			o.drop(c.old.MID)
+			if l := o.lanes[c.old.Lane]; l != nil {
+				l.queueOf(&c.old).ended()
+			}
+			// Its time may come before what the queue waits for.
+			if l := o.lanes[c.result.Lane]; l != nil && c.made && !c.result.State.Final() {
+				l.queueOf(&c.result).poke()
+			}
 		}
-		if withoutHook {
-			n.hookFails++
+		clear(batch)
+	}
+}
+
+func (o *Outbox) recordBatch(ctx context.Context, batch []*change) {
+	pause := 50 * time.Millisecond
+	var giveUp time.Time
+	todo := slices.Clone(batch)
+	for {
+		_, err := o.recordAll(context.WithoutCancel(ctx), todo)
+		if err == nil {
+			return
 		}
-		if oddClaim != nil {
-			n.claimOdds++
+		// Some may have been recorded one by one.
+		todo = slices.DeleteFunc(todo, func(c *change) bool { return c.made || c.refused != nil })
+		if giveUp.IsZero() && ctx.Err() != nil {
+			giveUp = time.Now().Add(stopPatience)
 		}
-	})
-	if oddClaim != nil {
-		o.cfg.Logger.Warn("claim could not be settled", "mid", c.new.MID, "campaign", c.new.Campaign,
-			"state", string(c.new.State), "err", oddClaim)
+		if errors.Is(err, db.ErrClosed) || errors.Is(err, db.ErrBroken) || !giveUp.IsZero() && time.Now().After(giveUp) {
+			// The rows stay leased and are in doubt at the next start: the truth.
+			o.cfg.Logger.Error("outcomes could not be recorded", "n", len(todo), "err", err)
+			return
+		}
+		o.cfg.Logger.Warn("outcomes wait for the disk", "n", len(todo), "err", err)
+		time.Sleep(pause)
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// recorded counts and logs a change that is now durable, or was refused.
+func (o *Outbox) recorded(c *change) {
+	if c.refused != nil {
+		o.count(func(n *counts) { n.stale++ })
+		if errors.Is(c.refused, errIllegal) {
+			o.cfg.Logger.Error("a change of state was refused; report this", "mid", c.old.MID, "err", c.refused)
+		}
+		return
+	}
+	d := &c.result
+	newDoubt := d.Doubt && c.outcome.Class == push.InDoubt
+	if d.State.Final() || newDoubt || c.hookErr != nil || c.odd != nil {
+		o.count(func(n *counts) {
+			if d.State.Final() {
+				n.finals[d.State]++
+			}
+			if d.State == StateSuppressed && len(n.suppressed) < maxReasons {
+				n.suppressed[d.Reason]++
+			}
+			if newDoubt {
+				n.doubts++
+			}
+			if c.hookErr != nil {
+				n.hookFails++
+			}
+			if c.odd != nil {
+				n.claimOdds++
+			}
+		})
+	}
+	if l := o.lanes[d.Lane]; l != nil && d.State.Final() {
+		l.mu.Lock()
+		l.finals[d.State]++
+		l.mu.Unlock()
+		if d.State == StateAccepted {
+			l.accepted.add(time.Duration(d.UpdatedAt-d.CreatedAt) * time.Millisecond)
+		}
+	}
+	if c.odd != nil {
+		o.cfg.Logger.Warn("claim could not be settled", "mid", d.MID, "campaign", d.Campaign,
+			"state", string(d.State), "err", c.odd)
 	}
 	if newDoubt {
-		o.cfg.Logger.Warn("nobody knows whether a push arrived", "mid", c.new.MID, "lane", c.new.Lane,
-			"reason", c.new.Reason, "state", string(c.new.State))
+		o.cfg.Logger.Warn("nobody knows whether a push arrived", "mid", d.MID, "lane", d.Lane,
+			"reason", d.Reason, "state", string(d.State))
 	}
+}
+
+// maxReasons bounds the reasons that are counted by name.
+const maxReasons = 64
+
+// answered returns the change that outcome out makes to d.
+func (o *Outbox) answered(d Delivery, out push.Outcome) *change {
+	act := actionFor(out.Class, out.Sent)
+	c := &change{old: d, outcome: out, tell: true}
+	c.new, c.claim = next(d, act, out, o.nowMS(), random(), policy{o.cfg.MaxAttempts, o.cfg.OnDoubt})
+	c.another = act.another && c.new.State.Final()
+	return c
 }
 
 // final returns the change that ends d without an answer of a provider.

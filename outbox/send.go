@@ -11,10 +11,9 @@ import (
 	"footfall/push"
 )
 
-// send makes one attempt with a leased row and records what came of it.
+// send makes one attempt with a leased row and hands on what came of it.
 func (l *lane) send(ctx context.Context, leased *change) {
 	d := leased.new
-	defer l.ended(d.MID)
 	var c *change
 	switch out, t := l.attempt(ctx, &d); {
 	case !t.answered && t.suppress != "":
@@ -25,22 +24,12 @@ func (l *lane) send(ctx context.Context, leased *change) {
 		c = &change{old: d, new: leased.old}
 		c.new.NextAt, c.new.UpdatedAt = l.o.nowMS(), l.o.nowMS()
 	default:
-		act := actionFor(out.Class, out.Sent)
-		c = &change{old: d, outcome: out, tell: true}
-		c.new, c.claim = next(d, act, out, l.o.nowMS(), random(), policy{l.o.cfg.MaxAttempts, l.o.cfg.OnDoubt})
-		if act.delay == delayDevice && !c.new.State.Final() {
+		c = l.o.answered(d, out)
+		if actionFor(out.Class, out.Sent).delay == delayDevice && !c.new.State.Final() {
 			l.pacer.hold(d.App+"/"+d.Device, c.new.NextAt)
 		}
 	}
-	if err := l.o.record(ctx, c); err != nil {
-		// The lease runs out and the row is then in doubt, which is the truth.
-		l.o.cfg.Logger.Error("outcome could not be recorded", "mid", d.MID, "lane", l.name,
-			"state", string(c.new.State), "reason", c.new.Reason, "err", err)
-		return
-	}
-	if !c.new.State.Final() {
-		l.poke() // its time may come before what the feeder waits for
-	}
+	l.o.outcomes <- c // has room for all that the lanes may hold
 }
 
 // tried says how an attempt ended that may have had no answer.
@@ -52,9 +41,10 @@ type tried struct {
 // attempt composes and sends d. Not answered and not suppressed means handed
 // back: nothing was sent and nothing is known.
 func (l *lane) attempt(ctx context.Context, d *Delivery) (out push.Outcome, t tried) {
-	if ctx.Err() != nil || l.o.isStopping(d.Campaign) {
+	if ctx.Err() != nil || l.o.isStopping(d.Campaign) || !l.enter() {
 		return out, tried{}
 	}
+	defer l.leave()
 	n, suppress, err := l.compose(d)
 	switch {
 	case err != nil:
@@ -75,7 +65,11 @@ func (l *lane) attempt(ctx context.Context, d *Delivery) (out push.Outcome, t tr
 	// worth more than the seconds.
 	sendCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(l.o.cfg.AttemptTimeout, left))
 	defer cancel()
+	begun := time.Now()
 	out = call(sendCtx, l.provider, n)
+	if out.Sent {
+		l.request.add(time.Since(begun))
+	}
 	done(l.observe(out))
 	return out, tried{answered: true}
 }
@@ -106,58 +100,4 @@ func call(ctx context.Context, p push.Provider, n *push.Notification) (out push.
 		}
 	}()
 	return p.Send(ctx, n)
-}
-
-// observe applies what an answer says about the lane and returns what the
-// breaker is to be told.
-func (l *lane) observe(out push.Outcome) error {
-	step := actionFor(out.Class, out.Sent).lane
-	log := l.o.cfg.Logger
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.classes[out.Class]++
-	now := time.Now()
-	hold := func(d time.Duration) {
-		if till := now.Add(d); till.After(l.heldTill) {
-			l.heldTill = till
-		}
-	}
-	switch step {
-	case laneGood:
-		if l.probing {
-			log.Info("lane is itself again", "lane", l.name, "was", l.alarm)
-			l.probing, l.alarm = false, ""
-		}
-		return nil
-	case laneBad:
-		return errLaneBad
-	case laneHold:
-		hold(delayFor(delayLane, &Delivery{}, out.RetryAfter, 0))
-		log.Warn("provider asks for less; the lane waits", "lane", l.name, "reason", out.Reason, "until", l.heldTill)
-	case lanePause:
-		hold(max(l.o.cfg.AuthPause, out.RetryAfter))
-		if !l.probing {
-			log.Error("credentials refused; the lane pauses", "lane", l.name, "status", out.Status, "reason", out.Reason)
-		}
-		l.probing, l.alarm = true, fmt.Sprintf("credentials refused: %s (%d)", out.Reason, out.Status)
-		return errLaneBad
-	case laneAlarm:
-		if l.alarm == "" {
-			log.Error("provider says that the configuration is wrong", "lane", l.name, "status", out.Status, "reason", out.Reason)
-			l.alarm = fmt.Sprintf("configuration refused: %s (%d)", out.Reason, out.Status)
-		}
-	}
-	return errLaneNeutral
-}
-
-// ended gives the row and its place in the lane free.
-func (l *lane) ended(mid string) {
-	l.o.drop(mid)
-	l.mu.Lock()
-	l.inFlight--
-	wake := l.starved
-	l.mu.Unlock()
-	if wake {
-		l.poke()
-	}
 }

@@ -9,30 +9,41 @@ import (
 	"footfall/internal/db"
 )
 
-// Key spaces. A row that is not final has one entry in each half of the ready
-// space; a final one has one entry in the finished space, and both live for
-// Config.KeepFinished.
+// Key spaces. A row that is not final has one entry by due time, in one of the
+// two queues, and one by expiry; a final one has one entry in the finished
+// space, and both live for Config.KeepFinished. Leasing a row moves no entry.
 var (
-	rows     = db.Register(0x05, "deliveries", 1)           // mid
-	ready    = db.Register(0x06, "delivery ready index", 1) // "q", lane, next_at, mid -> campaign; "x", expires_at, mid
+	rows     = db.Register(0x05, "deliveries", 2)           // mid
+	ready    = db.Register(0x06, "delivery ready index", 2) // "q" or "b", lane, next_at, mid -> campaign; "x", expires_at, mid
 	finished = db.Register(0x07, "finished deliveries", 1)  // state, updated_at, mid
 	byDue    = []byte("q")
+	bulkDue  = []byte("b")
 	byExpiry = []byte("x")
 )
+
+// queues are the parts of the ready index that are ordered by due time.
+var queues = [...][]byte{byDue, bulkDue}
+
+func (d *Delivery) queue() []byte {
+	if d.Bulk {
+		return bulkDue
+	}
+	return byDue
+}
 
 // ms writes a time so that byte order is time order. Times before 1970 are 0.
 func ms(t int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(max(t, 0))) }
 
 func rowKey(mid string) []byte { return rows.Key([]byte(mid)) }
-func dueKey(lane string, at int64, mid string) []byte {
-	return ready.Key(byDue, []byte(lane), ms(at), []byte(mid))
+func dueKey(d *Delivery) []byte {
+	return ready.Key(d.queue(), []byte(d.Lane), ms(d.NextAt), []byte(d.MID))
 }
 func expiryKey(at int64, mid string) []byte { return ready.Key(byExpiry, ms(at), []byte(mid)) }
 func finishedKey(d *Delivery) []byte {
 	return finished.Key([]byte(d.State), ms(d.UpdatedAt), []byte(d.MID))
 }
 
-// parseDue reads a key of the due half of the ready index.
+// parseDue reads a key of one of the queues.
 func parseDue(key []byte) (lane string, at int64, mid string, err error) {
 	parts, ok := ready.Split(key)
 	if !ok || len(parts) != 4 || len(parts[2]) != 8 {
@@ -41,7 +52,7 @@ func parseDue(key []byte) (lane string, at int64, mid string, err error) {
 	return string(parts[1]), int64(binary.BigEndian.Uint64(parts[2])), string(parts[3]), nil
 }
 
-// parseExpiry reads a key of the expiry half.
+// parseExpiry reads a key of the index by expiry.
 func parseExpiry(key []byte) (at int64, mid string, err error) {
 	parts, ok := ready.Split(key)
 	if !ok || len(parts) != 3 || len(parts[1]) != 8 {
@@ -66,6 +77,9 @@ func Enqueue(tx *db.Tx, d *Delivery) error {
 		return err
 	case found:
 		return nil
+	}
+	if err := follow(none, StatePending); err != nil {
+		return err
 	}
 	row := *d
 	row.State, row.UpdatedAt = StatePending, row.CreatedAt
@@ -122,66 +136,98 @@ func List(tx *db.Tx, f Filter, fn func(*Delivery) bool) error {
 			return visit(&d), nil
 		})
 	}
-	space, prefix := ready, ready.Key(byDue)
-	switch {
-	case f.State.Final():
-		space, prefix = finished, finished.Key([]byte(f.State))
-	case f.Lane != "":
-		prefix = ready.Key(byDue, []byte(f.Lane))
+	scan := func(space db.Space, prefix []byte) (more bool, err error) {
+		more = true
+		err = tx.Scan(prefix, nil, func(key, _ []byte) (bool, error) {
+			parts, ok := space.Split(key)
+			if !ok || len(parts) < 2 {
+				return false, fmt.Errorf("outbox: bad index key % x", key)
+			}
+			d, found, err := Get(tx, string(parts[len(parts)-1])) // the message id comes last
+			if err != nil || !found {
+				return err == nil, err
+			}
+			more = visit(&d)
+			return more, nil
+		})
+		return more, err
 	}
-	return tx.Scan(prefix, nil, func(key, _ []byte) (bool, error) {
-		parts, ok := space.Split(key)
-		if !ok || len(parts) < 2 {
-			return false, fmt.Errorf("outbox: bad index key % x", key)
+	if f.State.Final() {
+		_, err := scan(finished, finished.Key([]byte(f.State)))
+		return err
+	}
+	for _, queue := range queues {
+		if more, err := scan(ready, duePrefix(queue, f.Lane)); err != nil || !more {
+			return err
 		}
-		d, found, err := Get(tx, string(parts[len(parts)-1])) // the message id comes last
-		if err != nil || !found {
-			return err == nil, err
-		}
-		return visit(&d), nil
-	})
+	}
+	return nil
+}
+
+// duePrefix begins the keys of one queue, of one lane or ("") of all.
+func duePrefix(queue []byte, lane string) []byte {
+	if lane == "" {
+		return ready.Key(queue)
+	}
+	return ready.Key(queue, []byte(lane))
 }
 
 // Backlog counts the rows of a lane ("": of all) that are not final, up to
 // limit. Its cost grows with what it counts.
 func Backlog(tx *db.Tx, lane string, limit int) (int, error) {
-	prefix := ready.Key(byDue)
-	if lane != "" {
-		prefix = ready.Key(byDue, []byte(lane))
-	}
 	n := 0
-	err := tx.Scan(prefix, nil, func(_, _ []byte) (bool, error) {
-		n++
-		return n < limit, nil
-	})
-	return n, err
+	for _, queue := range queues {
+		err := tx.Scan(duePrefix(queue, lane), nil, func(_, _ []byte) (bool, error) {
+			n++
+			return n < limit, nil
+		})
+		if err != nil || n >= limit {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // put writes the row and its index entries; old is the stored row, nil for a
-// new one. Lane, MID and ExpiresAt never change. A final row lives for keep.
+// new one. MID, Bulk and ExpiresAt never change. A final row lives for keep.
 func put(tx *db.Tx, old, d *Delivery, keep time.Duration) error {
 	val, err := d.encode()
 	if err != nil {
 		return err
 	}
-	if old != nil && (d.State.Final() || d.NextAt != old.NextAt) {
-		if err := tx.Delete(dueKey(old.Lane, old.NextAt, old.MID)); err != nil {
+	final := d.State.Final()
+	was := old != nil && !old.State.Final() // the old row is in the ready index
+	if old != nil && !was {
+		if err := tx.Delete(finishedKey(old)); err != nil {
 			return err
 		}
 	}
-	if d.State.Final() {
+	moved := was && (final || d.NextAt != old.NextAt || d.Lane != old.Lane)
+	if moved {
+		if err := tx.Delete(dueKey(old)); err != nil {
+			return err
+		}
+	}
+	if final {
 		until := time.UnixMilli(d.UpdatedAt).Add(keep)
+		if was {
+			if err := tx.Delete(expiryKey(d.ExpiresAt, d.MID)); err != nil {
+				return err
+			}
+		}
 		return errors.Join(
-			tx.Delete(expiryKey(d.ExpiresAt, d.MID)),
 			tx.SetUntil(rowKey(d.MID), val, until),
 			tx.SetUntil(finishedKey(d), nil, until))
 	}
-	if old == nil {
+	if !was {
 		if err := tx.Set(expiryKey(d.ExpiresAt, d.MID), nil); err != nil {
 			return err
 		}
 	}
-	return errors.Join(
-		tx.Set(rowKey(d.MID), val),
-		tx.Set(dueKey(d.Lane, d.NextAt, d.MID), []byte(d.Campaign)))
+	if !was || moved {
+		if err := tx.Set(dueKey(d), []byte(d.Campaign)); err != nil {
+			return err
+		}
+	}
+	return tx.Set(rowKey(d.MID), val)
 }

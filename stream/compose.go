@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -81,7 +82,7 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 		return nil, suppressTemplate
 	}
 	return &push.Notification{
-		MID: d.MID, App: d.App, Device: d.Device, Token: p.Token, Env: p.Env, Platform: push.Platform(p.Platform),
+		MID: d.MID, App: d.App, Device: d.Device, Token: p.Token, Env: cmp.Or(d.Env, p.Env), Platform: push.Platform(p.Platform),
 		Campaign: d.Campaign, Fence: d.Fence,
 		Title: content.Title, Subtitle: content.Subtitle, Body: content.Body, Image: content.Image, Link: content.Link,
 		Sound: content.Sound, Thread: content.Thread, Data: content.Data,
@@ -124,10 +125,30 @@ func (g *Gateway) transitionOf(d *outbox.Delivery, dc *deliveryContext) *track.T
 }
 
 // outcome records what became of a delivery, in the transaction that says so: an event and a count for each final
-// state, and the end of a token that the provider refused for good.
-func (g *Gateway) outcome(tx *db.Tx, d *outbox.Delivery, o push.Outcome) error {
-	if o.Class == push.TokenDead || o.Class == push.TokenBad {
-		if err := retireToken(tx, d.Device, o); err != nil {
+// state, the end of a token that the provider refused for good, and the environment in which one was found.
+func (g *Gateway) outcome(tx *db.Tx, old, d *outbox.Delivery, o push.Outcome) error {
+	var err error
+	switch o.Class {
+	case push.TokenDead, push.TokenBad, push.TokenForeign:
+		if d.Device != old.Device || d.State.Final() { // else it is being tried in the other environment
+			err = g.retireToken(tx, old, o)
+		}
+	case push.Accepted:
+		if d.Env != "" {
+			err = keepEnv(tx, d)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return recordOutcome(tx, g.events, old, d)
+}
+
+// recordOutcome counts a delivery under the final state that it has come to, and takes it out again when it
+// leaves that state: an operator has sent it once more.
+func recordOutcome(tx *db.Tx, events *eventLog, old, d *outbox.Delivery) error {
+	if old.State.Final() {
+		if err := addFunnel(tx, funnelKey{d.Campaign, "push." + string(old.State)}, -1); err != nil {
 			return err
 		}
 	}
@@ -137,18 +158,76 @@ func (g *Gateway) outcome(tx *db.Tx, d *outbox.Delivery, o push.Outcome) error {
 	if err := addFunnel(tx, funnelKey{d.Campaign, "push." + string(d.State)}, 1); err != nil {
 		return err
 	}
-	return appendOutcome(tx, g.events, d)
+	return appendOutcome(tx, events, d)
 }
 
-// retireToken marks a token as dead unless it was registered after the provider lost sight of the old one.
-func retireToken(tx *db.Tx, device string, o push.Outcome) error {
-	p, ok, err := audience.Get(tx, device)
+// retireToken marks the token of the route that was refused as dead, unless it was registered after the provider
+// lost sight of the old one, or the provider calls so many dead that it is not believed.
+func (g *Gateway) retireToken(tx *db.Tx, d *outbox.Delivery, o push.Outcome) error {
+	p, ok, err := audience.Get(tx, d.Device)
 	if err != nil || !ok || p.TokenDead {
 		return err
 	}
 	if !o.InvalidSince.IsZero() && p.TokenAt > o.InvalidSince.UnixMilli() {
 		return nil
 	}
+	if !g.outbox.TrustsTokens(d.Lane) {
+		g.count.kept.Add(1)
+		return nil
+	}
 	p.TokenDead = true
 	return audience.Put(tx, &p)
+}
+
+// keepEnv remembers the environment in which a token was accepted whose app had not named one.
+func keepEnv(tx *db.Tx, d *outbox.Delivery) error {
+	p, ok, err := audience.Get(tx, d.Device)
+	if err != nil || !ok || p.Env != "" {
+		return err
+	}
+	p.Env = d.Env
+	return audience.Put(tx, &p)
+}
+
+// anotherToken finds what else a message may be sent to whose token was refused: the same token in the other
+// environment, when the app has not said to which it belongs, then the person's other devices, the one heard of
+// last first.
+func (g *Gateway) anotherToken(tx *db.Tx, d *outbox.Delivery, o push.Outcome) (r outbox.Route, ok bool, err error) {
+	p, found, err := audience.Get(tx, d.Device)
+	if err != nil {
+		return r, false, err
+	}
+	if found && o.Class == push.TokenBad && p.Env == "" && d.Env == "" && p.Platform == string(push.IOS) {
+		other := p
+		other.Env = push.EnvSandbox
+		if lane, ok := g.cfg.Lane(d.App, &other); ok && lane != d.Lane {
+			return outbox.Route{Device: d.Device, Lane: lane, Env: other.Env}, true, nil
+		}
+	}
+	if d.Person == "" {
+		return r, false, nil
+	}
+	devices, err := audience.DevicesOf(tx, d.Person)
+	if err != nil {
+		return r, false, err
+	}
+	var heard int64
+	for _, id := range devices {
+		q, found, err := audience.Get(tx, id)
+		if err != nil {
+			return r, false, err
+		}
+		if !found || !q.Reachable() || !q.MayPush() || appOf(track.DeviceID(id)) != d.App || q.UpdatedAt < heard || tried(d, id) {
+			continue
+		}
+		if lane, has := g.cfg.Lane(d.App, &q); has {
+			r, ok, heard = outbox.Route{Device: id, Lane: lane}, true, q.UpdatedAt
+		}
+	}
+	return r, ok, nil
+}
+
+// tried reports whether a delivery has been refused by a device.
+func tried(d *outbox.Delivery, device string) bool {
+	return d.Device == device || slices.ContainsFunc(d.Tried, func(r outbox.Route) bool { return r.Device == device })
 }

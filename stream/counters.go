@@ -57,6 +57,7 @@ type counters struct {
 	agedOut   atomic.Int64 // batches that left the log before they were processed
 	poison    counter      // batches or records that could not be processed, by reason
 	relayed   atomic.Int64 // events published
+	kept      atomic.Int64 // tokens called dead and kept, because too many were
 }
 
 // Stats is a snapshot of the gateway's counters since it started.
@@ -74,6 +75,7 @@ type Stats struct {
 	AgedOut    int64            `json:"aged_out"`
 	Poison     map[string]int64 `json:"poison"`
 	Relayed    int64            `json:"relayed"`
+	TokensKept int64            `json:"tokens_kept"` // called dead, and not believed
 	EventsOwed int64            `json:"events_owed"`
 }
 
@@ -82,7 +84,7 @@ func (c *counters) snapshot() Stats {
 		Messages: c.messages.Load(), Pings: c.pings.Load(), Others: c.others.Load(),
 		Refused: c.refused.snapshot(), Dropped: c.dropped.snapshot(), Batches: c.batches.Load(),
 		Processed: c.processed.Load(), Verdicts: c.verdicts.snapshot(), Kinds: c.kinds.snapshot(),
-		LostTail: c.lostTail.Load(), AgedOut: c.agedOut.Load(), Poison: c.poison.snapshot(), Relayed: c.relayed.Load(),
+		LostTail: c.lostTail.Load(), AgedOut: c.agedOut.Load(), Poison: c.poison.snapshot(), Relayed: c.relayed.Load(), TokensKept: c.kept.Load(),
 	}
 }
 

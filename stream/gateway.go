@@ -122,7 +122,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	oc := cfg.Outbox
 	oc.DB, oc.Providers, oc.Now, oc.Logger = cfg.DB, cfg.Providers, cfg.Now, cfg.Logger
-	oc.Compose, oc.OnOutcome = g.compose, g.outcome
+	oc.Compose, oc.OnOutcome, oc.Another = g.compose, g.outcome, g.anotherToken
 	if g.outbox, err = outbox.New(oc); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,258 @@
+package outbox
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"footfall/internal/db"
+	"footfall/push"
+)
+
+const (
+	// leaseBatch bounds the rows that one round leases.
+	leaseBatch = 256
+	// pollEvery is the longest sleep of a queue: what nobody has told it is found
+	// then.
+	pollEvery = 5 * time.Second
+	// lateEnqueue is how far back a cheap pass over the ready index begins.
+	lateEnqueue = 10 * time.Second
+	// fullShare: a pass from the very start of the index, which wades through
+	// what has been deleted there, may take this share of a queue's time.
+	fullShare = 20
+)
+
+// queue feeds a lane with the due rows of one part of the ready index.
+type queue struct {
+	l    *lane
+	bulk bool   // announcements
+	part []byte // byDue or bulkDue
+	most int    // rows held at once
+	wake chan struct{}
+
+	held    atomic.Int64 // leased and not settled
+	starved atomic.Bool  // waits for one of them to end
+	waiting atomic.Bool  // had more due rows than it might lease
+
+	// Of the feeding goroutine alone.
+	from     []byte // where the current pass over the index goes on; nil: a new one
+	fullAt   time.Time
+	fullCost time.Duration
+}
+
+func newQueue(l *lane, bulk bool, most int) *queue {
+	d := Delivery{Bulk: bulk}
+	return &queue{l: l, bulk: bulk, part: d.queue(), most: most, wake: make(chan struct{}, 1)}
+}
+
+// poke wakes the queue.
+func (q *queue) poke() {
+	select {
+	case q.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// run feeds the lane until ctx ends.
+func (q *queue) run(ctx context.Context, jobs *sync.WaitGroup) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.wake:
+		case <-timer.C:
+		}
+		wait, err := q.feed(ctx, jobs)
+		if err != nil && ctx.Err() == nil {
+			q.l.o.cfg.Logger.Error("lane cannot lease rows", "lane", q.l.name, "err", err)
+			wait = time.Second
+		}
+		timer.Reset(min(max(wait, time.Millisecond), pollEvery))
+	}
+}
+
+// feed starts what is due and allowed, and returns how long there will be
+// nothing to do.
+func (q *queue) feed(ctx context.Context, jobs *sync.WaitGroup) (wait time.Duration, err error) {
+	for ctx.Err() == nil {
+		n, wait := q.allowed()
+		if n == 0 {
+			return wait, nil
+		}
+		resumed := q.from != nil
+		due, nextDue, err := q.collect(n)
+		if err != nil {
+			return 0, err
+		}
+		q.waiting.Store(len(due) == n)
+		if len(due) == 0 {
+			if resumed {
+				continue // rows may have come in behind the place where this pass went on: begin a new one
+			}
+			return nextDue, nil
+		}
+		leased, err := q.lease(ctx, due)
+		q.l.gov.spend(len(leased), q.bulk)
+		q.l.begin(ctx, leased, jobs)
+		if err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+// allowed returns how many rows may be leased now; 0 comes with the time until
+// it is worth asking again.
+func (q *queue) allowed() (n int, wait time.Duration) {
+	slots, wait := q.l.open()
+	if slots == 0 {
+		return 0, wait
+	}
+	q.starved.Store(true) // before looking, so that no end is missed
+	slots = min(slots-q.l.held(), q.most-int(q.held.Load()))
+	if slots <= 0 {
+		return 0, pollEvery
+	}
+	q.starved.Store(false)
+	n, wait = q.l.gov.allowed(q.bulk, q.bulk && q.l.entries.waiting.Load())
+	return min(slots, leaseBatch, n), wait
+}
+
+// ended says that a leased row is settled.
+func (q *queue) ended() {
+	q.held.Add(-1)
+	if q.starved.Load() {
+		q.poke()
+	}
+}
+
+// candidate is a due row; when it cannot be read, err and its index entry.
+type candidate struct {
+	row Delivery
+	key []byte
+	err error
+}
+
+// collect returns up to n due rows in the order of their time, or how long
+// until the next is due.
+//
+// A pass goes on where the last round ended, because the index before that
+// point consists of deleted entries that a scan has to wade through. A new
+// pass begins at the very start when its share of the time allows it, else a
+// little before now, where new rows are.
+func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) {
+	o := q.l.o
+	now := o.nowMS()
+	begun := time.Now()
+	prefix := ready.Key(q.part, []byte(q.l.name))
+	from, full := q.from, false
+	if from == nil {
+		if full = begun.Sub(q.fullAt) >= fullShare*q.fullCost; !full {
+			from = ready.Key(q.part, []byte(q.l.name), ms(now-lateEnqueue.Milliseconds()))
+		}
+	}
+	first := true
+	wait = pollEvery
+	q.from = nil
+	err = o.cfg.DB.View(func(tx *db.Tx) error {
+		return tx.Scan(prefix, from, func(key, campaign []byte) (bool, error) {
+			if first && full {
+				q.fullAt, q.fullCost = begun, time.Since(begun)
+			}
+			first = false
+			_, at, mid, err := parseDue(key)
+			if err != nil {
+				due = append(due, candidate{key: bytes.Clone(key), err: err})
+				return len(due) < n, nil
+			}
+			if at > now {
+				wait = time.Duration(at-now) * time.Millisecond
+				return false, nil
+			}
+			if o.taken(mid) || o.isStopping(string(campaign)) {
+				return true, nil
+			}
+			row, found, err := Get(tx, mid)
+			if err == nil && (!found || row.State.Final() || row.NextAt != at || row.Lane != q.l.name) {
+				err = errNoRow
+			}
+			c := candidate{row: row, err: err}
+			if err != nil {
+				c.key = bytes.Clone(key)
+			}
+			if due = append(due, c); len(due) == n {
+				q.from = db.After(key)
+				return false, nil
+			}
+			return true, nil
+		})
+	})
+	if first && full { // nothing at all
+		q.fullAt, q.fullCost = begun, time.Since(begun)
+	}
+	return due, wait, err
+}
+
+// lease settles what is due: most rows become leased and are returned; those
+// that a crash has left leased become in doubt, expired ones expire, and those
+// of a device that is to be spared are put off.
+func (q *queue) lease(ctx context.Context, due []candidate) (leased []*change, err error) {
+	l, o := q.l, q.l.o
+	now := o.nowMS()
+	changes := make([]*change, 0, len(due))
+	var orphans [][]byte
+	var cause error
+	for _, cand := range due {
+		d := cand.row
+		switch {
+		case cand.err != nil:
+			orphans, cause = append(orphans, cand.key), cand.err
+			continue
+		case d.State == StateSending:
+			// Not in flight here, and the database has one process at a time: the
+			// one that leased it is dead, or could not record what it was told.
+			changes = append(changes, o.answered(d, push.Outcome{Class: push.InDoubt, Reason: "the gateway ended while it was sent", Sent: true}))
+			continue
+		case d.ExpiresAt <= now:
+			changes = append(changes, o.final(d, StateExpired, "waited too long in lane "+l.name, push.Expired, false))
+			continue
+		}
+		if at := l.pacer.admit(d.App+"/"+d.Device, now); at > now {
+			c := &change{old: d, new: d}
+			c.new.NextAt = at
+			if at >= d.ExpiresAt {
+				c = o.final(d, StateExpired, "too many messages for this device", push.Expired, false)
+			}
+			changes = append(changes, c)
+			continue
+		}
+		if !o.take(d.MID) {
+			continue
+		}
+		c := &change{old: d, new: d}
+		c.new.State, c.new.UpdatedAt = StateSending, now
+		changes = append(changes, c)
+	}
+	defer func() {
+		for _, c := range changes {
+			if c.new.State == StateSending && !c.made {
+				o.drop(c.new.MID)
+			}
+		}
+	}()
+	if err := o.discard(ctx, orphans, cause); err != nil {
+		return nil, err
+	}
+	made, err := o.recordAll(ctx, changes)
+	for _, c := range made {
+		if c.new.State == StateSending {
+			leased = append(leased, c)
+		}
+	}
+	q.held.Add(int64(len(leased)))
+	return leased, err
+}
