@@ -28,6 +28,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if dir := os.Getenv("FOOTFALL_OUTBOX_FAKE"); dir != "" {
+		if err := apnsChild(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "fake APNs:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

@@ -24,7 +24,7 @@ const (
 type guard struct {
 	mu    sync.Mutex
 	parts [guardParts]struct {
-		slot                  int64 // number of the part since 1970
+		slot                   int64 // number of the part since 1970
 		answers, dead, strange int
 	}
 }

@@ -192,9 +192,9 @@ func (l *lane) open() (slots int, wait time.Duration) {
 	return heldPerWorker * l.o.cfg.Workers, 0
 }
 
-// heldPerWorker: for each row that is being sent another is ready, and a third
-// waits for its outcome to be written.
-const heldPerWorker = 3
+// heldPerWorker: for each row that is being sent one is ready, the lease of one
+// is being written, and the outcome of one.
+const heldPerWorker = 4
 
 // enter reports whether a request may begin now; one that was leased before
 // the lane was held may not. leave ends what enter has begun.

@@ -32,9 +32,16 @@ type queue struct {
 	most int    // rows held at once
 	wake chan struct{}
 
+	leasing chan struct{} // leases being written: while one is, the next is prepared
+
 	held    atomic.Int64 // leased and not settled
 	starved atomic.Bool  // waits for one of them to end
 	waiting atomic.Bool  // had more due rows than it might lease
+
+	// settled are the rows that ended while collect looks: its snapshot may be
+	// older and still show them leased. nil: it does not look.
+	settledMu sync.Mutex
+	settled   map[string]struct{}
 
 	// Of the feeding goroutine alone.
 	from     []byte // where the current pass over the index goes on; nil: a new one
@@ -44,7 +51,7 @@ type queue struct {
 
 func newQueue(l *lane, bulk bool, most int) *queue {
 	d := Delivery{Bulk: bulk}
-	return &queue{l: l, bulk: bulk, part: d.queue(), most: most, wake: make(chan struct{}, 1)}
+	return &queue{l: l, bulk: bulk, part: d.queue(), most: most, wake: make(chan struct{}, 1), leasing: make(chan struct{}, 2)}
 }
 
 // poke wakes the queue.
@@ -95,10 +102,7 @@ func (q *queue) feed(ctx context.Context, jobs *sync.WaitGroup) (wait time.Durat
 			}
 			return nextDue, nil
 		}
-		leased, err := q.lease(ctx, due)
-		q.l.gov.spend(len(leased), q.bulk)
-		q.l.begin(ctx, leased, jobs)
-		if err != nil {
+		if err := q.lease(ctx, due, jobs); err != nil {
 			return 0, err
 		}
 	}
@@ -114,7 +118,7 @@ func (q *queue) allowed() (n int, wait time.Duration) {
 	}
 	q.starved.Store(true) // before looking, so that no end is missed
 	slots = min(slots-q.l.held(), q.most-int(q.held.Load()))
-	if slots <= 0 {
+	if slots <= 0 || slots < q.batch() && q.held.Load() > 0 {
 		return 0, pollEvery
 	}
 	q.starved.Store(false)
@@ -122,12 +126,37 @@ func (q *queue) allowed() (n int, wait time.Duration) {
 	return min(slots, leaseBatch, n), wait
 }
 
-// ended says that a leased row is settled.
-func (q *queue) ended() {
-	q.held.Add(-1)
-	if q.starved.Load() {
+// batch is how many rows a busy queue leases at least: each lease is a commit,
+// so it waits until a third of its room is free.
+func (q *queue) batch() int { return min(leaseBatch, max(1, q.most/heldPerWorker)) }
+
+// ended says that a leased row is settled. Call it before Outbox.drop.
+func (q *queue) ended(mid string) {
+	q.settledMu.Lock()
+	if q.settled != nil {
+		q.settled[mid] = struct{}{}
+	}
+	q.settledMu.Unlock()
+	held := int(q.held.Add(-1))
+	if q.starved.Load() && (held == 0 || q.most-held >= q.batch()) {
 		q.poke()
 	}
+}
+
+func (q *queue) watchSettled(on bool) {
+	q.settledMu.Lock()
+	defer q.settledMu.Unlock()
+	q.settled = nil
+	if on {
+		q.settled = map[string]struct{}{}
+	}
+}
+
+func (q *queue) justSettled(mid string) bool {
+	q.settledMu.Lock()
+	defer q.settledMu.Unlock()
+	_, ok := q.settled[mid]
+	return ok
 }
 
 // candidate is a due row; when it cannot be read, err and its index entry.
@@ -158,6 +187,8 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 	first := true
 	wait = pollEvery
 	q.from = nil
+	q.watchSettled(true)
+	defer q.watchSettled(false)
 	err = o.cfg.DB.View(func(tx *db.Tx) error {
 		return tx.Scan(prefix, from, func(key, campaign []byte) (bool, error) {
 			if first && full {
@@ -180,6 +211,9 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 			if err == nil && (!found || row.State.Final() || row.NextAt != at || row.Lane != q.l.name) {
 				err = errNoRow
 			}
+			if err == nil && row.State == StateSending && q.justSettled(mid) {
+				return true, nil
+			}
 			c := candidate{row: row, err: err}
 			if err != nil {
 				c.key = bytes.Clone(key)
@@ -197,13 +231,14 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 	return due, wait, err
 }
 
-// lease settles what is due: most rows become leased and are returned; those
-// that a crash has left leased become in doubt, expired ones expire, and those
-// of a device that is to be spared are put off.
-func (q *queue) lease(ctx context.Context, due []candidate) (leased []*change, err error) {
+// lease settles what is due: most rows become leased and are handed to the
+// workers; those that a crash has left leased become in doubt, expired ones
+// expire, and those of a device that is to be spared are put off. It returns
+// once that has been decided; it is written while the next rows are looked for.
+func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup) error {
 	l, o := q.l, q.l.o
 	now := o.nowMS()
-	changes := make([]*change, 0, len(due))
+	var leases, others []*change
 	var orphans [][]byte
 	var cause error
 	for _, cand := range due {
@@ -215,10 +250,10 @@ func (q *queue) lease(ctx context.Context, due []candidate) (leased []*change, e
 		case d.State == StateSending:
 			// Not in flight here, and the database has one process at a time: the
 			// one that leased it is dead, or could not record what it was told.
-			changes = append(changes, o.answered(d, push.Outcome{Class: push.InDoubt, Reason: "the gateway ended while it was sent", Sent: true}))
+			others = append(others, o.answered(d, push.Outcome{Class: push.InDoubt, Reason: "the gateway ended while it was sent", Sent: true}))
 			continue
 		case d.ExpiresAt <= now:
-			changes = append(changes, o.final(d, StateExpired, "waited too long in lane "+l.name, push.Expired, false))
+			others = append(others, o.final(d, StateExpired, "waited too long in lane "+l.name, push.Expired, false))
 			continue
 		}
 		if at := l.pacer.admit(d.App+"/"+d.Device, now); at > now {
@@ -227,7 +262,7 @@ func (q *queue) lease(ctx context.Context, due []candidate) (leased []*change, e
 			if at >= d.ExpiresAt {
 				c = o.final(d, StateExpired, "too many messages for this device", push.Expired, false)
 			}
-			changes = append(changes, c)
+			others = append(others, c)
 			continue
 		}
 		if !o.take(d.MID) {
@@ -235,24 +270,36 @@ func (q *queue) lease(ctx context.Context, due []candidate) (leased []*change, e
 		}
 		c := &change{old: d, new: d}
 		c.new.State, c.new.UpdatedAt = StateSending, now
-		changes = append(changes, c)
+		leases = append(leases, c)
 	}
-	defer func() {
-		for _, c := range changes {
-			if c.new.State == StateSending && !c.made {
-				o.drop(c.new.MID)
+	if err := o.discard(ctx, orphans, cause); err != nil {
+		return err
+	}
+	if _, err := o.recordAll(ctx, others); err != nil { // the next look must see these
+		for _, c := range leases {
+			o.drop(c.old.MID)
+		}
+		return err
+	}
+	if len(leases) == 0 {
+		return nil
+	}
+	q.held.Add(int64(len(leases)))
+	l.gov.spend(len(leases), q.bulk)
+	q.leasing <- struct{}{}
+	jobs.Go(func() {
+		defer func() { <-q.leasing }()
+		made, err := o.recordAll(ctx, leases)
+		for _, c := range leases {
+			if !c.made {
+				q.ended(c.old.MID)
+				o.drop(c.old.MID)
 			}
 		}
-	}()
-	if err := o.discard(ctx, orphans, cause); err != nil {
-		return nil, err
-	}
-	made, err := o.recordAll(ctx, changes)
-	for _, c := range made {
-		if c.new.State == StateSending {
-			leased = append(leased, c)
+		l.begin(ctx, made, jobs)
+		if err != nil && ctx.Err() == nil {
+			o.cfg.Logger.Error("rows cannot be leased", "lane", l.name, "n", len(leases), "err", err)
 		}
-	}
-	q.held.Add(int64(len(leased)))
-	return leased, err
+	})
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"footfall/dedupe"
@@ -21,6 +22,9 @@ type change struct {
 	outcome  push.Outcome
 	tell     bool // call OnOutcome
 	another  bool // the token was refused: ask Another
+	// ours: the row is leased by this process, so nobody else changes it, and it
+	// need not be read again.
+	ours bool
 
 	// What came of it, valid once made or refused is set.
 	made    bool
@@ -47,7 +51,10 @@ const hookTries = 3
 // again.
 func (o *Outbox) apply(tx *db.Tx, c *change) error {
 	c.refused, c.odd = nil, nil
-	stored, found, err := Get(tx, c.old.MID)
+	stored, found, err := c.old, true, error(nil)
+	if !c.ours {
+		stored, found, err = Get(tx, c.old.MID)
+	}
 	if err != nil {
 		return err
 	}
@@ -186,44 +193,86 @@ func (o *Outbox) recordAll(ctx context.Context, cs []*change) (made []*change, e
 }
 
 const (
-	// recordBatch bounds the outcomes of one commit.
+	// recordBatch bounds the outcomes of one commit. When there are many, the
+	// first waits recordWait for more of them, because a commit costs as much as
+	// dozens of outcomes; a single one waits for nothing.
 	recordBatch = 256
+	recordMany  = 8
+	recordWait  = 4 * time.Millisecond
+	// recordsAtOnce is how many commits may be asked for at once; the group
+	// commit makes one of those that wait.
+	recordsAtOnce = 8
 	// stopPatience is how long a stopping outbox tries to record outcomes that
 	// the database refuses.
 	stopPatience = 5 * time.Second
 )
 
-// recordOutcomes makes the outcomes of all lanes durable, as many in one
-// commit as came in during the one before, until the channel is closed. While
-// the database refuses, for a full disk, they wait here, their rows stay
+// recordOutcomes makes the outcomes of all lanes durable until the channel is
+// closed, and returns when it has. While one batch is written the next gathers.
+// While the database refuses, for a full disk, they wait here, their rows stay
 // leased, and the lanes come to a halt: so nothing is sent that is not
 // remembered.
 func (o *Outbox) recordOutcomes(ctx context.Context) {
-	batch := make([]*change, 0, recordBatch)
-	for c := range o.outcomes {
-		batch = append(batch[:0], c)
-		for more := true; more && len(batch) < recordBatch; {
-			select {
-			case c, ok := <-o.outcomes:
-				if more = ok; ok {
-					batch = append(batch, c)
-				}
-			default:
-				more = false
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	room := make(chan struct{}, recordsAtOnce)
+	linger := time.NewTimer(0)
+	defer linger.Stop()
+	many := false
+	for first := range o.outcomes {
+		batch := o.gather(first, many, linger)
+		many = len(batch) >= recordMany
+		room <- struct{}{}
+		writing.Go(func() {
+			defer func() { <-room }()
+			o.recordBatch(ctx, batch)
+			o.settled(batch)
+		})
+	}
+}
+
+// gather takes the outcomes that are there, and with many those of a little
+// time, up to recordBatch.
+func (o *Outbox) gather(first *change, many bool, linger *time.Timer) []*change {
+	batch := append(make([]*change, 0, 2*recordMany), first)
+	linger.Reset(recordWait)
+	for len(batch) < recordBatch {
+		select {
+		case c, ok := <-o.outcomes:
+			if !ok {
+				return batch
 			}
+			batch = append(batch, c)
+			continue
+		default:
 		}
-		o.recordBatch(ctx, batch)
-		for _, c := range batch {
-			o.drop(c.old.MID)
-			if l := o.lanes[c.old.Lane]; l != nil {
-				l.queueOf(&c.old).ended()
-			}
-			// Its time may come before what the queue waits for.
-			if l := o.lanes[c.result.Lane]; l != nil && c.made && !c.result.State.Final() {
-				l.queueOf(&c.result).poke()
-			}
+		if !many {
+			return batch
 		}
-		clear(batch)
+		select {
+		case c, ok := <-o.outcomes:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, c)
+		case <-linger.C:
+			return batch
+		}
+	}
+	return batch
+}
+
+// settled gives the rows and their places in the lanes free.
+func (o *Outbox) settled(batch []*change) {
+	for _, c := range batch {
+		if l := o.lanes[c.old.Lane]; l != nil {
+			l.queueOf(&c.old).ended(c.old.MID)
+		}
+		o.drop(c.old.MID)
+		// Its time may come before what the queue waits for.
+		if l := o.lanes[c.result.Lane]; l != nil && c.made && !c.result.State.Final() {
+			l.queueOf(&c.result).poke()
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ func (l *lane) send(ctx context.Context, leased *change) {
 			l.pacer.hold(d.App+"/"+d.Device, c.new.NextAt)
 		}
 	}
+	c.ours = true
 	l.o.outcomes <- c // has room for all that the lanes may hold
 }
 

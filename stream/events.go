@@ -216,6 +216,9 @@ func appendHeld(tx *db.Tx, l *eventLog, d *Decision, c *CampaignDecision, person
 
 func appendOutcome(tx *db.Tx, l *eventLog, d *outbox.Delivery) error {
 	id := d.MID + "." + string(d.State)
+	if d.Redrives > 0 { // sent again by hand, and so with a second outcome
+		id += "." + strconv.Itoa(d.Redrives)
+	}
 	_, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
 	return l.append(tx, id, wire.PushSubject(d.App, d.Campaign, string(d.State)), PushEvent{
 		ID: id, App: d.App, Device: device, Person: d.Person, Campaign: d.Campaign, Fence: d.Fence,

@@ -72,8 +72,12 @@ func (o *overlay) keys(dst []string, prefix, from []byte) []string {
 	return dst
 }
 
-// merge lays the writes of src over o.
+// merge lays the writes of src over o and takes src over.
 func (o *overlay) merge(src *overlay) {
+	if o.count == 0 { // most groups begin with their largest part
+		*o = *src
+		return
+	}
 	for _, m := range src.spaces {
 		for k, w := range m {
 			o.put(k, w)
