@@ -20,6 +20,9 @@ const (
 	// queueBatches bounds what one partition may hold in memory while its log is slow: 32,768 records, 8 MiB.
 	// Past it the collector answers busy.
 	queueBatches = 64
+	// appendsAtOnce bounds the appends under way in all partitions together. The log takes no more of them than it
+	// has processors, and what waits for its turn makes larger batches: a batch costs as much as 50 of its records.
+	appendsAtOnce = 4
 )
 
 // A request is a publish that wants an answer. It may have records in several partitions; the answer goes out
@@ -49,6 +52,7 @@ func (r *request) settle(stored bool) {
 // batch is what becomes one message of the log.
 type batch struct {
 	data     []byte
+	sealed   []byte // data with its checksum, from when it is stored
 	records  int
 	pings    int
 	requests []*request
@@ -71,19 +75,19 @@ type appender struct {
 	subject string
 	count   *counters
 	onError func(error)
-	// replaced is called when the log hands out a sequence that it had handed out before: it is another log.
-	replaced func()
+	slots   chan struct{} // appends under way in all partitions: see appendsAtOnce
+	feed    *feed         // of the partition's worker; set before run
 
 	mu    sync.Mutex
 	queue []*batch // the last one is being filled
 	busy  bool     // an append is under way
 	last  uint64   // sequence of the last stored batch
-	free  []*batch // at most two, so that filling does not allocate
+	free  []*batch // at most freeBatches, so that filling does not allocate
 	wake  chan struct{}
 }
 
-func newAppender(js jetstream.JetStream, partition int, count *counters, onError func(error)) *appender {
-	return &appender{js: js, subject: wire.LogSubject(partition), count: count, onError: onError, replaced: func() {}, wake: make(chan struct{}, 1)}
+func newAppender(js jetstream.JetStream, partition int, count *counters, slots chan struct{}, onError func(error)) *appender {
+	return &appender{js: js, subject: wire.LogSubject(partition), count: count, slots: slots, onError: onError, wake: make(chan struct{}, 1)}
 }
 
 // full reports whether the partition has no room for another payload.
@@ -94,7 +98,7 @@ func (a *appender) full() bool {
 }
 
 // add puts records in the current batch, and in more when they do not fit; req is nil for a plain publish. A
-// request is counted once in each batch that holds records of it.
+// request is counted once in each batch that holds records of it. They are stored after wakeUp.
 //
 // nowUS is when the records came, in Unix microseconds.
 func (a *appender) add(records []wire.Record, nowUS int64, req *request) {
@@ -121,6 +125,11 @@ func (a *appender) add(records []wire.Record, nowUS int64, req *request) {
 		}
 	}
 	a.mu.Unlock()
+}
+
+// wakeUp has what was added stored. It is called after a run of adds and not after each, so that a burst
+// becomes one batch.
+func (a *appender) wakeUp() {
 	select {
 	case a.wake <- struct{}{}:
 	default:
@@ -143,18 +152,20 @@ func (a *appender) open() *batch {
 // tried again: it may then be stored twice, which has no effect, whereas giving it up would lose input.
 func (a *appender) run(ctx context.Context, flushBy context.Context) {
 	for {
-		b := a.next()
-		if b == nil {
+		if a.empty() {
 			select {
 			case <-a.wake:
 				continue
 			case <-ctx.Done():
-				if b = a.next(); b == nil {
+				if a.empty() {
 					return
 				}
 			}
 		}
-		seq, stored := a.store(flushBy, wire.SealBatch(b.data), b)
+		a.slots <- struct{}{}
+		b := a.next() // as late as possible: it has grown while waiting
+		b.sealed = wire.SealBatch(b.data)
+		seq, stored := a.store(flushBy, b.sealed, b)
 		if stored {
 			a.count.batches.Add(1)
 			a.count.pings.Add(int64(b.pings))
@@ -162,22 +173,38 @@ func (a *appender) run(ctx context.Context, flushBy context.Context) {
 		} else {
 			a.count.dropped.add("not_stored", int64(b.records))
 		}
+		<-a.slots
 		b.answer(stored)
-		a.finish(b, seq)
+		replaced := a.stored(seq)
+		if replaced {
+			a.feed.suspectLog()
+		}
+		if !stored || replaced || !a.feed.hand(seq, b.sealed, func() { a.recycle(b) }) {
+			a.recycle(b)
+		}
 	}
 }
 
-// next takes the oldest batch; from here on nothing is added to it.
+func (a *appender) empty() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.queue) == 0
+}
+
+// next takes the oldest batch of a queue that is not empty; from here on nothing is added to it.
 func (a *appender) next() *batch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.queue) == 0 {
-		return nil
-	}
 	b := a.queue[0]
 	a.queue = append(a.queue[:0], a.queue[1:]...)
 	a.busy = true
 	return b
+}
+
+// lastStored is the sequence of the last stored batch.
+func (a *appender) lastStored() uint64 {
+	last, _ := a.state()
+	return last
 }
 
 // state reports the sequence of the last stored batch, and whether nothing is waiting to be stored.
@@ -187,18 +214,28 @@ func (a *appender) state() (last uint64, idle bool) {
 	return a.last, !a.busy && len(a.queue) == 0
 }
 
-func (a *appender) finish(b *batch, seq uint64) {
-	b.data, b.records, b.pings = b.data[:0], 0, 0
+// stored notes the end of an append; seq is 0 when it failed. It reports whether the log has handed out a sequence
+// that it had handed out before: it is another log.
+func (a *appender) stored(seq uint64) (replaced bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if seq != 0 && seq <= a.last {
-		a.replaced()
-	}
 	a.busy = false
 	if seq != 0 {
+		replaced = seq <= a.last
 		a.last = seq
 	}
-	if len(a.free) < 2 {
+	return replaced
+}
+
+// freeBatches bounds the empty batches that are kept: enough for those that a worker has before it.
+const freeBatches = 8
+
+// recycle takes back a batch that nobody reads any more.
+func (a *appender) recycle(b *batch) {
+	b.data, b.sealed, b.records, b.pings = b.sealed[:0], nil, 0, 0
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.free) < freeBatches {
 		a.free = append(a.free, b)
 	}
 }
@@ -219,10 +256,14 @@ func (a *appender) store(ctx context.Context, data []byte, b *batch) (seq uint64
 		}
 		a.onError(err)
 		b.answer(false)
+		<-a.slots // one log in trouble must not keep the others from theirs
 		select {
 		case <-time.After(wait):
 			wait = min(2*wait, 2*time.Second)
 		case <-ctx.Done():
+		}
+		a.slots <- struct{}{}
+		if ctx.Err() != nil {
 			return 0, false
 		}
 	}

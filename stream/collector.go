@@ -89,8 +89,9 @@ func newCollector(cfg IngestConfig, nc *nats.Conn, js jetstream.JetStream, rules
 		names:    wire.NewInterner(1 << 16),
 	}
 	warn := rateLimited(time.Second, func(err error) { log.Warn("log append failed, trying again", "err", err) })
+	slots := make(chan struct{}, appendsAtOnce)
 	for p := range c.appends {
-		c.appends[p] = newAppender(js, p, count, warn)
+		c.appends[p] = newAppender(js, p, count, slots, warn)
 	}
 	return c
 }
@@ -393,6 +394,7 @@ func (c *collector) append(m *nats.Msg, nowUS int64, refused []wire.PingError) {
 			to++
 		}
 		c.appends[c.touched[from]].add(c.records[from:to], nowUS, req)
+		c.appends[c.touched[from]].wakeUp()
 		from = to
 	}
 	if req != nil {

@@ -264,15 +264,10 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	})()
 	var work []func(context.Context)
 	for p, w := range g.workers {
-		suspect := make(chan struct{}, 1)
-		g.collector.appends[p].replaced = func() {
-			select {
-			case suspect <- struct{}{}:
-			default:
-			}
-		}
+		a := g.collector.appends[p]
+		a.feed = newFeed(logs[p], from[p], w.in, a.lastStored, g.cfg.Now, g.cfg.Logger)
 		work = append(work,
-			func(ctx context.Context) { readLog(ctx, logs[p], from[p], w.in, suspect, g.cfg.Logger) },
+			a.feed.run,
 			func(ctx context.Context) {
 				if err := w.run(ctx); err != nil {
 					fail <- err

@@ -440,3 +440,90 @@ func TestOneGatewayPerAccount(t *testing.T) {
 	r.ended <- nil
 	r.halt()
 }
+
+// TestFeedSwitches lets a partition's worker fall behind while batches are stored, write by a stranger go into its
+// log, and go on: what the appender hands over and what is read from the log make one sequence without a gap or repeat.
+func TestFeedSwitches(t *testing.T) {
+	s, err := StartServer(ServerConfig{StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown()
+	nc, err := s.Connect("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs, err := ensureStreams(t.Context(), js, LogConfig{MaxAge: time.Hour, MaxBytes: 64 << 20}, EventsConfig{MaxAge: time.Hour, MaxBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c counters
+	a := newAppender(js, 3, &c, make(chan struct{}, 1), func(err error) { t.Log(err) })
+	out := make(chan logMessage, 2)
+	a.feed = newFeed(logs[3], 1, out, a.lastStored, time.Now, slog.New(slog.DiscardHandler))
+	defer start(t.Context(), a.feed.run, func(ctx context.Context) { a.run(ctx, context.Background()) })()
+
+	next := uint64(1)
+	handed, read := 0, 0
+	take := func() {
+		t.Helper()
+		select {
+		case m := <-out:
+			if m.anew != nil || m.seq != next {
+				t.Fatalf("delivered %+v, want %d", m, next)
+			}
+			if err := wire.NewBatchReader(nil).Reset(m.data); err != nil {
+				t.Fatalf("batch %d: %v", m.seq, err)
+			}
+			if m.release != nil {
+				handed++
+				m.release()
+			} else {
+				read++
+			}
+			next++
+		case <-time.After(20 * time.Second):
+			t.Fatalf("batch %d was not delivered; handed %d, read %d", next, handed, read)
+		}
+	}
+	stored := uint64(0)
+	store := func() {
+		t.Helper()
+		a.add([]wire.Record{{Kind: wire.KindEvent, Device: "shop.d1", ReceivedAt: 1, Payload: []byte(`{"name":"x"}`)}}, 1000, nil)
+		a.wakeUp()
+		stored++
+		for deadline := time.Now().Add(20 * time.Second); a.lastStored() < stored; time.Sleep(100 * time.Microsecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("batch %d was not stored", stored)
+			}
+		}
+	}
+	for round := range 4 {
+		for range 5 { // the worker keeps up
+			store()
+			take()
+		}
+		for range 12 { // it does not
+			store()
+		}
+		for next <= stored {
+			take()
+		}
+		if round%2 == 1 { // a stranger writes, and nothing comes after
+			data := wire.SealBatch(wire.AppendRecord(nil, &wire.Record{Kind: wire.KindEvent, Device: "shop.d2", Payload: []byte(`{}`)}))
+			if _, err := js.Publish(t.Context(), wire.LogSubject(3), data); err != nil {
+				t.Fatal(err)
+			}
+			stored++
+			take()
+		}
+	}
+	if handed < 20 || read < 4*8 {
+		t.Errorf("%d batches were handed over and %d read; want at least 20 and 32", handed, read)
+	}
+}

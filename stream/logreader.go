@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,6 +16,7 @@ type logMessage struct {
 	seq      uint64
 	storedUS int64 // when the log took it, Unix microseconds of the NATS server's clock
 	data     []byte
+	release  func()                // gives data back when the batch has been processed; may be nil
 	anew     *jetstream.StreamInfo // the log as it is now; seq and data mean nothing then
 }
 
@@ -45,41 +47,156 @@ func resumeAt(p progress, info *jetstream.StreamInfo, partition int, log *slog.L
 	return p, max(p.Checkpoint.seq(), 1)
 }
 
-// readLog delivers the batches of one partition in order, from a sequence on, into out until ctx ends. The
-// consumer is ordered, unfiltered and without acknowledgements: offsets live in the ledger. When it breaks, or
-// when suspect says that the log may have been replaced under it (the client library does not notice), it is made
-// again after the last delivered sequence, or from the beginning of a log that is not the same any more.
-func readLog(ctx context.Context, s jetstream.Stream, from uint64, out chan<- logMessage, suspect <-chan struct{}, log *slog.Logger) {
-	name, created := s.CachedInfo().Config.Name, s.CachedInfo().Created
+// feed delivers the batches of one partition to its worker, in the order of the log and each one once.
+//
+// It works in one of two ways. Reading, a consumer of the log delivers what is stored from a sequence on: after a start,
+// and whenever the worker has fallen behind, so that a backlog stays in the log and not in memory. Following, the
+// appender hands over each batch itself once the log has it: the usual case, which saves the way out of the log and back
+// through the client library. It makes no difference to the worker: a batch is stored before it is processed, and
+// offsets live in the ledger.
+//
+// Following begins when the worker has been given everything that the log holds. It ends when a sequence is not the
+// next one (somebody else wrote, or an append was repeated) and when the worker has had no room for handPatience.
+type feed struct {
+	stream jetstream.Stream
+	out    chan logMessage
+	stored func() uint64    // sequence of the last batch that this gateway has stored; 0: none yet
+	now    func() time.Time // for measurements
+	log    *slog.Logger
+	// suspect says that the log may have been replaced, which the client library does not notice.
+	suspect chan struct{}
+
+	mu        sync.Mutex
+	next      uint64 // sequence to be delivered next
+	following bool
+	lost      chan struct{} // following has ended
+}
+
+const (
+	// handPatience is how long a worker may have no room before its batches are left in the log. It covers the
+	// time in which the worker gets no processor; meanwhile the next batch grows.
+	handPatience = 20 * time.Millisecond
+	// lookEvery is how often a follower looks whether the log holds something that it was not handed.
+	lookEvery = 2 * time.Second
+	lookAgain = 100 * time.Millisecond // handPatience and the acknowledgement of an append
+	// pullBatches is how many batches a reader has on the way: up to 64 x 512 records ahead of the worker's.
+	pullBatches = 64
+)
+
+// newFeed returns the feed of a log whose next batch for the worker is next.
+func newFeed(s jetstream.Stream, next uint64, out chan logMessage, stored func() uint64, now func() time.Time, log *slog.Logger) *feed {
+	return &feed{
+		stream: s, out: out, stored: stored, now: now, log: log, next: next,
+		suspect: make(chan struct{}, 1), lost: make(chan struct{}, 1),
+	}
+}
+
+// hand offers a batch that the log has just stored. It reports whether the worker has taken it, and with it data, until
+// it calls release; otherwise the worker gets the batch from the log, or has it already. It is for the partition's
+// appender alone, after stored tells of the batch.
+func (f *feed) hand(seq uint64, data []byte, release func()) bool {
+	f.mu.Lock() // also while waiting for room: nobody else may deliver meanwhile
+	defer f.mu.Unlock()
+	if !f.following || seq < f.next {
+		return false
+	}
+	if seq > f.next || !f.give(logMessage{seq: seq, storedUS: f.now().UnixMicro(), data: data, release: release}) {
+		f.leave()
+		return false
+	}
+	f.next = seq + 1
+	return true
+}
+
+// give waits a moment for room.
+func (f *feed) give(m logMessage) bool {
+	select {
+	case f.out <- m:
+		return true
+	default:
+	}
+	patience := time.NewTimer(handPatience)
+	defer patience.Stop()
+	select {
+	case f.out <- m:
+		return true
+	case <-patience.C:
+		return false
+	}
+}
+
+// leave ends following. mu is held.
+func (f *feed) leave() {
+	f.following = false
+	select {
+	case f.lost <- struct{}{}:
+	default:
+	}
+}
+
+// caughtUp begins following, unless the appender has stored something that the worker was not given.
+func (f *feed) caughtUp() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.following = f.stored() < f.next
+	return f.following
+}
+
+func (f *feed) nextSeq() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.next
+}
+
+// suspectLog has the log looked at: it handed out a sequence that it had handed out before.
+func (f *feed) suspectLog() {
+	select {
+	case f.suspect <- struct{}{}:
+	default:
+	}
+}
+
+// run delivers until ctx ends.
+func (f *feed) run(ctx context.Context) {
+	name, created := f.stream.CachedInfo().Config.Name, f.stream.CachedInfo().Created
 	wait := 100 * time.Millisecond
-	for {
-		once, stop := context.WithCancel(ctx)
-		go func() {
+	for ctx.Err() == nil {
+		from := f.nextSeq()
+		info, err := f.stream.Info(ctx)
+		if err == nil && (!info.Created.Equal(created) || info.State.LastSeq+1 < from) {
+			created = info.Created
 			select {
-			case <-suspect:
-				stop()
-			case <-once.Done():
-			}
-		}()
-		next, err := readOnce(once, s, from, out)
-		stop()
-		if ctx.Err() != nil {
-			return
-		}
-		if next > from {
-			from, wait = next, 100*time.Millisecond
-		}
-		info, infoErr := s.Info(ctx)
-		if infoErr == nil && (!info.Created.Equal(created) || info.State.LastSeq+1 < from) {
-			created, from = info.Created, 1
-			select {
-			case out <- logMessage{anew: info}:
+			case f.out <- logMessage{anew: info}:
+				f.mu.Lock()
+				f.next = 1
+				f.mu.Unlock()
 				continue
 			case <-ctx.Done():
 				return
 			}
 		}
-		log.Warn("log consumer interrupted, starting again", "stream", name, "from", from, "err", errors.Join(err, infoErr))
+		if err == nil {
+			select {
+			case <-f.suspect: // looked at
+			default:
+			}
+			if from > info.State.LastSeq && f.caughtUp() {
+				f.follow(ctx)
+				continue
+			}
+			if err = f.read(ctx, from); err == nil {
+				wait = 100 * time.Millisecond
+				f.follow(ctx)
+				continue
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if f.nextSeq() > from {
+			wait = 100 * time.Millisecond
+		}
+		f.log.Warn("log consumer interrupted, starting again", "stream", name, "from", f.nextSeq(), "err", err)
 		select {
 		case <-time.After(wait):
 			wait = min(2*wait, 5*time.Second)
@@ -89,39 +206,99 @@ func readLog(ctx context.Context, s jetstream.Stream, from uint64, out chan<- lo
 	}
 }
 
-func readOnce(ctx context.Context, s jetstream.Stream, from uint64, out chan<- logMessage) (next uint64, err error) {
-	next = from
-	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+// follow returns when following has ended, or has to because the log holds something else than it was handed.
+func (f *feed) follow(ctx context.Context) {
+	look := time.NewTimer(lookEvery)
+	defer look.Stop()
+	created, owed := f.stream.CachedInfo().Created, uint64(0)
+	for going := true; going; {
+		select {
+		case <-f.lost:
+			going = false
+		case <-f.suspect:
+			going = false
+		case <-ctx.Done():
+			going = false
+		case <-look.C:
+			info, err := f.stream.Info(ctx)
+			if err != nil {
+				look.Reset(lookEvery)
+				break
+			}
+			next := f.nextSeq()
+			switch {
+			case !info.Created.Equal(created), info.State.LastSeq+1 < next, next <= owed:
+				going = false
+			case info.State.LastSeq >= next: // most likely on its way: it is looked at again
+				owed = info.State.LastSeq
+				look.Reset(lookAgain)
+			default:
+				look.Reset(lookEvery)
+			}
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.following = false
+	select {
+	case <-f.lost: // of what has just been ended
+	default:
+	}
+}
+
+// read delivers from the log until the worker has caught up with it (nil), or the consumer breaks. The consumer is
+// ordered, unfiltered and without acknowledgements. When the log may have been replaced under it, it returns errSuspect.
+func (f *feed) read(ctx context.Context, from uint64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c, err := f.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:   from,
 	})
 	if err != nil {
-		return next, fmt.Errorf("ordered consumer: %w", err)
+		return fmt.Errorf("ordered consumer: %w", err)
 	}
 	msgs, err := c.Messages(jetstream.PullMaxMessages(pullBatches), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
-		return next, fmt.Errorf("consume: %w", err)
+		return fmt.Errorf("consume: %w", err)
 	}
-	stop := context.AfterFunc(ctx, msgs.Stop)
-	defer stop()
 	defer msgs.Stop()
+	defer context.AfterFunc(ctx, msgs.Stop)()
+	suspected := make(chan struct{})
+	go func() {
+		select {
+		case <-f.suspect:
+			close(suspected)
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	for {
 		m, err := msgs.Next()
 		if err != nil {
-			return next, err
+			select {
+			case <-suspected:
+				return errSuspect
+			default:
+				return err
+			}
 		}
 		meta, err := m.Metadata()
 		if err != nil {
-			return next, err
+			return err
 		}
 		select {
-		case out <- logMessage{seq: meta.Sequence.Stream, storedUS: meta.Timestamp.UnixMicro(), data: m.Data()}:
-			next = meta.Sequence.Stream + 1
+		case f.out <- logMessage{seq: meta.Sequence.Stream, storedUS: meta.Timestamp.UnixMicro(), data: m.Data()}:
 		case <-ctx.Done():
-			return next, nil
+			return ctx.Err()
+		}
+		f.mu.Lock()
+		f.next = meta.Sequence.Stream + 1
+		f.mu.Unlock()
+		if meta.NumPending == 0 && f.caughtUp() {
+			return nil
 		}
 	}
 }
 
-// pullBatches is how many batches a worker has on the way: up to 64 x 512 records ahead of the one it works on.
-const pullBatches = 64
+var errSuspect = errors.New("the log may have been replaced")

@@ -122,6 +122,9 @@ func (w *worker) run(ctx context.Context) error {
 				continue
 			}
 			w.process(m)
+			if m.release != nil {
+				m.release()
+			}
 			if w.owing() {
 				w.submit(ctx)
 			}
