@@ -37,6 +37,7 @@ type Content struct {
 //	fence     id, name, tags, props      props: the plain members of the feature's properties
 //	campaign  id, name, variant
 //	event     kind, at, distance_m, accuracy_m, stay_min, initial
+//	message   id, code                   code: what a till can enter, see receipt.Keyring.Code
 //	now       when it is filled; now and event.at are in the store's zone
 type RenderContext struct {
 	Device   map[string]any `json:"device,omitempty"`
@@ -45,19 +46,21 @@ type RenderContext struct {
 	Fence    map[string]any `json:"fence,omitempty"`
 	Campaign map[string]any `json:"campaign,omitempty"`
 	Event    map[string]any `json:"event,omitempty"`
+	Message  map[string]any `json:"message,omitempty"` // for the caller of NewContext to set
 	Now      time.Time      `json:"now"`
 }
 
 // roots are the variables of a template; rootMembers closes those whose
 // members are ours to name.
 var (
-	roots       = []string{"device", "person", "tags", "store", "fence", "campaign", "event", "now"}
+	roots       = []string{"device", "person", "tags", "store", "fence", "campaign", "event", "message", "now"}
 	rootMembers = map[string][]string{
 		"device":   {"id", "app", "platform", "locale", "zone", "os", "sdk"},
 		"person":   {"id", "tags"},
 		"store":    {"id", "zone"},
 		"fence":    {"id", "name", "tags", "props"},
 		"campaign": {"id", "name", "variant"},
+		"message":  {"id", "code"},
 		"event":    {"kind", "at", "distance_m", "accuracy_m", "stay_min", "initial"},
 	}
 )
@@ -158,7 +161,7 @@ func plainProps(raw json.RawMessage) map[string]any {
 func (rc *RenderContext) vars() map[string]any {
 	m := map[string]any{
 		"device": rc.Device, "person": rc.Person, "store": rc.Store, "fence": rc.Fence,
-		"campaign": rc.Campaign, "event": rc.Event,
+		"campaign": rc.Campaign, "event": rc.Event, "message": rc.Message,
 		"now": rc.Now.Format(time.RFC3339),
 	}
 	if tags, ok := rc.Person["tags"]; ok {
@@ -307,12 +310,13 @@ func (t *Text) fill(rc RenderContext) (string, error) {
 // path that the template requires.
 func sampleContext(c *Campaign, t *Template) RenderContext {
 	rc := RenderContext{
-		Device: map[string]any{"id": "shop.4f2a", "app": "shop", "platform": "ios", "locale": t.DefaultLocale, "zone": "Europe/Kyiv", "os": "26.1", "sdk": "1.0"},
-		Person: map[string]any{"id": "1001", "tags": map[string]any{}},
-		Store:  map[string]any{"id": "k01", "zone": "Europe/Kyiv"},
-		Fence:  map[string]any{"id": "k01", "name": "Khreshchatyk", "tags": []string{"kyiv"}, "props": map[string]any{}},
-		Event:  map[string]any{"kind": "enter", "at": sampleTime.Format(time.RFC3339), "distance_m": 112.0, "accuracy_m": 12.0, "stay_min": 0.0, "initial": false},
-		Now:    sampleTime,
+		Device:  map[string]any{"id": "shop.4f2a", "app": "shop", "platform": "ios", "locale": t.DefaultLocale, "zone": "Europe/Kyiv", "os": "26.1", "sdk": "1.0"},
+		Person:  map[string]any{"id": "1001", "tags": map[string]any{}},
+		Store:   map[string]any{"id": "k01", "zone": "Europe/Kyiv"},
+		Fence:   map[string]any{"id": "k01", "name": "Khreshchatyk", "tags": []string{"kyiv"}, "props": map[string]any{}},
+		Event:   map[string]any{"kind": "enter", "at": sampleTime.Format(time.RFC3339), "distance_m": 112.0, "accuracy_m": 12.0, "stay_min": 0.0, "initial": false},
+		Message: map[string]any{"id": "7f0c2f0e-56a6-5d7e-9a3e-0f6d9f1f2b11", "code": "K7QF3XN2PA"},
+		Now:     sampleTime,
 	}
 	rc.Campaign = map[string]any{"id": c.ID, "name": c.Name}
 	vars := rc.vars()

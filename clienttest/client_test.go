@@ -68,7 +68,7 @@ func TestNodeClient(t *testing.T) {
 			t.Fatalf("%d pushes, want 1: %+v", len(sent), sent)
 		}
 		n := sent[0]
-		if n.Device != "shop.node-1" || n.Fence != "k01" || n.Title != "Welcome to Khreshchatyk" || n.Token != strings.Repeat("ab", 32) {
+		if n.Device != "node-1" || n.Fence != "k01" || n.Title != "Welcome to Khreshchatyk" || n.Token != strings.Repeat("ab", 32) {
 			t.Errorf("pushed %+v", n)
 		}
 	})

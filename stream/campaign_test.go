@@ -192,7 +192,7 @@ func TestHoldoutIsCountedOnce(t *testing.T) {
 	}
 	for _, n := range r.provider.pushes() {
 		want := "A"
-		if v := c.VariantFor("d:" + n.Device).Name; v == "B" {
+		if v := c.VariantFor("d:shop." + n.Device).Name; v == "B" {
 			want = "other B"
 		}
 		if n.Body != want {

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"footfall/audience"
+	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
 )
@@ -67,6 +68,7 @@ type collector struct {
 	flood    *floodGuard   // of the door
 	full     func() string // why nothing can be stored now, or ""
 	names    *wire.Interner
+	keys     *receipt.Keyring
 
 	fixes   []track.Fix // reused between messages
 	records []wire.Record
@@ -265,9 +267,15 @@ func (c *collector) collect(m *nats.Msg, s wire.Subject) {
 		c.records, refused, err = wire.DecodeFeed(c.records, c.names, s.App, m.Data, now)
 	case wire.ClassEvent, wire.ClassDevice, wire.ClassReceipt:
 		kind := payloadKind[s.Class]
-		err = wire.CheckPayload(kind, m.Data)
-		if err == nil && s.Class == wire.ClassDevice {
-			err = checkRegistration(m.Data)
+		switch s.Class {
+		case wire.ClassReceipt:
+			err = c.checkReceipt(s, m.Data)
+		case wire.ClassDevice:
+			if err = wire.CheckPayload(kind, m.Data); err == nil {
+				err = checkRegistration(m.Data)
+			}
+		default:
+			err = wire.CheckPayload(kind, m.Data)
 		}
 		if err == nil {
 			id := subjectDevice(m.Subject)
@@ -301,6 +309,15 @@ func checkRegistration(payload []byte) error {
 		return &wire.PayloadError{Code: wire.CodeBadValue, Reason: strings.TrimPrefix(err.Error(), "audience: ")}
 	}
 	return nil
+}
+
+// checkReceipt refuses a receipt from who does not have the message.
+func (c *collector) checkReceipt(s wire.Subject, payload []byte) error {
+	r, err := wire.ParseReceipt(payload)
+	if err == nil && !c.keys.Valid(s.App, s.Device, r.MID, r.Key) {
+		err = &wire.PayloadError{Code: wire.CodeBadKey, Reason: "k is not the one that came with this mid to this device"}
+	}
+	return err
 }
 
 // refusalText tells a sender what the gate means.

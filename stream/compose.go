@@ -13,11 +13,13 @@ import (
 	"footfall/internal/db"
 	"footfall/outbox"
 	"footfall/push"
+	"footfall/stream/wire"
 	"footfall/track"
 )
 
 // deliveryContext is what a delivery remembers of its cause, so that it can be rendered when its turn comes.
 type deliveryContext struct {
+	Code      string       `json:"code,omitempty"` // of the message, for the till
 	Kind      track.Kind   `json:"kind"`
 	At        int64        `json:"at"`
 	EnteredAt int64        `json:"entered_at,omitzero"`
@@ -73,6 +75,7 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	in := campaign.Input{Tr: g.transitionOf(d, &dc), Profile: &p, Now: now}
 	rc := campaign.NewContext(c, in, now)
 	rc.SetVariant(dc.Variant)
+	rc.Message = map[string]any{"id": d.MID, "code": dc.Code}
 	content, err := c.Render(p.Locale, rc)
 	if err != nil {
 		g.cfg.Logger.Warn("a push could not be rendered", "campaign", c.ID, "mid", d.MID, "err", err)
@@ -81,8 +84,10 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 		}
 		return nil, suppressTemplate
 	}
+	_, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
 	return &push.Notification{
-		MID: d.MID, App: d.App, Device: d.Device, Token: p.Token, Env: cmp.Or(d.Env, p.Env), Platform: push.Platform(p.Platform),
+		MID: d.MID, ReceiptKey: g.cfg.Receipts.Key(d.App, device, d.MID), App: d.App, Device: device,
+		Token: p.Token, Env: cmp.Or(d.Env, p.Env), Platform: push.Platform(p.Platform),
 		Campaign: d.Campaign, Fence: d.Fence,
 		Title: content.Title, Subtitle: content.Subtitle, Body: content.Body, Image: content.Image, Link: content.Link,
 		Sound: content.Sound, Thread: content.Thread, Data: content.Data,
@@ -147,15 +152,17 @@ func (g *Gateway) outcome(tx *db.Tx, old, d *outbox.Delivery, o push.Outcome) er
 // recordOutcome counts a delivery under the final state that it has come to, and takes it out again when it
 // leaves that state: an operator has sent it once more.
 func recordOutcome(tx *db.Tx, events *eventLog, old, d *outbox.Delivery) error {
-	if old.State.Final() {
-		if err := addFunnel(tx, funnelKey{d.Campaign, "push." + string(old.State)}, -1); err != nil {
-			return err
+	count := func(d *outbox.Delivery, n int64) error {
+		if !d.State.Final() {
+			return nil
 		}
+		err := addFunnel(tx, funnelKey{d.Campaign, "push." + string(d.State)}, n)
+		if err == nil && d.Attempts > 0 { // a provider may have seen it, whatever came of it
+			err = addFunnel(tx, funnelKey{d.Campaign, "sent"}, n)
+		}
+		return err
 	}
-	if !d.State.Final() {
-		return nil
-	}
-	if err := addFunnel(tx, funnelKey{d.Campaign, "push." + string(d.State)}, 1); err != nil {
+	if err := errors.Join(count(old, -1), count(d, 1)); err != nil || !d.State.Final() {
 		return err
 	}
 	return appendOutcome(tx, events, d)

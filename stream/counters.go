@@ -58,6 +58,7 @@ type counters struct {
 	poison    counter      // batches or records that could not be processed, by reason
 	relayed   atomic.Int64 // events published
 	kept      atomic.Int64 // tokens called dead and kept, because too many were
+	receipts  counter      // what became of receipts and of events that name a code
 }
 
 // Stats is a snapshot of the gateway's counters since it started.
@@ -76,6 +77,7 @@ type Stats struct {
 	Poison     map[string]int64 `json:"poison"`
 	Relayed    int64            `json:"relayed"`
 	TokensKept int64            `json:"tokens_kept"` // called dead, and not believed
+	Receipts   map[string]int64 `json:"receipts"`
 	EventsOwed int64            `json:"events_owed"`
 }
 
@@ -85,6 +87,7 @@ func (c *counters) snapshot() Stats {
 		Refused: c.refused.snapshot(), Dropped: c.dropped.snapshot(), Batches: c.batches.Load(),
 		Processed: c.processed.Load(), Verdicts: c.verdicts.snapshot(), Kinds: c.kinds.snapshot(),
 		LostTail: c.lostTail.Load(), AgedOut: c.agedOut.Load(), Poison: c.poison.snapshot(), Relayed: c.relayed.Load(), TokensKept: c.kept.Load(),
+		Receipts: c.receipts.snapshot(),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"footfall/geo"
 	"footfall/internal/db"
 	"footfall/outbox"
+	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
 )
@@ -64,6 +65,8 @@ type PushStatus struct {
 	Attempts  int          `json:"attempts"`
 	UpdatedAt int64        `json:"updated_at"`
 	ExpiresAt int64        `json:"expires_at"`
+	// Receipts is what the phone and the tills have reported since, ordered by kind.
+	Receipts []receipt.Fact `json:"receipts,omitempty"`
 }
 
 // ErrUnknownDevice is returned when nothing at all is known about a device.
@@ -97,9 +100,19 @@ func ExplainStored(tx *db.Tx, id track.DeviceID, from, to int64) (Explanation, e
 			if err != nil {
 				return e, err
 			}
-			if ok {
-				e.Deliveries[c.MID] = PushStatus{State: row.State, Reason: row.Reason, Attempts: row.Attempts, UpdatedAt: row.UpdatedAt, ExpiresAt: row.ExpiresAt}
+			if !ok {
+				continue
 			}
+			status := PushStatus{State: row.State, Reason: row.Reason, Attempts: row.Attempts, UpdatedAt: row.UpdatedAt, ExpiresAt: row.ExpiresAt}
+			if status.Receipts, err = receipt.Facts(tx, c.MID); err != nil {
+				return e, err
+			}
+			for i := range status.Receipts { // no phone has it before the provider did, whatever its clock says
+				if f := &status.Receipts[i]; row.State == outbox.StateAccepted {
+					f.At = max(f.At, row.UpdatedAt)
+				}
+			}
+			e.Deliveries[c.MID] = status
 		}
 	}
 	return e, nil

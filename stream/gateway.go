@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"footfall/internal/db"
 	"footfall/outbox"
 	"footfall/push"
+	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
 )
@@ -44,6 +46,10 @@ type Config struct {
 	Lane      func(app string, p *audience.Profile) (lane string, ok bool)
 	// Outbox carries the delivery settings; DB, Providers, Compose, OnOutcome, Now and Logger are filled in.
 	Outbox outbox.Config
+
+	// Receipts signs the messages and checks what comes back. Default: a secret of this run alone, with which
+	// receipts of messages that an earlier run sent are refused.
+	Receipts *receipt.Keyring
 
 	// Now is the clock that stamps receive times and judges expiry. Default time.Now.
 	Now    func() time.Time
@@ -94,6 +100,14 @@ func New(cfg Config) (_ *Gateway, err error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Receipts == nil {
+		secret := make([]byte, 32)
+		_, _ = rand.Read(secret) // does not fail
+		if cfg.Receipts, err = receipt.NewKeyring(receipt.Secrets{secret}); err != nil {
+			return nil, err
+		}
+	}
+	cfg.Outbox.KeepFinished = cmp.Or(cfg.Outbox.KeepFinished, 7*24*time.Hour)
 	if cfg.Log.MaxAge < 2*cfg.Checkpoint {
 		return nil, fmt.Errorf("stream: log.max_age (%s) must be at least twice the checkpoint interval (%s), or a crash could lose presence", cfg.Log.MaxAge, cfg.Checkpoint)
 	}
@@ -128,7 +142,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	g.settler = &settler{
 		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
-		count: &g.count, onPush: g.outbox.Notify, log: cfg.Logger,
+		keys: cfg.Receipts, keepFacts: cfg.Outbox.KeepFinished, count: &g.count, onPush: g.outbox.Notify, log: cfg.Logger,
 	}
 	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {
 		return nil, err
@@ -141,6 +155,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	g.collector = newCollector(cfg.Ingest, g.nc, g.js, cfg.Rules, cfg.Now, cfg.Logger, &g.count)
 	g.collector.full = diskGuard(cfg.DB, cfg.Logger)
+	g.collector.keys = cfg.Receipts
 	return g, nil
 }
 

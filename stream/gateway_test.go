@@ -260,7 +260,7 @@ func TestPingBecomesPush(t *testing.T) {
 	r.mustAsk("ping.shop.d1", ping(noon, 50.4502, 30.5235))
 	r.await("the push", func() bool { return len(r.provider.pushes()) == 1 })
 	n := r.provider.pushes()[0]
-	if n.Title != "Welcome to Store k01" || n.Fence != "k01" || n.Device != "shop.d1" {
+	if n.Title != "Welcome to Store k01" || n.Fence != "k01" || n.Device != "d1" {
 		t.Errorf("pushed %+v", n)
 	}
 	if want := noon.Add(15 * time.Minute); !n.ExpiresAt.Equal(want) {

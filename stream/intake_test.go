@@ -240,7 +240,7 @@ func TestFeedAndOwnTracks(t *testing.T) {
 	for _, n := range r.provider.pushes() {
 		got[n.Device] = n.Fence
 	}
-	if got["shop.fed"] != "k01" || got[string(id)] != "k02" {
+	if _, device, _ := wire.SplitDevice(id); got["fed"] != "k01" || got[device] != "k02" {
 		t.Errorf("pushed %v", got)
 	}
 }

@@ -16,7 +16,7 @@ var (
 	eventSpace    = db.Register(0x08, "stream.events", 1)    // sequence -> event that EVENTS does not have yet
 	decisionSpace = db.Register(0x09, "stream.decisions", 1) // device, time, id -> Decision
 	catalogSpace  = db.Register(0x0a, "stream.catalogue", 1) // fences.Catalogue
-	seenSpace     = db.Register(0x0d, "stream.seen", 1)      // id of a customer event or receipt -> nothing
+	seenSpace     = db.Register(0x0d, "stream.seen", 1)      // id of a customer event -> nothing
 	funnelSpace   = db.Register(0x0c, "stream.funnel", 1)    // campaign, outcome -> count
 )
 

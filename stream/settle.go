@@ -17,6 +17,7 @@ import (
 	"footfall/fences"
 	"footfall/internal/db"
 	"footfall/outbox"
+	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
 )
@@ -28,6 +29,8 @@ type settler struct {
 	lane      func(app string, p *audience.Profile) (lane string, ok bool)
 	events    *eventLog
 	keep      time.Duration // how long decisions are kept
+	keys      *receipt.Keyring
+	keepFacts time.Duration // how long what became of a message is kept
 	count     *counters
 	onPush    func() // deliveries were committed
 	log       *slog.Logger
@@ -38,6 +41,7 @@ type tally struct {
 	deliveries int
 	kinds      map[string]int64
 	refused    map[string]int64
+	receipts   map[string]int64
 	funnel     map[funnelKey]int64
 	claimed    map[string]fences.ID // by the last ping: campaign -> fence
 }
@@ -62,7 +66,7 @@ func (s *settler) settle(tx *db.Tx, e *effects) (err error) {
 			err = &settleError{err}
 		}
 	}()
-	t := tally{kinds: map[string]int64{}, refused: map[string]int64{}, funnel: map[funnelKey]int64{}}
+	t := tally{kinds: map[string]int64{}, refused: map[string]int64{}, receipts: map[string]int64{}, funnel: map[funnelKey]int64{}}
 	for i := range e.inputs {
 		in := &e.inputs[i]
 		var err error
@@ -71,8 +75,10 @@ func (s *settler) settle(tx *db.Tx, e *effects) (err error) {
 			err = s.settlePing(tx, in, &t)
 		case wire.KindDevice:
 			err = s.settleDevice(tx, in, &t)
-		case wire.KindEvent, wire.KindReceipt:
-			err = s.forward(tx, in, &t)
+		case wire.KindEvent:
+			err = s.settleEvent(tx, in, &t)
+		case wire.KindReceipt:
+			err = s.settleReceipt(tx, in, &t)
 		}
 		if err == nil && in.row != nil {
 			err = tx.Set(presenceKey(in.device), in.row)
@@ -97,6 +103,9 @@ func (s *settler) settled(e *effects) {
 	}
 	for reason, n := range e.tally.refused {
 		s.count.refused.add(reason, n)
+	}
+	for what, n := range e.tally.receipts {
+		s.count.receipts.add(what, n)
 	}
 	for i := range e.inputs {
 		if in := &e.inputs[i]; in.claimed != nil { // what the next part of the same ping must know
@@ -125,19 +134,20 @@ func (s *settler) settleDevice(tx *db.Tx, in *input, t *tally) error {
 	return audience.Put(tx, &p)
 }
 
-// forward publishes a customer event or receipt on EVENTS as it came, with who sent it.
-func (s *settler) forward(tx *db.Tx, in *input, t *tally) error {
+// settleEvent publishes a customer event on EVENTS as it came, with who sent it, and credits the message whose code it
+// names.
+func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 	app, device, _ := wire.SplitDevice(in.device)
-	kind := "event"
-	if in.kind == wire.KindReceipt {
-		kind = "receipt"
+	var ev struct {
+		Name, ID string
+		T        float64
+		Props    map[string]json.RawMessage
 	}
-	var name struct{ Name, Ev, ID string }
-	if err := json.Unmarshal(in.payload, &name); err != nil {
+	if err := json.Unmarshal(in.payload, &ev); err != nil {
 		return nil // checked by the collector; a foreign writer of the log is not worth stopping for
 	}
 	// A repeat has no effect: it is known by the sender's id, or without one by being the same to the letter.
-	id := decisionID(in.device, kind+"."+name.Name+name.Ev, fences.ID(cmp.Or(name.ID, string(in.payload))), 0)
+	id := decisionID(in.device, "event."+ev.Name, fences.ID(cmp.Or(ev.ID, string(in.payload))), 0)
 	seen := seenSpace.Key([]byte(id))
 	if _, err := tx.Get(seen); !errors.Is(err, db.ErrNotFound) {
 		return err
@@ -145,12 +155,18 @@ func (s *settler) forward(tx *db.Tx, in *input, t *tally) error {
 	if err := tx.SetUntil(seen, nil, tx.Now().Add(seenFor)); err != nil {
 		return err
 	}
-	return s.events.append(tx, id, wire.TransitionSubject(app, kind, name.Name+name.Ev), map[string]any{
-		"id": id, "app": app, "device": device, "received_at": in.receivedAt, kind: json.RawMessage(in.payload),
+	err := s.events.append(tx, id, wire.TransitionSubject(app, "event", ev.Name), map[string]any{
+		"id": id, "app": app, "device": device, "received_at": in.receivedAt, "event": json.RawMessage(in.payload),
 	})
+	if err != nil {
+		return err
+	}
+	return s.creditCode(tx, app, in, receipt.Fact{
+		Ev: receipt.Converted, Ref: cmp.Or(ev.ID, id), At: int64(ev.T), Value: numberOf(ev.Props["value"]), Currency: textOf(ev.Props["currency"]), Via: "code",
+	}, textOf(ev.Props["code"]), t)
 }
 
-// seenFor is how long an event or receipt is known again: longer than an SDK keeps what it could not send.
+// seenFor is how long an event is known again: longer than an SDK keeps what it could not send.
 const seenFor = 8 * 24 * time.Hour
 
 func profileOf(tx *db.Tx, id track.DeviceID) (audience.Profile, error) {
@@ -348,8 +364,12 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 		return out, dedupe.Commit(tx, dec.Key, claim.MID)
 	}
 	out.MID, out.ExpiresAt = claim.MID, dec.ExpiresAt.UnixMilli()
+	code := s.keys.Code(appOf(in.device), claim.MID)
+	if err := receipt.PutCode(tx, appOf(in.device), code, claim.MID, s.keepFacts); err != nil {
+		return out, err
+	}
 	context, err := json.Marshal(deliveryContext{
-		Kind: tr.Kind, At: tr.At, EnteredAt: tr.EnteredAt, DistanceM: tr.CenterDistanceM, AccuracyM: tr.Fix.AccuracyM, Reason: tr.Reason,
+		Code: code, Kind: tr.Kind, At: tr.At, EnteredAt: tr.EnteredAt, DistanceM: tr.CenterDistanceM, AccuracyM: tr.Fix.AccuracyM, Reason: tr.Reason,
 		Variant: dec.Variant, IfInside: dec.IfInside,
 	})
 	if err != nil {

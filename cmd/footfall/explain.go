@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"footfall/campaign"
 	"footfall/internal/db"
+	"footfall/receipt"
 	"footfall/stream"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -271,7 +273,25 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 		default:
 			row("·", "  push", "%s %s %s, %s", c.MID, status.State, status.Reason, countOf(status.Attempts, "attempt"))
 		}
+		for _, f := range status.Receipts {
+			row("✓", "  "+f.Ev, "%s%s", stamp3(f.At, loc), receiptDetail(&f))
+		}
 	}
+}
+
+// receiptDetail says what a receipt adds to its kind and time.
+func receiptDetail(f *receipt.Fact) string {
+	var b strings.Builder
+	if f.Ref != "" {
+		fmt.Fprintf(&b, ", %s", f.Ref)
+	}
+	if f.Value != 0 {
+		fmt.Fprintf(&b, ", %s", strings.TrimSpace(strconv.FormatFloat(f.Value, 'f', -1, 64)+" "+f.Currency))
+	}
+	if f.Via != "" {
+		fmt.Fprintf(&b, " (by its %s)", f.Via)
+	}
+	return b.String()
 }
 
 // zoneOf is the zone that the person asked for, else the fence's.

@@ -28,6 +28,7 @@ var rules = map[string]rule{
 	"internal/db": {},
 	"dedupe":      {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"audience":    {imports: []string{"internal/db"}, pure: true, noIO: true},
+	"receipt":     {imports: []string{"internal/db"}, pure: true, noIO: true},
 
 	// Providers. None knows a campaign or another provider.
 	"push":                   {},
@@ -48,7 +49,7 @@ var rules = map[string]rule{
 	// NATS.
 	"stream/wire": {imports: []string{"track"}, pure: true, noIO: true},
 	"stream": {imports: []string{
-		"stream/wire", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "push", "internal/db",
+		"stream/wire", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "push", "internal/db",
 	}},
 
 	// Tools around the path.

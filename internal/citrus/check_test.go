@@ -233,7 +233,7 @@ func (r *result) sums(t *testing.T, tol tolerance) {
 	if n := len(r.notified()); n != 2600 || notices != 2600 {
 		t.Errorf("%d people are notified with %d notices, want 2,600 of each", n, notices)
 	}
-	funnel := map[string]int64{"claimed": 2600, "push.accepted": 2600}
+	funnel := map[string]int64{"claimed": 2600, "sent": 2600, "push.accepted": 2600}
 	for reason, n := range want.Held {
 		funnel["held."+reason] = int64(n)
 	}

@@ -9,11 +9,16 @@ const maxID = 128
 //
 //   - event: name (required, a token), t (Unix ms, optional), id (text of 1 to 128 bytes), props (object)
 //   - device: user, platform, token, env, locale, zone, sdk, os (text or null), tags, consent (object or null)
-//   - receipt: mid (required, text of 1 to 128 bytes), ev (required, one of the set), t (Unix ms),
-//     k, action, currency (text), value (number)
+//   - receipt: see ParseReceipt
 //
 // Unknown members are kept. The error is a *PayloadError. It does not allocate but for text with escapes.
 func CheckPayload(k Kind, payload []byte) error {
+	var f fields
+	var e envelope
+	return readEnvelope(k, payload, &f, &e)
+}
+
+func readEnvelope(k Kind, payload []byte, f *fields, e *envelope) error {
 	switch {
 	case len(payload) == 0:
 		return errEmpty
@@ -31,8 +36,6 @@ func CheckPayload(k Kind, payload []byte) error {
 		}
 		return errNotObject
 	}
-	var f fields
-	var e envelope
 	if !d.enter() {
 		return d.fail
 	}
@@ -43,11 +46,11 @@ func CheckPayload(k Kind, payload []byte) error {
 		}
 		switch k {
 		case KindEvent:
-			ok = d.eventMember(&f, &e, key)
+			ok = d.eventMember(f, e, key)
 		case KindReceipt:
-			ok = d.receiptMember(&f, &e, key)
+			ok = d.receiptMember(f, e, key)
 		case KindDevice:
-			ok = d.deviceMember(&f, key)
+			ok = d.deviceMember(f, key)
 		default:
 			return errInternal
 		}
@@ -59,7 +62,7 @@ func CheckPayload(k Kind, payload []byte) error {
 		return d.fail
 	}
 	if f.code == "" {
-		e.judge(&f, k)
+		e.judge(f, k)
 	}
 	if f.code != "" {
 		// One allocation, for a refusal only: a PayloadError carries its reason.
@@ -71,6 +74,8 @@ func CheckPayload(k Kind, payload []byte) error {
 // envelope is what an event or a receipt said.
 type envelope struct {
 	name, id []byte // event; receipt: ev, mid
+
+	key, ref, action, currency []byte // receipt
 }
 
 // Bits of fields.seen for events and receipts; fT is shared with pings.
@@ -78,10 +83,11 @@ const (
 	eName = fT << (iota + 1)
 	eID
 	eObject
-	eText1
-	eText2
-	eText3
-	eNumber
+	eKey
+	eRef
+	eAction
+	eCurrency
+	eValue
 )
 
 func (e *envelope) judge(f *fields, k Kind) {
@@ -99,22 +105,7 @@ func (e *envelope) judge(f *fields, k Kind) {
 			f.refuse(CodeBadValue, "id must be 1 to 128 bytes")
 		}
 	case KindReceipt:
-		if f.seen&eID == 0 {
-			f.refuse(CodeMissingField, "mid is required")
-		} else if len(e.id) == 0 || len(e.id) > maxID {
-			f.refuse(CodeBadValue, "mid must be 1 to 128 bytes")
-		}
-		if f.seen&eName == 0 {
-			f.refuse(CodeMissingField, "ev is required")
-		}
-		switch string(e.name) {
-		case "delivered", "displayed", "opened", "action", "dismissed", "converted":
-		default:
-			f.refuse(CodeBadValue, "ev must be delivered, displayed, opened, action, dismissed or converted")
-		}
-		if f.seen&eNumber != 0 && notFinite(f.lat) {
-			f.refuse(CodeOutOfRange, "value is too large")
-		}
+		e.judgeReceipt(f)
 	}
 }
 
@@ -128,27 +119,6 @@ func (d *decoder) eventMember(f *fields, e *envelope, key []byte) bool {
 		return d.number(f, fT, &f.t, "t must be a number")
 	case "props":
 		return d.object(f, eObject, "props must be an object")
-	}
-	return d.skip()
-}
-
-func (d *decoder) receiptMember(f *fields, e *envelope, key []byte) bool {
-	var text []byte
-	switch string(key) {
-	case "mid":
-		return d.text(f, eID, &e.id, "mid must be text")
-	case "ev":
-		return d.text(f, eName, &e.name, "ev must be text")
-	case "t":
-		return d.number(f, fT, &f.t, "t must be a number")
-	case "value":
-		return d.number(f, eNumber, &f.lat, "value must be a number")
-	case "k":
-		return d.text(f, eText1, &text, "k must be text")
-	case "action":
-		return d.text(f, eText2, &text, "action must be text")
-	case "currency":
-		return d.text(f, eText3, &text, "currency must be text")
 	}
 	return d.skip()
 }

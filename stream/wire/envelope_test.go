@@ -10,7 +10,7 @@ import (
 
 func TestCheckPayload(t *testing.T) {
 	pad := func(n int) string {
-		return fmt.Sprintf(`{"name":"a","mid":"m","ev":"opened","x":"%s"}`, strings.Repeat("x", n))
+		return fmt.Sprintf(`{"name":"a","mid":"m","ev":"opened","k":"k","x":"%s"}`, strings.Repeat("x", n))
 	}
 	fits := MaxPayload - len(pad(0))
 	tests := []struct {
@@ -39,11 +39,22 @@ func TestCheckPayload(t *testing.T) {
 		{KindEvent, pad(fits + 1), CodeTooLarge},
 		{KindReceipt, pad(fits), ""},
 		{KindReceipt, `{"mid":"m","ev":"converted","value":12.5,"currency":"UAH","k":"x","action":"buy","t":1795859999000}`, ""},
-		{KindReceipt, `{"mid":"m","ev":"converted","value":1e400}`, CodeOutOfRange},
+		{KindReceipt, `{"mid":"m","ev":"converted","k":"x","value":1e400}`, CodeOutOfRange},
+		{KindReceipt, `{"mid":"m","ev":"converted","k":"x","value":-1e12}`, ""},
+		{KindReceipt, `{"mid":"m","ev":"converted","k":"x","value":1000000000001}`, CodeOutOfRange},
+		{KindReceipt, `{"mid":"m","ev":"converted","k":"x","currency":"uah"}`, CodeBadValue},
+		{KindReceipt, `{"mid":"m","ev":"converted","k":"x","currency":"hryvnia"}`, CodeBadValue},
+		{KindReceipt, `{"mid":"m","ev":"converted","k":"x","ref":"order-1"}`, ""},
+		{KindReceipt, `{"mid":"m","ev":"converted","k":"x","ref":""}`, CodeBadValue},
+		{KindReceipt, `{"mid":"m","ev":"converted","k":"x","ref":1}`, CodeBadType},
+		{KindReceipt, `{"mid":"m","ev":"action","k":"x","action":"` + strings.Repeat("a", 65) + `"}`, CodeBadValue},
+		{KindReceipt, `{"mid":"m","ev":"opened"}`, CodeMissingField},
+		{KindReceipt, `{"mid":"m","ev":"opened","k":""}`, CodeBadValue},
+		{KindReceipt, `{"mid":"m","mid":"n","ev":"opened","k":"x"}`, CodeDuplicateField},
 		{KindReceipt, `{"mid":"m","ev":"converted","value":"12"}`, CodeBadType},
 		{KindReceipt, `{"mid":"m"}`, CodeMissingField},
 		{KindReceipt, `{"mid":"","ev":"opened"}`, CodeBadValue},
-		{KindReceipt, `{"mid":"m","ev":"opened","t":1}`, CodeTimeUnit},
+		{KindReceipt, `{"mid":"m","ev":"opened","k":"x","t":1}`, CodeTimeUnit},
 		{KindDevice, `{}`, ""},
 		{KindDevice, `{"user":null,"platform":null,"token":null,"env":null,"locale":null,"zone":null,"sdk":null,"os":null,"tags":null,"consent":null}`, ""},
 		// Every member alone: a bit shared with another field once refused "user".
@@ -78,4 +89,20 @@ func FuzzCheckPayload(f *testing.F) {
 			t.Fatalf("passed %q: %v", payload, err)
 		}
 	})
+}
+
+// Every reader of a receipt must read the same: names are case-sensitive here as at the door, whatever encoding/json
+// would make of them.
+func TestParseReceipt(t *testing.T) {
+	r, err := ParseReceipt([]byte(`{"MID":"other","EV":"converted","mid":"m\u002d1","ev":"action","k":"key","ref":"r","t":1795859999000.9,"action":"buy","value":12.5,"currency":"UAH","x":[]}`))
+	want := Receipt{MID: "m-1", Ev: "action", Key: "key", Ref: "r", At: 1795859999000, Action: "buy", Value: 12.5, Currency: "UAH"}
+	if err != nil || r != want {
+		t.Errorf("got %+v, %v; want %+v", r, err, want)
+	}
+	if r, err = ParseReceipt([]byte(`{"mid":"m","ev":"opened","k":"k"}`)); err != nil || r != (Receipt{MID: "m", Ev: "opened", Key: "k"}) {
+		t.Errorf("the least: got %+v, %v", r, err)
+	}
+	if _, err = ParseReceipt([]byte(`{"mid":"m","ev":"opened"}`)); err == nil {
+		t.Error("a receipt without k was read")
+	}
 }

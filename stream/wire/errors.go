@@ -29,6 +29,7 @@ const (
 	CodeBadFence         Code = "bad_fence"         // fence is empty, too long, or not UTF-8
 	CodeBadDevice        Code = "bad_device"        // feed only: device absent or not a token
 	CodeBadValue         Code = "bad_value"         // a text field holds a value outside its set
+	CodeBadKey           Code = "bad_key"           // a receipt whose k is not the one of the message: forged, or mixed up
 	CodeInternal         Code = "internal"          // (payload) a fault of the gateway; sending it again does not help
 	CodeIgnored          Code = "ignored"           // OwnTracks only: a message type that carries no position; not an error
 )

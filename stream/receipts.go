@@ -1,0 +1,129 @@
+package stream
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+
+	"footfall/internal/db"
+	"footfall/outbox"
+	"footfall/receipt"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+// What the settler says of a receipt, or of an event that names a code; the reasons of Stats.Receipts. Forged receipts
+// do not get here: the collector refuses them with wire.CodeBadKey.
+const (
+	receiptStored      = "stored"
+	receiptRepeated    = "repeated"     // known already
+	receiptLate        = "late"         // the message is unknown: it has left the ledger
+	receiptTooMany     = "too_many"     // receipt.ErrTooMany
+	receiptUnknownCode = "unknown_code" // of an event; the code is none of ours, or its message has left the ledger
+)
+
+// ReceiptEvent is the payload of ev.<app>.receipt.<ev>: one thing that became of a message, published once. Times are
+// Unix ms.
+type ReceiptEvent struct {
+	ID       string `json:"id"`
+	App      string `json:"app"`
+	Device   string `json:"device"`
+	Person   string `json:"person,omitempty"`
+	MID      string `json:"mid"`
+	Campaign string `json:"campaign"`
+	Fence    string `json:"fence,omitempty"`
+	receipt.Fact
+}
+
+// settleReceipt adds what a phone reports to the facts about its message. The collector has checked the key, which
+// says that the message went to this device; by now it may be on its way to another one of the same person.
+func (s *settler) settleReceipt(tx *db.Tx, in *input, t *tally) error {
+	r, err := wire.ParseReceipt(in.payload)
+	if err != nil {
+		return nil // checked by the collector; a foreign writer of the log is not worth stopping for
+	}
+	d, ok, err := outbox.Get(tx, r.MID)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		t.receipts[receiptLate]++
+		return nil
+	}
+	ref := r.Ref
+	if ref == "" && r.Ev == receipt.Action {
+		ref = r.Action // two buttons are two facts
+	}
+	return s.addFact(tx, &d, in, receipt.Fact{Ev: r.Ev, Ref: ref, At: r.At, Action: r.Action, Value: r.Value, Currency: r.Currency}, t)
+}
+
+// creditCode adds a conversion to the message whose code somebody has shown, such as at a till. typed is the code as
+// it was entered; "" is none.
+func (s *settler) creditCode(tx *db.Tx, app string, in *input, f receipt.Fact, typed string, t *tally) error {
+	if typed == "" {
+		return nil
+	}
+	code, ok := receipt.CleanCode(typed)
+	if !ok {
+		t.receipts[receiptUnknownCode]++
+		return nil
+	}
+	mid, ok, err := receipt.ByCode(tx, app, code)
+	if err != nil {
+		return err
+	}
+	var d outbox.Delivery
+	if ok {
+		if d, ok, err = outbox.Get(tx, mid); err != nil {
+			return err
+		}
+	}
+	if !ok {
+		t.receipts[receiptUnknownCode]++
+		return nil
+	}
+	return s.addFact(tx, &d, in, f, t)
+}
+
+// addFact stores a fact about a delivery, counts the stages that its campaign has come to, and tells EVENTS. The fact's
+// time is still what the sender said.
+func (s *settler) addFact(tx *db.Tx, d *outbox.Delivery, in *input, f receipt.Fact, t *tally) error {
+	f.ReceivedAt = in.receivedAt
+	f.At = receipt.Clamp(f.At, d.CreatedAt, in.receivedAt)
+	change, err := receipt.Add(tx, d.MID, f, s.keepFacts)
+	if errors.Is(err, receipt.ErrTooMany) {
+		t.receipts[receiptTooMany]++
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !change.New {
+		t.receipts[receiptRepeated]++
+		return nil
+	}
+	t.receipts[receiptStored]++
+	for _, stage := range change.Reached {
+		t.funnel[funnelKey{d.Campaign, stage}]++
+	}
+	app, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
+	ev := ReceiptEvent{
+		ID: d.MID + "." + wire.EncodeID(f.Ev) + "." + wire.EncodeID(f.Ref), App: app, Device: device, Person: d.Person,
+		MID: d.MID, Campaign: d.Campaign, Fence: d.Fence, Fact: f,
+	}
+	return s.events.append(tx, ev.ID, wire.TransitionSubject(app, "receipt", f.Ev), ev)
+}
+
+// textOf and numberOf read a property that may be absent or of any type.
+func textOf(raw json.RawMessage) (s string) {
+	_ = json.Unmarshal(raw, &s)
+	return s
+}
+
+func numberOf(raw json.RawMessage) float64 {
+	var v float64
+	if json.Unmarshal(raw, &v) != nil || math.Abs(v) > 1e12 {
+		return 0
+	}
+	return v
+}
