@@ -177,7 +177,29 @@ func (s *source) at(offset int) pos {
 	return pos{n, utf8.RuneCountInString(s.src[start:offset]) + 1}
 }
 
+// fixes are the hints of errors that have none of their own, because what is
+// wrong already says it.
+var fixes = map[Code]string{
+	CodeSyntax:     "look at the quotes, brackets and the indentation around this place",
+	CodeDuplicate:  "remove one of them",
+	CodeRange:      "choose a value within the limits",
+	CodeTooLarge:   "split it",
+	CodeConflict:   "remove one of them",
+	CodeMissing:    "add it",
+	CodeType:       "see the reference in docs/campaigns.md",
+	CodeTemplate:   "see the Liquid that templates may use in docs/campaigns.md",
+	CodeForbidden:  "remove it",
+	CodeUnknownKey: "remove it",
+	CodeURL:        "write a whole address, such as https://example.com/a.jpg",
+	CodeID:         "use A-Z a-z 0-9 _ -",
+	CodeLocale:     "write a locale such as uk or uk-UA, one that is under locales",
+	CodeValue:      "choose one of the allowed values",
+}
+
 func (s *source) fail(p pos, code Code, hint, format string, args ...any) {
+	if hint == "" {
+		hint = fixes[code]
+	}
 	excerpt := s.line(p.line)
 	if utf8.RuneCountInString(excerpt) > 200 {
 		excerpt = "" // one line that fills the screen explains nothing

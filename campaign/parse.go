@@ -145,7 +145,7 @@ func (s *source) campaign(doc ast.Node) *Campaign {
 	at := where(doc)
 	c := &Campaign{
 		File: s.file, Line: at.line, Col: at.col,
-		Enabled: true, Scope: ScopeCampaign, MaxAge: DefaultMaxAge,
+		Enabled: true, Scope: ScopeCampaign, MaxAge: DefaultMaxAge, Window: Window{Closed: Drop},
 	}
 	var steps, once, templates field
 	var have struct{ id, trigger, steps bool }

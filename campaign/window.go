@@ -100,13 +100,17 @@ func (s Days) String() string {
 	if s == 0 {
 		return "every day"
 	}
-	var names []string
+	return strings.Join(s.names(), ",")
+}
+
+// names lists the days from Monday on.
+func (s Days) names() (list []string) {
 	for i := range 7 {
 		if d := (i + 1) % 7; s&(1<<d) != 0 {
-			names = append(names, dayNames[d])
+			list = append(list, dayNames[d])
 		}
 	}
-	return strings.Join(names, ",")
+	return list
 }
 
 // Span is a part of the day in minutes from 00:00, [Open, Close). Close is up to

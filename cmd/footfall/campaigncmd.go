@@ -1,13 +1,22 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"footfall/campaign"
+	"footfall/campaign/infobip"
+	"footfall/fences"
 )
 
 type campaignCmd struct {
-	Check campaignCheckCmd `cmd:"" help:"Check campaign files: every problem at once, with its place. Exit code 3 when something is wrong."`
+	Check  campaignCheckCmd `cmd:"" help:"Check campaign files: every problem at once, with its place. Exit code 3 when something is wrong."`
+	Import struct {
+		Infobip importInfobipCmd `cmd:"" help:"Geofencing messages of Infobip's mobile SDKs: campaigns and fences from them."`
+	} `cmd:"" help:"Take over campaigns of another system."`
 }
 
 type campaignCheckCmd struct {
@@ -57,4 +66,57 @@ func (c *campaignCheckCmd) Run(e *env) error {
 	}
 	_, err := fmt.Fprintf(e.out, "%s ok\n", countOf(len(all), "campaign"))
 	return err
+}
+
+type importInfobipCmd struct {
+	File string `arg:"" help:"JSON: one message, a list of them, or internalData alone." type:"existingfile"`
+	Zone string `required:"" help:"Time zone of the stores, such as Europe/Kyiv." placeholder:"ZONE"`
+	Out  string `help:"Folder for NAME.yaml and NAME.geojson, NAME being that of the file. Nothing that is there is replaced." default:"." type:"existingdir"`
+}
+
+func (c *importInfobipCmd) Run(e *env) error {
+	data, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	got, err := infobip.Read(data, c.Zone)
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(e.out, "%s: %s\n", c.File, strings.TrimSuffix(line, "\n"))
+		}
+		return errFindings
+	}
+	text, err := campaign.Format(got.Campaigns...)
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(c.Out, strings.TrimSuffix(filepath.Base(c.File), filepath.Ext(c.File)))
+	out := []struct {
+		path string
+		data []byte
+		what string
+	}{
+		{name + ".yaml", text, countOf(len(got.Campaigns), "campaign")},
+		{name + ".geojson", fences.Marshal(got.Fences), countOf(len(got.Fences), "fence")},
+	}
+	for _, f := range out {
+		if _, err := os.Lstat(f.path); !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s is there already; move it away or give another --out", f.path)
+		}
+	}
+	for _, f := range out {
+		o, err := createOut(f.path, c.File)
+		if err != nil {
+			return err
+		}
+		_, err = o.Write(f.data)
+		if err := o.finish(err); err != nil {
+			return err
+		}
+		fmt.Fprintf(e.out, "%s: %s\n", f.path, f.what)
+	}
+	for _, n := range got.Notes {
+		fmt.Fprintf(e.out, "note: %s\n", n)
+	}
+	return nil
 }

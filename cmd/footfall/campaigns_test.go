@@ -66,3 +66,23 @@ func TestServeBesideAnEditor(t *testing.T) {
 		t.Errorf("exit code %d:\n%s%s", code, out, errs)
 	}
 }
+
+// TestImportInfobip: what is imported passes the checks, and nothing that is there is replaced.
+func TestImportInfobip(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"campaign", "import", "infobip", "../../campaign/infobip/testdata/citrus.json", "--zone", "Europe/Kyiv", "--out", dir}
+	code, out, errs := runCLI(t, args...)
+	if code != 0 || !strings.Contains(out, "citrus.yaml: 3 campaigns") || !strings.Contains(out, "citrus.geojson: 2 fences") || !strings.Contains(out, "note: inApp is not") {
+		t.Fatalf("exit code %d:\n%s%s", code, out, errs)
+	}
+	if code, out, errs := runCLI(t, "campaign", "check", "--fences", filepath.Join(dir, "citrus.geojson"), filepath.Join(dir, "citrus.yaml")); code != 0 {
+		t.Errorf("the check ends with %d:\n%s%s", code, out, errs)
+	}
+	if code, _, errs := runCLI(t, args...); code != 1 || !strings.Contains(errs, "is there already") {
+		t.Errorf("a second time: %d, %s", code, errs)
+	}
+	bad := file(t, "x.json", `{"internalData":{"messageType":"default"}}`)
+	if code, out, _ := runCLI(t, "campaign", "import", "infobip", bad, "--zone", "Europe/Kyiv"); code != 3 || !strings.Contains(out, "/internalData/messageType") {
+		t.Errorf("a bad file: %d, %s", code, out)
+	}
+}

@@ -19,10 +19,11 @@ type rule struct {
 // arrows that it can do with.
 var rules = map[string]rule{
 	// Geometry and rules: values in, values out.
-	"geo":      {pure: true, noIO: true},
-	"fences":   {imports: []string{"geo", "internal/watch"}, pure: true},
-	"track":    {imports: []string{"fences", "geo"}, pure: true, noIO: true},
-	"campaign": {imports: []string{"track", "fences", "geo", "audience", "dedupe"}, pure: true},
+	"geo":              {pure: true, noIO: true},
+	"fences":           {imports: []string{"geo", "internal/watch"}, pure: true},
+	"track":            {imports: []string{"fences", "geo"}, pure: true, noIO: true},
+	"campaign":         {imports: []string{"track", "fences", "geo", "audience", "dedupe"}, pure: true},
+	"campaign/infobip": {imports: []string{"campaign", "track", "fences", "geo", "dedupe"}, pure: true, noIO: true},
 
 	// Rows of the ledger.
 	"internal/db": {},

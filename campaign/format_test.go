@@ -1,0 +1,136 @@
+package campaign
+
+import (
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const everyKey = `campaign: all-keys
+name: "Every: key # of the format"
+enabled: false
+paused: true
+zone: Asia/Tokyo
+trigger:
+  enter:
+    fences: {ids: ["0042", "k: 1"], tags: [kyiv, "yes"]}
+    initial: false
+    edits: true
+    crossed: true
+    min_confidence: 2
+    visits: {min: 3, max: 7, every: 2, within: 30d}
+window:
+  from: 2026-11-28T10:00
+  to: 2026-11-28T21:00+02:00
+  zone: Europe/Kyiv
+  days: [sat, mon-wed]
+  hours: ["10:00-14:00", "22:00-06:00"]
+  closed: notify_if_inside
+  hold_for: 90m
+once_per: {day: campaign, starts: "04:00"}
+scope: {group: [north, south]}
+caps: [{max: 2, per: 7d, of: all}, {max: 1, per: day}, {max: 5, per: campaign}, {max: 3, per: 90m}]
+quiet: {hours: ["22:00-24:00", "00:00-07:30"], zone: device, closed: hold}
+holdout: 12.5%
+max_age: 1h
+steps:
+  - push:
+      template: main
+      ttl: 2h
+      variants:
+        A: 50%
+        B: {share: 33.33%, template: other}
+        C: {share: 16.67%, template: {locales: {en: {body: "inline: {{ campaign.variant }}"}}}}
+templates:
+  main:
+    default_locale: uk
+    required: [fence.name]
+    sound: chime.caf
+    thread: "{{ campaign.id }}"
+    data: {coupon: BDAY18, "no": "{{ fence.id }}"}
+    locales:
+      uk: {title: "Вітаємо: {{ fence.name }}", subtitle: "#1", body: "рядок\nдругий", image: "https://x.example/a.jpg", link: "shop://s/{{ fence.id | url_encode }}"}
+      en: {title: "'quotes' and \"more\"", body: "{{ tags.first | default: 'friend' }}, 10:00 - yes & no %"}
+  other:
+    locales: {en: {body: "- not a list"}}
+`
+
+// TestFormatRoundTrip: what Format writes is read back to equal campaigns, and written again it is the same bytes.
+func TestFormatRoundTrip(t *testing.T) {
+	files := map[string]string{"every key": everyKey, "small": smallFile, "two": smallFile + "---\n" + strings.Replace(everyKey, "to: 2026-11-28T21:00+02:00", "to: never", 1)}
+	for _, once := range []string{"campaign", "none", "{rolling: PT36H}", "{day: user}", "{day: store}"} {
+		files["once_per "+once] = smallFile + "once_per: " + once + "\n"
+	}
+	for _, scope := range []string{"campaign", "fence", "store"} {
+		files["scope "+scope] = smallFile + "scope: " + scope + "\n"
+	}
+	for _, kind := range []string{"exit", "dwell"} {
+		files[kind] = headPart + "trigger: {" + kind + ": {fences: {id: k01}}}\n" + stepsPart
+	}
+	for _, name := range []string{"testdata/kyiv.yaml", "../examples/campaign.yaml"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = string(text)
+	}
+	for name, text := range files {
+		t.Run(name, func(t *testing.T) {
+			list, err := Parse("test.yaml", []byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := Format(list...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := Parse("formatted.yaml", out)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			for i := range list {
+				if len(back) != len(list) || back[i].Revision() != list[i].Revision() {
+					t.Fatalf("another campaign came back:\n%s", out)
+				}
+			}
+			if again, err := Format(back...); err != nil || string(again) != string(out) {
+				t.Errorf("written again it differs: %v\n%s", err, cmp.Diff(string(out), string(again)))
+			}
+		})
+	}
+}
+
+// TestFormatKnowsEveryField: a field added to the model must be added to Format and to everyKey as well, or an edit
+// on a screen would lose it.
+func TestFormatKnowsEveryField(t *testing.T) {
+	known := map[reflect.Type][]string{
+		reflect.TypeFor[Campaign]():   {"ID", "Name", "Enabled", "Paused", "Zone", "Trigger", "Window", "Quiet", "Once", "Scope", "Groups", "Caps", "Holdout", "MaxAge", "Push", "File", "Line", "Col"},
+		reflect.TypeFor[Trigger]():    {"Kind", "Fences", "Initial", "Edits", "Crossed", "MinConfidence", "Visits"},
+		reflect.TypeFor[Visits]():     {"Min", "Max", "Every", "Within"},
+		reflect.TypeFor[Selector]():   {"All", "IDs", "Tags"},
+		reflect.TypeFor[Window]():     {"From", "To", "Zone", "Days", "Hours", "Closed", "HoldFor", "Endless"},
+		reflect.TypeFor[Quiet]():      {"Hours", "Device", "Closed"},
+		reflect.TypeFor[Cap]():        {"Max", "Per", "Day", "Ever", "All"},
+		reflect.TypeFor[PushStep]():   {"Template", "TTL", "Variants"},
+		reflect.TypeFor[Variant]():    {"Name", "Share", "Template"},
+		reflect.TypeFor[Template]():   {"Name", "DefaultLocale", "Required", "Sound", "Thread", "Data", "Locales"},
+		reflect.TypeFor[LocaleText](): {"Locale", "Title", "Subtitle", "Body", "Image", "Link"},
+	}
+	for typ, want := range known {
+		var got []string
+		for f := range typ.Fields() {
+			if f.IsExported() {
+				got = append(got, f.Name)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-known to Format +model):\n%s", typ, diff)
+		}
+	}
+}
