@@ -93,7 +93,7 @@ func compareCells(t *testing.T, seed uint64, n int, next func(*rand.Rand) Point,
 func TestCellAtEqualsH3(t *testing.T) {
 	n, m := 150_000, 150_000
 	if os.Getenv("FOOTFALL_LONG") == "1" {
-		n, m = 12_000_000, 4_000_000
+		n, m = 25_000_000, 10_000_000
 	}
 	uniform := func(rng *rand.Rand) Point { return randomUnit(rng).point() }
 	anyRes := func(rng *rand.Rand) int { return rng.IntN(MaxResolution + 1) }

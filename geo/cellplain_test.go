@@ -49,8 +49,7 @@ func TestRoundLattice(t *testing.T) {
 			if near(p) || near(r) || near(p+r) {
 				continue // on a border, where either cell is right
 			}
-			ua, ub := roundLattice(p, r)
-			a, b := int32(ua-quadShift), int32(ub-quadShift)
+			a, b := roundLattice(p, r)
 			if wa, wb := roundLatticePlain(p, r); a != wa || b != wb {
 				t.Fatalf("roundLattice(%v, %v) = %d, %d, want %d, %d", p, r, a, b, wa, wb)
 			}
@@ -59,10 +58,17 @@ func TestRoundLattice(t *testing.T) {
 }
 
 func TestBy49(t *testing.T) {
+	var codes [quad]uint32
+	for r := range codes {
+		_, codes[r] = by49(uint32(r))
+		if r > 0 && codes[r] <= codes[r-1] {
+			t.Fatalf("remainders %d and %d have the codes %d and %d", r-1, r, codes[r-1], codes[r])
+		}
+	}
 	for x := uint32(0); x < 1<<28; x += 4099 {
 		for _, y := range []uint32{x, x / 49 * 49, x/49*49 + 48} {
-			if by49(y) != y/49 {
-				t.Fatalf("by49(%d) = %d", y, by49(y))
+			if q, code := by49(y); q != y/49 || code != codes[y%49] {
+				t.Fatalf("by49(%d) = %d, %d", y, q, code)
 			}
 		}
 	}
@@ -87,30 +93,41 @@ func TestTurnDigits(t *testing.T) {
 	}
 }
 
-// TestFaceTiles compares the tiles with the search over all faces.
-func TestFaceTiles(t *testing.T) {
+// TestTiles compares CellAt, by tiles, with its plain twin, which asks all faces.
+func TestTiles(t *testing.T) {
 	rng := rand.New(rand.NewPCG(23, 1))
 	for range 300_000 {
 		p := hardPoint(rng)
-		if rng.IntN(4) == 0 {
-			p = Point{float64(rng.IntN(91)*2-90) + 1e-9*rng.NormFloat64(), float64(rng.IntN(181)*2-180) + 1e-9*rng.NormFloat64()}
+		if rng.IntN(4) == 0 { // on the border of tiles
+			const half = 180.0 / sinCount
+			p = Point{float64(rng.IntN(255)-127)*2*half + half, float64(rng.IntN(511)-255)*2*half + half}
+			p.Lat += 1e-9 * rng.NormFloat64()
+			p.Lng += 1e-9 * rng.NormFloat64()
 		}
-		v := sphereVec(p)
-		if !plain(p) {
-			continue
-		}
-		got := int(faceTiles[faceTile(p)])
-		if got >= faceCount {
-			got = nearestOf(v, faceLists[got-faceCount])
-		}
-		if want := nearestFace(v); got != want {
-			t.Fatalf("%v is on face %d, want %d", p, got, want)
+		res := rng.IntN(MaxResolution + 1)
+		if got, want := CellAt(p, res), cellAtAny(p, res); got != want {
+			t.Fatalf("CellAt(%.17g, %.17g, %d) = %v, its plain twin says %v", p.Lat, p.Lng, res, got, want)
 		}
 	}
 	for _, l := range faceLists {
-		if len(l) < 2 || len(l) > 5 {
+		if len(l) < 1 || len(l) > 5 {
 			t.Errorf("a tile with the faces %v", l)
 		}
+	}
+	spots, used := 0, map[uint16]bool{}
+	for i, tile := range tiles {
+		if row := i >> tileBits; row > sinHalf/2 && row < sinCount-sinHalf/2 {
+			continue // no latitude
+		}
+		if tile < maxSpots {
+			spots++
+			used[tile] = true
+		}
+	}
+	all := (sinHalf + 1) * sinCount
+	t.Logf("%d of %d tiles are of one base cell, %d spots", spots, all, len(used))
+	if spots < all*8/10 {
+		t.Errorf("only %d of %d tiles are of one base cell", spots, all)
 	}
 }
 

@@ -1,9 +1,6 @@
 package geo
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // vec is a vector in the frame of the unit sphere that H3 works on: x towards
 // (0, 0), y towards (0, 90 E), z towards the north pole.
@@ -120,62 +117,6 @@ func buildFaceFrames() (frames [faceCount]faceFrame) {
 	return frames
 }
 
-// Face lookup. The sphere is cut into tiles of faceTileDeg; a tile that lies within
-// one face names it, the others (one in ten) the list of the faces that reach into it:
-// two along an edge, five at a corner. So CellAt takes 12 % longer for points all over
-// Europe, of which one in six is in such a tile, than for points in one place.
-const (
-	faceTileDeg  = 2
-	faceTileRows = 180 / faceTileDeg
-	faceTileCols = 360 / faceTileDeg
-)
-
-// faceTiles holds a face, or faceCount and the number of a list in faceLists.
-var faceTiles, faceLists = buildFaceTiles()
-
-func buildFaceTiles() (*[faceTileRows * faceTileCols]uint8, [][]uint8) {
-	t := new([faceTileRows * faceTileCols]uint8)
-	var lists [][]uint8
-	const reach = faceTileDeg / math.Sqrt2 * (math.Pi / 180) * 1.01 // centre of a tile to its corner
-	for row := range faceTileRows {
-		for col := range faceTileCols {
-			p := sphereVec(Point{
-				Lat: (float64(row)+0.5)*faceTileDeg - 90,
-				Lng: (float64(col)+0.5)*faceTileDeg - 180,
-			})
-			f := nearestFace(p)
-			if faceClearance(p, f) > reach {
-				t[row*faceTileCols+col] = uint8(f)
-				continue
-			}
-			// Within reach of p a face's centre comes nearer, and f's gets further,
-			// by at most reach each.
-			limit := math.Acos(min(1, p.dot(faceCenters[f]))) + 2*reach
-			var near []uint8
-			for g := range faceCenters {
-				if math.Acos(max(-1, min(1, p.dot(faceCenters[g])))) <= limit {
-					near = append(near, uint8(g))
-				}
-			}
-			n := slices.IndexFunc(lists, func(l []uint8) bool { return slices.Equal(l, near) })
-			if n < 0 {
-				n = len(lists)
-				lists = append(lists, near)
-			}
-			t[row*faceTileCols+col] = uint8(faceCount + n)
-		}
-	}
-	return t, lists
-}
-
-// faceTile is the tile of a position in the usual ranges.
-func faceTile(p Point) int {
-	// Latitude 90 and longitude 180 belong to the last tiles.
-	row := min(int((p.Lat+90)*(1.0/faceTileDeg)), faceTileRows-1)
-	col := min(int((p.Lng+180)*(1.0/faceTileDeg)), faceTileCols-1)
-	return row*faceTileCols + col
-}
-
 // nearestOf is nearestFace among some faces, which ascend.
 func nearestOf(p vec, faces []uint8) int {
 	best, at := -2.0, 0
@@ -203,11 +144,23 @@ func nearestFace(p vec) int {
 func faceClearance(p vec, f int) float64 {
 	least := math.Pi
 	for g := range faceCenters {
-		if g == f {
-			continue
+		if g != f {
+			least = min(least, p.dot(faceBorders[f][g]))
 		}
-		d := faceCenters[f].sub(faceCenters[g])
-		least = min(least, p.dot(d)/d.norm())
 	}
 	return least
+}
+
+// faceBorders[f][g] points from the border between two faces towards f.
+var faceBorders = buildFaceBorders()
+
+func buildFaceBorders() (b [faceCount][faceCount]vec) {
+	for f := range b {
+		for g := range b {
+			if g != f {
+				b[f][g] = faceCenters[f].sub(faceCenters[g]).unit()
+			}
+		}
+	}
+	return b
 }

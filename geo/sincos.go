@@ -18,19 +18,26 @@ func sphereVec(p Point) vec {
 // sphereVecPlain is sphereVec for what is plain.
 func sphereVecPlain(p Point) vec {
 	// Rounded to radians first, as H3 does, so that both see the same angle.
-	x, y := p.Lat*degree, p.Lng*degree
-	tx, ty := x*(1/sinStep)+roundMagic, y*(1/sinStep)+roundMagic
-	kx, ky := tx-roundMagic, ty-roundMagic
-	dx := x - kx*sinStepHigh - kx*sinStepLow
-	dy := y - ky*sinStepHigh - ky*sinStepLow
-	a := &sinTable[math.Float64bits(tx)&(sinCount-1)]
-	b := &sinTable[math.Float64bits(ty)&(sinCount-1)]
-	x2, y2 := dx*dx, dy*dy
-	sx, cx := dx+dx*x2*(sin3+x2*sin5), x2*(cos2+x2*cos4)
-	sy, cy := dy+dy*y2*(sin3+y2*sin5), y2*(cos2+y2*cos4)
-	sinLat, cosLat := a.sin+(a.cos*sx+a.sin*cx), a.cos+(a.cos*cx-a.sin*sx)
-	sinLng, cosLng := b.sin+(b.cos*sy+b.sin*cy), b.cos+(b.cos*cy-b.sin*sy)
+	sinLat, cosLat := sincosAt(direction(p.Lat * degree))
+	sinLng, cosLng := sincosAt(direction(p.Lng * degree))
 	return vec{cosLng * cosLat, sinLng * cosLat, sinLat}
+}
+
+// direction finds the direction of sinTable nearest to x radians, -2π <= x <= 2π, and how
+// far x is beyond it. It and sincosAt are short enough to be inlined.
+func direction(x float64) (k uint, d float64) {
+	t := x*(1/sinStep) + roundMagic
+	k = uint(math.Float64bits(t)) % sinCount
+	t -= roundMagic
+	return k, x - t*sinStepHigh - t*sinStepLow
+}
+
+// sincosAt is the sine and cosine of d beyond direction k.
+func sincosAt(k uint, d float64) (sin, cos float64) {
+	d2 := d * d
+	s, c := d+d*d2*(sin3+d2*sin5), d2*(cos2+d2*cos4)
+	e := &sinTable[k%sinCount]
+	return e.sin + (e.cos*s + e.sin*c), e.cos + (e.cos*c - e.sin*s)
 }
 
 // sphereVecAny is sphereVec for any angles.
@@ -59,13 +66,13 @@ const (
 	cos4     = 1.0/24 - sinReach*0.8/720
 )
 
-type direction struct{ sin, cos float64 }
+type sincos struct{ sin, cos float64 }
 
 // sinTable holds the directions of k steps. The first eighth of a turn is computed, the rest
 // are its mirror images, so that whole quarters are exact.
 var sinTable = buildSinTable()
 
-func buildSinTable() (t [sinCount]direction) {
+func buildSinTable() (t [sinCount]sincos) {
 	const quarter = sinCount / 4
 	for k := range sinCount {
 		i := k % quarter
@@ -75,7 +82,7 @@ func buildSinTable() (t [sinCount]direction) {
 		}
 		x := float64(i) * sinStepHigh
 		rest := float64(i) * sinStepLow
-		d := direction{math.Sin(x), math.Cos(x)}
+		d := sincos{math.Sin(x), math.Cos(x)}
 		d.sin, d.cos = d.sin+d.cos*rest, d.cos-d.sin*rest
 		if mirror {
 			d.sin, d.cos = d.cos, d.sin

@@ -8,6 +8,7 @@
 package measure
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,26 @@ type Ratios struct {
 // an order that changes from round to round. It reports to b the median time of each
 // for an operation, and for each but the first, the subject, the median over the rounds
 // of the quotient subject / peer, named "x" and the peer.
+//
+// Time is what the calling thread uses of the processor, so that waiting for one that
+// others keep busy does not count: an impl does its work in the calling goroutine. ops
+// should be some hundred microseconds of it.
 func Paired(b *testing.B, ops int, impls ...Impl) Ratios {
+	b.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return paired(b, ops, threadTime, impls)
+}
+
+// PairedWall is Paired for impls that let other goroutines or processes work: time is
+// that of the clock.
+func PairedWall(b *testing.B, ops int, impls ...Impl) Ratios {
+	b.Helper()
+	start := time.Now()
+	return paired(b, ops, func() time.Duration { return time.Since(start) }, impls)
+}
+
+func paired(b *testing.B, ops int, now func() time.Duration, impls []Impl) Ratios {
 	b.Helper()
 	r := Ratios{times: make([][]float64, len(impls))}
 	for _, im := range impls {
@@ -43,9 +63,9 @@ func Paired(b *testing.B, ops int, impls ...Impl) Ratios {
 	for b.Loop() {
 		for k := range impls {
 			i := (k + round) % len(impls)
-			start := time.Now()
+			start := now()
 			impls[i].Run(ops)
-			r.times[i] = append(r.times[i], float64(time.Since(start))/float64(ops))
+			r.times[i] = append(r.times[i], float64(now()-start)/float64(ops))
 		}
 		round++
 	}

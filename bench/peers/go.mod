@@ -17,6 +17,7 @@ require (
 	github.com/tidwall/pretty v1.2.0 // indirect
 	github.com/tidwall/sjson v1.2.4 // indirect
 	github.com/uber/h3-go/v4 v4.5.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )
 
 replace footfall => ../..
