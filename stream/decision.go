@@ -121,6 +121,21 @@ func putDecision(tx *db.Tx, d *Decision, keep time.Duration) error {
 	return tx.SetUntil(decisionKey(d), row, tx.Now().Add(keep))
 }
 
+// EachDecision calls fn for every decision that is kept, by device and then by time, until it returns an error. The
+// decision is good until fn returns.
+func EachDecision(tx *db.Tx, fn func(*Decision) error) error {
+	return tx.Scan(decisionSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
+		var d Decision
+		if err := json.Unmarshal(val, &d); err != nil {
+			return false, fmt.Errorf("stream: decision %x: %w", key, err)
+		}
+		if err := fn(&d); err != nil {
+			return false, err
+		}
+		return true, nil
+	})
+}
+
 // Decisions reads the newest decisions about a device that are still kept, at most most of them, oldest first,
 // between two times in Unix ms (to 0: no end). more is how many older ones there are in that time.
 func Decisions(tx *db.Tx, device track.DeviceID, from, to int64, most int) (out []Decision, more int, err error) {

@@ -17,6 +17,7 @@ type campaignCmd struct {
 	Import struct {
 		Infobip importInfobipCmd `cmd:"" help:"Geofencing messages of Infobip's mobile SDKs: campaigns and fences from them."`
 	} `cmd:"" help:"Take over campaigns of another system."`
+	Backtest campaignBacktestCmd `cmd:"" help:"Say what campaigns would have done with recorded positions: who, when, where, and what held the rest. Nothing is sent."`
 }
 
 type campaignCheckCmd struct {

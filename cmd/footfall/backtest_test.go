@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// draft is a campaign for everybody who enters, in the given window.
+const draft = `campaign: draft
+trigger:
+  enter:
+    fences: {all: true}
+window: {to: never, zone: store, hours: %q}
+once_per: {day: store}
+max_age: 10m
+steps:
+  - push: {template: t, ttl: 15m}
+templates:
+  t:
+    default_locale: en
+    locales:
+      en: {title: Hello, body: Welcome}
+`
+
+func backtest(t *testing.T, args ...string) (b backtestReport) {
+	t.Helper()
+	code, out, errs := runCLIFor(t, 2*time.Minute, append([]string{"campaign", "backtest", "--json"}, args...)...)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	if err := json.Unmarshal([]byte(out), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestBacktestEqualsReplay: the pushes of a campaign without conditions are what replay counts by another way, the
+// first enter of each device's day; and everything that a campaign is asked about is a push or held for one reason.
+func TestBacktestEqualsReplay(t *testing.T) {
+	cabs := firstDevices(t, shared(t, "traces/sf_cabs_2008-06-06.csv.gz"), 60)
+	fenceArgs := []string{"--fences", shared(t, "fences/us_target.geojson.gz"), "--default-radius", "200", "--default-zone", "America/Los_Angeles"}
+	code, out, errs := runCLIFor(t, time.Minute, append([]string{"replay", cabs, "--once-per-day", "store"}, fenceArgs...)...)
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	want := strings.Count(out, ",enter\n")
+	always := file(t, "always.yaml", fmt.Sprintf(draft, "00:00-24:00"))
+	b := backtest(t, append([]string{cabs, "--campaigns", always}, fenceArgs...)...)
+	if c := b.Campaigns[0]; c.Pushes != want || want == 0 || c.People != want {
+		t.Errorf("%d pushes to %d devices, replay has %d first enters of the day", c.Pushes, c.People, want)
+	}
+	morning := file(t, "morning.yaml", fmt.Sprintf(draft, "06:00-12:00"))
+	b = backtest(t, append([]string{cabs, "--campaigns", morning}, fenceArgs...)...)
+	c := b.Campaigns[0]
+	held, hours, fences := 0, 0, 0
+	for _, n := range c.Held {
+		held += n
+	}
+	for h, n := range c.Hours {
+		if hours += n; n > 0 && (h < 6 || h >= 12) {
+			t.Errorf("%d pushes at %02d:00, outside the window", n, h)
+		}
+	}
+	for _, n := range c.Fences {
+		fences += n
+	}
+	if c.Pushes == 0 || c.Pushes >= want || c.Asked != b.Entries || c.Pushes+held != c.Asked || hours != c.Pushes || fences != c.Pushes {
+		t.Errorf("%d entries, asked about %d: %d pushes (%d by hour, %d by fence), %d held", b.Entries, c.Asked, c.Pushes, hours, fences, held)
+	}
+}
+
+// TestBacktestAgainstALedger: with a stopped gateway's data, who can be reached comes from its ledger, and the report
+// tells the pushes that both have from those that a draft would change.
+func TestBacktestAgainstALedger(t *testing.T) {
+	data := t.TempDir()
+	stores := file(t, "s.geojson", oneStore)
+	always := file(t, "always.yaml", fmt.Sprintf(draft, "00:00-24:00"))
+	cmd, url := serveChild(t, "--data", data, "--fences", stores, "--campaigns", always)
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	request := func(subject, payload string) {
+		t.Helper()
+		if m, err := nc.Request(subject, []byte(payload), 10*time.Second); err != nil || !strings.Contains(string(m.Data), `"ok":true`) {
+			t.Fatalf("%s: %v, %v", subject, m, err)
+		}
+	}
+	now := time.Now().UnixMilli()
+	ping := func(device string) string {
+		return fmt.Sprintf(`{"device":%q,"t":%d,"lat":50.4501,"lon":30.5234,"acc":5}`, device, now)
+	}
+	request("device.shop.d1", `{"user":"u1","platform":"ios","token":"00ff","locale":"en"}`)
+	request("ping.shop.d1", ping("d1"))
+	request("ping.shop.d2", ping("d2")) // has never registered
+	deadline := time.Now().Add(20 * time.Second)
+	for { // until both are decided
+		_, one, _ := runCLI(t, "explain", "shop.d1", "--server", url)
+		_, two, _ := runCLI(t, "explain", "shop.d2", "--server", url)
+		if strings.Contains(one, "ENTER k1") && strings.Contains(two, "ENTER k1") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no decision within 20 s:\n%s\n%s", one, two)
+		}
+		time.Sleep(20 * time.Millisecond) // a real process
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+
+	trace := file(t, "trace.ndjson", ping("shop.d1")+"\n"+ping("shop.d2")+"\n")
+	run := func(campaigns string) *campaignBacktest {
+		t.Helper()
+		b := backtest(t, trace, "--campaigns", campaigns, "--fences", stores, "--data", data)
+		if b.Entries != 2 || b.Devices != 2 {
+			t.Fatalf("%+v", b)
+		}
+		return b.Campaigns[0]
+	}
+	if c := run(always); c.Pushes != 1 || c.Held["no_token"] != 1 || *c.Past != (pastDifference{Really: 1, Both: 1}) {
+		t.Errorf("the same campaign: %+v, then %+v", c, c.Past)
+	}
+	never := strings.Replace(fmt.Sprintf(draft, "00:00-24:00"), "to: never", "from: 2099-01-01T00:00, to: never", 1)
+	if c := run(file(t, "never.yaml", never)); c.Pushes != 0 || *c.Past != (pastDifference{Really: 1, OnlyBefore: 1}) {
+		t.Errorf("a campaign that has not begun: %+v, then %+v", c, c.Past)
+	}
+}

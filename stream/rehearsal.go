@@ -1,0 +1,143 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"footfall/audience"
+	"footfall/campaign"
+	"footfall/fences"
+	"footfall/internal/db"
+	"footfall/receipt"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+// RehearsalConfig says what a rehearsal decides with.
+type RehearsalConfig struct {
+	Rules     track.Rules
+	Fences    *fences.Set
+	Campaigns *campaign.Set
+	// Registration is what a device says of itself before its first position, as on device.<app>.<device>; nil
+	// registers it with a push token and nothing else, so that each device is a person who can be reached.
+	Registration func(track.DeviceID) json.RawMessage
+	// Logger gets what goes wrong inside. nil: none.
+	Logger *slog.Logger
+}
+
+// A Rehearsal decides about recorded positions what a gateway would have decided: with the gateway's own worker,
+// campaigns and claims, in a ledger of its own in memory. The clock is that of the positions. Nothing is sent, and
+// nothing outside changes; a push that is owed counts as accepted, so its claim stands. For a single goroutine.
+type Rehearsal struct {
+	cfg     RehearsalConfig
+	db      *db.DB
+	worker  *worker
+	known   map[track.DeviceID]bool
+	batch   []byte
+	records int
+	seq     uint64
+	nowMS   int64
+}
+
+// NewRehearsal returns a rehearsal that has seen nothing. Close it.
+func NewRehearsal(cfg RehearsalConfig) (_ *Rehearsal, err error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Registration == nil {
+		cfg.Registration = func(track.DeviceID) json.RawMessage {
+			return json.RawMessage(`{"platform":"ios","token":"rehearsal"}`)
+		}
+	}
+	r := &Rehearsal{cfg: cfg, known: map[track.DeviceID]bool{}}
+	now := func() time.Time { return time.UnixMilli(r.nowMS) }
+	if r.db, err = db.Open(db.Config{InMemory: true, Logger: cfg.Logger, Now: now}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = r.db.Close()
+		}
+	}()
+	count := new(counters)
+	events, err := openEventLog(r.db, count, now)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := receipt.NewKeyring(receipt.Secrets{randomBytes(32)}) // nobody will send a receipt
+	if err != nil {
+		return nil, err
+	}
+	w := newWorker(0, cfg.Rules, progress{}, 1)
+	w.fences, w.db, w.log, w.now, w.count = func() *fences.Set { return cfg.Fences }, r.db, cfg.Logger, now, count
+	w.settler = &settler{
+		campaigns: func() *campaign.Set { return cfg.Campaigns },
+		lane:      func(string, *audience.Profile) (string, bool) { return "rehearsal", true },
+		events:    events, count: count, log: cfg.Logger, onPush: func() {},
+		keys: keys, keepFacts: keepAll, keep: keepAll,
+	}
+	r.worker = w
+	return r, nil
+}
+
+// keepAll is longer than any recording.
+const keepAll = 100 * 365 * 24 * time.Hour
+
+// Ping takes the next position in the order in which they were received: f.ReceivedAt must not fall. The id must be
+// of the form app.device (wire.JoinDevice).
+func (r *Rehearsal) Ping(ctx context.Context, id track.DeviceID, f track.Fix) error {
+	if !r.known[id] {
+		r.known[id] = true
+		r.add(&wire.Record{Kind: wire.KindDevice, Device: id, ReceivedAt: f.ReceivedAt, Payload: r.cfg.Registration(id)})
+	}
+	if track.CheckFix(&f, &r.cfg.Rules) != "" {
+		return nil // the collector would have turned it away
+	}
+	r.add(&wire.Record{Kind: wire.KindPing, Device: id, Fix: f, ReceivedAt: f.ReceivedAt})
+	if r.records < batchRecords {
+		return nil
+	}
+	return r.Flush(ctx)
+}
+
+func (r *Rehearsal) add(rec *wire.Record) {
+	r.batch = wire.AppendRecord(r.batch, rec)
+	r.records++
+	r.nowMS = max(r.nowMS, rec.ReceivedAt)
+}
+
+// Flush decides about everything that Ping has taken.
+func (r *Rehearsal) Flush(ctx context.Context) error {
+	if r.records == 0 {
+		return nil
+	}
+	r.seq++
+	poisoned := Total(r.worker.count.poison.snapshot())
+	r.worker.process(logMessage{seq: r.seq, data: wire.SealBatch(r.batch)})
+	r.batch, r.records = r.batch[:0], 0
+	if err := r.worker.flush(ctx); err != nil {
+		return fmt.Errorf("stream: rehearsal: %w", err)
+	}
+	if n := Total(r.worker.count.poison.snapshot()) - poisoned; n > 0 {
+		return fmt.Errorf("stream: rehearsal: %d records could not be processed", n)
+	}
+	return nil
+}
+
+// Devices is the number of devices that were seen.
+func (r *Rehearsal) Devices() int { return len(r.known) }
+
+// Verdicts counts what the tracker said of the positions, by name.
+func (r *Rehearsal) Verdicts() map[string]int64 { return r.worker.count.verdicts.snapshot() }
+
+// Decisions calls fn for every decision so far, by device and then by time, until it returns an error. Flush first.
+// The decision is good until fn returns.
+func (r *Rehearsal) Decisions(fn func(*Decision) error) error {
+	return r.db.View(func(tx *db.Tx) error { return EachDecision(tx, fn) })
+}
+
+// Close gives up the ledger.
+func (r *Rehearsal) Close() error { return r.db.Close() }
