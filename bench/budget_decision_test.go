@@ -1,40 +1,31 @@
 package bench
 
 import (
-	"slices"
 	"testing"
 
 	"footfall/bench/world"
-	"footfall/track"
+	"footfall/fences"
 )
 
+// The decision for pings of known devices near fences, from the bytes in which they come.
 var decisionOperations = map[string]operation{
-	"decision/batch/fences=100":   func(tb testing.TB) func(int) { return decision(tb, 100, true) },
-	"decision/batch/fences=20000": func(tb testing.TB) func(int) { return decision(tb, 20_000, true) },
-	"decision/single/fences=100":  func(tb testing.TB) func(int) { return decision(tb, 100, false) },
+	"decision/compact/fences=100":   func(tb testing.TB) func(int) { return known(newCompact(walking(tb, 100))) },
+	"decision/compact/fences=20000": func(tb testing.TB) func(int) { return known(newCompact(walking(tb, 20_000))) },
+	"decision/json/fences=100": func(tb testing.TB) func(int) {
+		set, f := walking(tb, 100)
+		return known(newSingle(set, f.withJSON()))
+	},
 }
 
-// decision is pings of known devices near fences.
-func decision(tb testing.TB, fenceCount int, batch bool) func(int) {
+const budgetDevices = 1024
+
+func walking(tb testing.TB, fenceCount int) (*fences.Set, *fleet) {
 	shapes := world.Stores(fenceCount)
-	set, t := fenceSet(tb, shapes), track.New(track.DefaultRules())
-	const devices = 1024
-	f := &fleet{ids: deviceIDs(devices), at: world.Walkers(shapes, devices, 4), now: 1_764_324_000_000}
-	var res track.Result
-	res.Transitions = make([]track.Transition, 0, 16)
-	each := func(_ int, res *track.Result) { sink += uint64(len(res.Transitions)) }
-	t.ApplyBatch(set, f.batch(4*devices), &res, each)
-	in := slices.Clone(f.batch(maxOps))
-	return func(n int) {
-		if batch {
-			for i := 0; i < n; i += 128 {
-				t.ApplyBatch(set, in[i:i+128], &res, each)
-			}
-			return
-		}
-		for k := range in[:n] {
-			t.Apply(set, in[k].ID, in[k].Fix, in[k].Pos, &res)
-			each(k, &res)
-		}
-	}
+	return fenceSet(tb, shapes), newFleet(deviceIDs(budgetDevices), world.Walkers(shapes, budgetDevices, 1+maxOps/budgetDevices))
+}
+
+// known makes every device known.
+func known(d interface{ run(n int) }) func(int) {
+	d.run(budgetDevices)
+	return d.run
 }

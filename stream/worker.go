@@ -47,7 +47,9 @@ type worker struct {
 	done    chan error // result of the group in flight
 
 	reader *wire.BatchReader
-	rec    wire.Record
+	pings  track.Batch   // of the log's batch at hand, up to track.BatchSize at a time
+	others []wire.Record // the records of other kinds before and between them
+	taken  int           // of others
 	res    track.Result
 
 	mark      progress   // committed, plus the checkpoint to be committed next
@@ -63,7 +65,7 @@ type worker struct {
 	backoff   time.Duration
 	nextCheck time.Time
 
-	verdicts [track.Replayed + 1]int64 // of the batch at hand
+	verdicts track.Counts // of the batch at hand
 
 	settledSeq atomic.Uint64 // sequence up to which nothing is owed to the ledger; for Gateway.Settle
 }
@@ -189,83 +191,108 @@ func (w *worker) process(m logMessage) {
 		w.through = max(w.through, last)
 		return
 	}
-	records := int64(0)
-	for i := 0; ; i++ {
-		pos := at(w.mark.Epoch, m.seq, i)
-		more, err := w.record(pos, set)
-		if err != nil {
+	first := at(w.mark.Epoch, m.seq, 0)
+	records := 0
+	for more := true; more; {
+		var err error
+		if w.others, more, err = w.reader.Fill(&w.pings, w.others[:0], uint64(first)); err != nil {
 			w.poison("bad_record", m.seq, err)
-			break
 		}
-		if !more {
-			break
-		}
-		w.through = max(w.through, pos)
-		records++
-		if w.group.heavy() {
-			w.group.through = w.through
-			w.ready, w.group = append(w.ready, w.group), w.newGroup()
-		}
+		w.taken = 0
+		records += w.pings.Len() + len(w.others)
+		w.apply(set, first)
 	}
 	w.through = max(w.through, last)
-	w.count.processed.Add(records)
+	w.count.processed.Add(int64(records))
 	for v, n := range w.verdicts {
 		if n > 0 {
-			w.count.verdicts.add(track.Verdict(v).String(), n)
+			w.count.verdicts.add(track.Verdict(v).String(), int64(n))
 		}
 	}
 	clear(w.verdicts[:])
 }
 
-// record handles the next record of the batch. A panic costs that record: it is counted, logged with its place,
-// and the next one is taken.
-func (w *worker) record(pos position, set *fences.Set) (more bool, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			w.count.poison.add("record_panic", 1)
-			w.log.Error("a record could not be processed", "partition", w.partition, "seq", pos.seq(), "panic", r, "stack", string(debug.Stack()))
-			more, err = true, nil
-		}
-	}()
-	if more, err = w.reader.Next(&w.rec); !more || err != nil {
-		return more, err
+// apply takes the pings and the other records that were read, in the order of the log. A panic costs the one record that
+// it is about: it is counted, logged with its place, and the next one is taken.
+func (w *worker) apply(set *fences.Set, first position) {
+	for !w.applySome(set, first) {
 	}
-	replay := pos <= w.mark.Committed // its effects are in the ledger; only presence is rebuilt
-	if w.rec.Kind == wire.KindPing {
-		w.ping(pos, set, replay)
-		return true, nil
-	}
-	if !replay {
-		w.add(input{kind: w.rec.Kind, device: w.rec.Device, pos: pos, receivedAt: w.rec.ReceivedAt, payload: slices.Clone(w.rec.Payload)})
-	}
-	return true, nil
 }
 
-func (w *worker) ping(pos position, set *fences.Set, replay bool) {
-	w.tracker.Apply(set, w.rec.Device, w.rec.Fix, uint64(pos), &w.res)
-	w.verdicts[w.res.Verdict]++
+func (w *worker) applySome(set *fences.Set, first position) (done bool) {
+	at := first // of the record at hand
+	defer func() {
+		if r := recover(); r != nil {
+			if n := w.pings.Begun(); n > 0 {
+				at = max(at, position(w.pings.Pos(n-1)))
+			}
+			w.count.poison.add("record_panic", 1)
+			w.log.Error("a record could not be processed", "partition", w.partition, "seq", at.seq(), "panic", r, "stack", string(debug.Stack()))
+			done = false
+		}
+	}()
+	// The records before position before.
+	pass := func(before position) {
+		for w.taken < len(w.others) && first+position(w.others[w.taken].Index) < before {
+			rec := &w.others[w.taken]
+			w.taken++
+			at = first + position(rec.Index)
+			if at > w.mark.Committed { // else its effects are in the ledger
+				w.add(input{kind: rec.Kind, device: rec.Device, pos: at, receivedAt: rec.ReceivedAt, payload: slices.Clone(rec.Payload)})
+			}
+			w.passed(at)
+		}
+	}
+	w.tracker.ApplyBatch(set, &w.pings, &w.verdicts, &w.res, func(i int, _ *track.Result) {
+		at = position(w.pings.Pos(i))
+		pass(at)
+		w.ping(i, set, at <= w.mark.Committed)
+		w.passed(at)
+	})
+	pass(first + recordMask + 1)
+	return true
+}
+
+// passed notes that every record up to pos has been processed, and ends a group of effects that has become large.
+func (w *worker) passed(pos position) {
+	w.through = max(w.through, pos)
+	if w.group.heavy() {
+		w.group.through = w.through
+		w.ready, w.group = append(w.ready, w.group), w.newGroup()
+	}
+}
+
+// ping takes up what ping i of the batch made; replay says that its effects are in the ledger, and only presence is
+// rebuilt.
+func (w *worker) ping(i int, set *fences.Set, replay bool) {
 	if replay {
 		w.keepUnseen()
 		if len(w.res.Transitions) == 0 {
 			return
 		}
 	}
-	var begun []track.Transition
-	if w.res.Visiting && !replay {
-		begun = w.begunDuringVisit(set)
+	fix := w.pings.Fix(i)
+	begins := w.res.Visiting && !replay && w.settler.campaigns().StartsBetween(time.UnixMilli(w.res.PrevFixedAt), time.UnixMilli(fix.FixedAt))
+	if len(w.res.Transitions) == 0 && len(w.res.Notes) == 0 && !begins {
+		return // a device that stands in a fence: the usual case, which makes no garbage
 	}
-	if len(w.res.Transitions) == 0 && len(w.res.Notes) == 0 && len(begun) == 0 {
-		return
+	device := w.pings.Device(i)
+	var begun []track.Transition
+	if begins {
+		begun = w.begunDuringVisit(set, device, &fix)
+		if len(w.res.Transitions) == 0 && len(w.res.Notes) == 0 && len(begun) == 0 {
+			return
+		}
 	}
 	in := input{
-		kind: wire.KindPing, device: w.rec.Device, pos: pos, receivedAt: w.rec.ReceivedAt,
-		set: set, fix: w.rec.Fix, verdict: w.res.Verdict,
+		kind: wire.KindPing, device: device, pos: position(w.pings.Pos(i)), receivedAt: fix.ReceivedAt,
+		set: set, fix: fix, verdict: w.res.Verdict,
 		transitions: slices.Clone(w.res.Transitions), notes: slices.Clone(w.res.Notes),
-		begun: begun, prevFixedAt: w.res.PrevFixedAt, near: candidatesAt(set, &w.rec.Fix),
+		begun: begun, prevFixedAt: w.res.PrevFixedAt, near: candidatesAt(set, &fix),
 	}
 	var ok bool
-	if in.row, ok = w.tracker.Encode(nil, w.rec.Device); ok {
-		w.tracker.MarkClean(w.rec.Device)
+	if in.row, ok = w.tracker.Encode(nil, device); ok {
+		w.tracker.MarkClean(device)
 	}
 	w.add(in)
 }
@@ -289,14 +316,10 @@ func (w *worker) keepUnseen() {
 
 // begunDuringVisit lists, as enters marked initial, the fences the device stands in and for which some campaign
 // began since its last fix: such a campaign owes everybody who is already there one entry.
-func (w *worker) begunDuringVisit(set *fences.Set) []track.Transition {
-	fix := &w.rec.Fix
+func (w *worker) begunDuringVisit(set *fences.Set, device track.DeviceID, fix *track.Fix) []track.Transition {
 	cs := w.settler.campaigns()
 	prev, now := time.UnixMilli(w.res.PrevFixedAt), time.UnixMilli(fix.FixedAt)
-	if !cs.StartsBetween(prev, now) {
-		return nil
-	}
-	p, ok := w.tracker.Presence(w.rec.Device)
+	p, ok := w.tracker.Presence(device)
 	if !ok {
 		return nil
 	}
@@ -329,7 +352,7 @@ func (w *worker) add(in input) {
 	if w.decidedUS == 0 { // once a batch, and never for input without an effect
 		w.decidedUS = w.now().UnixMicro()
 	}
-	in.at = Stages{CollectedUS: w.reader.CollectedUS(&w.rec), StoredUS: w.storedUS, DecidedUS: w.decidedUS}
+	in.at = Stages{CollectedUS: w.reader.CollectedUS(in.receivedAt), StoredUS: w.storedUS, DecidedUS: w.decidedUS}
 	w.group.inputs = append(w.group.inputs, in)
 	w.group.bytes += 64 + len(in.payload) + len(in.row) + 2048*(len(in.transitions)+len(in.begun)) + 512*len(in.notes)
 }

@@ -42,9 +42,30 @@ func randomSet(t *testing.T, rng *rand.Rand, cat *fences.Catalogue) *fences.Set 
 	return set
 }
 
+type input struct {
+	ID  track.DeviceID
+	Fix track.Fix
+	Pos uint64
+}
+
+// deviceNamed is device n of some fleet: names of every form.
+func deviceNamed(n int) track.DeviceID {
+	switch n % 5 {
+	case 0:
+		return track.DeviceID(fmt.Sprintf("shop.%016x", n*0x9e3779b97f4a7c1))
+	case 1:
+		return track.DeviceID(fmt.Sprintf("shop.%08x-0000-4000-8000-%012x", n, n))
+	case 2:
+		return track.DeviceID(fmt.Sprintf("cafe.d%d", n))
+	case 3:
+		return track.DeviceID(fmt.Sprintf("no app %d", n))
+	}
+	return track.DeviceID(fmt.Sprintf("shop.d%d", n))
+}
+
 // randomInput is what phones and broken phones send.
-func randomInput(rng *rand.Rand, devices int, now int64, pos uint64) track.Input {
-	in := track.Input{ID: track.DeviceID(fmt.Sprintf("shop.d%d", rng.IntN(devices))), Pos: pos}
+func randomInput(rng *rand.Rand, devices int, now int64, pos uint64) input {
+	in := input{ID: deviceNamed(rng.IntN(devices)), Pos: pos}
 	in.Fix = track.Fix{FixedAt: now - int64(rng.IntN(3))*20_000, ReceivedAt: now, HasPosition: true, AccuracyM: float32(rng.IntN(150)), SpeedMPS: -1,
 		Lat: 50 + 0.012*rng.Float64(), Lng: 30 + 0.012*rng.Float64()}
 	switch rng.IntN(25) {
@@ -74,7 +95,9 @@ func randomInput(rng *rand.Rand, devices int, now int64, pos uint64) track.Input
 func TestApplyBatchEqualsApply(t *testing.T) {
 	buffered := track.DefaultRules()
 	buffered.BufferEntries = true
-	transitions, verdicts := 0, map[track.Verdict]int{}
+	transitions := 0
+	var want, counts track.Counts
+	var batch track.Batch
 	for round, rules := range []track.Rules{track.DefaultRules(), buffered, track.PlainRules(), track.DefaultRules(), track.DefaultRules()} {
 		rng := rand.New(rand.NewPCG(81, uint64(round)))
 		one, many := track.New(rules), track.New(rules)
@@ -87,7 +110,8 @@ func TestApplyBatchEqualsApply(t *testing.T) {
 			if rng.IntN(5) == 0 {
 				set = randomSet(t, rng, &cat)
 			}
-			in := make([]track.Input, rng.IntN(400))
+			in := make([]input, rng.IntN(track.BatchSize+1))
+			batch.Reset()
 			for k := range in {
 				now += int64(rng.IntN(8000))
 				pos++
@@ -97,38 +121,62 @@ func TestApplyBatchEqualsApply(t *testing.T) {
 					in[k].Pos = pos
 					in[k].Fix.Lat += float64(rng.IntN(2)) * 0.001
 				}
+				if !batch.Add(in[k].ID, &in[k].Fix, in[k].Pos) || batch.Pos(k) != in[k].Pos || batch.Device(k) != in[k].ID {
+					t.Fatalf("input %d of a batch: %+v is %q", k, in[k], batch.Device(k))
+				}
 			}
 			next := 0
-			many.ApplyBatch(set, in, &batchRes, func(i int, got *track.Result) {
-				if i != next {
+			single := func(to int, got *track.Result) {
+				for ; next < to || next == to && got != nil; next++ {
+					one.Apply(set, in[next].ID, in[next].Fix, in[next].Pos, &res)
+					transitions += len(res.Transitions)
+					want[res.Verdict]++
+					if next < to || got == nil {
+						if len(res.Transitions)+len(res.Notes) > 0 || res.Visiting {
+							t.Fatalf("round %d input %+v: ApplyBatch was silent about\n%s", round, in[next], brief(&res))
+						}
+						continue
+					}
+					if diff := cmp.Diff(brief(&res), brief(got)); diff != "" {
+						t.Fatalf("round %d input %+v: Apply (-), ApplyBatch (+):\n%s", round, in[next], diff)
+					}
+					sameRow(t, one, many, in[next].ID)
+				}
+			}
+			many.ApplyBatch(set, &batch, &counts, &batchRes, func(i int, got *track.Result) {
+				if i < next {
 					t.Fatalf("input %d after %d", i, next-1)
 				}
-				next++
-				one.Apply(set, in[i].ID, in[i].Fix, in[i].Pos, &res)
-				if diff := cmp.Diff(brief(&res), brief(got)); diff != "" {
-					t.Fatalf("round %d input %+v: Apply (-), ApplyBatch (+):\n%s", round, in[i], diff)
-				}
-				transitions += len(res.Transitions)
-				verdicts[res.Verdict]++
+				single(i, got)
 			})
-			if next != len(in) {
-				t.Fatalf("%d results of %d inputs", next, len(in))
+			single(len(in), nil)
+			if counts != want || batch.Begun() != len(in) {
+				t.Fatalf("round %d: verdicts %v, want %v; %d of %d inputs begun", round, counts, want, batch.Begun(), len(in))
 			}
 		}
 		if one.Len() != many.Len() {
 			t.Fatalf("%d devices, and %d", one.Len(), many.Len())
 		}
 		for d := range devices {
-			id := track.DeviceID(fmt.Sprintf("shop.d%d", d))
-			a, _ := one.Encode(nil, id)
-			b, _ := many.Encode(nil, id)
-			if string(a) != string(b) {
-				t.Fatalf("device %s: rows differ:\n%x\n%x", id, a, b)
-			}
+			sameRow(t, one, many, deviceNamed(d))
 		}
 	}
-	if transitions < 1000 || len(verdicts) != 7 {
-		t.Errorf("%d transitions, verdicts %v: too few kinds to prove anything", transitions, verdicts)
+	for v := track.Accepted; v <= track.Replayed; v++ {
+		if want[v] == 0 {
+			t.Errorf("no input was %v", v)
+		}
+	}
+	if transitions < 1000 {
+		t.Errorf("%d transitions: too few to prove anything", transitions)
+	}
+}
+
+func sameRow(t *testing.T, one, many *track.Tracker, id track.DeviceID) {
+	t.Helper()
+	a, _ := one.Encode(nil, id)
+	b, _ := many.Encode(nil, id)
+	if string(a) != string(b) {
+		t.Fatalf("device %s: rows differ:\n%x\n%x", id, a, b)
 	}
 }
 

@@ -24,7 +24,6 @@ type Tracker struct {
 	matched bool // match is right for this input already: see ApplyBatch
 	in      Fix
 	step    step
-	batch   batch
 }
 
 // New returns a tracker without devices. The rules should have passed

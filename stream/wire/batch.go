@@ -10,29 +10,34 @@ import (
 	"footfall/track"
 )
 
-// A batch is one message of the log. All integers are little-endian or LEB128 varints ("uv": unsigned,
-// "zv": zigzag).
+// A batch is one message of the log. All integers are little-endian; "uv" is an unsigned LEB128 varint.
 //
-//	magic 0xF7 · version 0x02 · base i64 (ReceivedAt of the first record, Unix ms) · micros u16 (0-999, after base)
+//	magic 0xF7 · version 0x03 · base i64 (ReceivedAt of the first record, Unix ms) · micros u16 (0-999, after base)
+//	  app (len u8, bytes) of the first record
 //	record …
 //	CRC-32C of everything before it, u32
 //
-//	record: tag u8 · flags u8 · received zv (− base) · device (len uv, bytes) · body
-//	  tag: bits 0-2 kind, bits 3-5 source (ping), bits 6-7 zero
-//	  ping body: fixed zv (received − fixed) [lat lng] [accuracy f32] [speed f32] [fence: len uv, bytes]
-//	  other body: payload (len uv, bytes); flags are zero
+//	record: tag u8 · flags u8 · form u8 · sizes u8 · [position] [accuracy f32] [speed f32] [app] · name · received [age] · rest
+//	  tag: bits 0-2 kind, bits 3-5 source (ping), bit 6 own app, bit 7 zero
+//	  sizes: bits 0-1 of received, bits 2-3 of age (ping): 1, 2, 4 or 8 bytes
+//	  app: len u8, bytes; only when it is not the app of the batch
+//	  name: the device's name packed as track.Form says; len u8 before it when the form does not tell its length
+//	  received: zigzag (− base); age: zigzag (received − fixed)
+//	  rest of a ping: [fence: len uv, bytes]; of others: payload (len uv, bytes), and flags are zero
 //
 // Every value of a Fix comes back bit for bit, or a replay would decide differently. Coordinates are
 // two f64, but phones rarely send more than seven decimals: when n/1e7 gives back the very same float64
 // for an int32 n, n is stored instead (flagPos7) and eight bytes are saved. Records are
-// self-contained but for base, so that AppendRecord needs no state beside dst. Version 1 had no micros; it is still
-// read.
+// self-contained but for base and app, so that AppendRecord needs no state beside dst.
+//
+// What the usual ping has stands at the same place in each, so that Fill reads it with few branches: see fillUsual.
 const (
 	batchMagic   = 0xF7
-	batchVersion = 2
-	headerLen    = 12
-	header1Len   = 10 // of version 1
+	batchVersion = 3
+	headerLen    = 13 // without the app
 	trailerLen   = 4
+
+	tagOwnApp = 1 << 6
 
 	flagPos      = 1 << 0 // HasPosition: lat, lng follow
 	flagPos7     = 1 << 1 // … as two i32 in 1e-7 degrees
@@ -49,10 +54,10 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Errors of a batch that cannot be read. A batch is written by ourselves and carried by a store with its own
-// checksums, so each of them means a newer gateway wrote it or storage is damaged: the reader must stop at
+// checksums, so each of them means another gateway wrote it or storage is damaged: the reader must stop at
 // it or skip the message and count it, never guess.
 var (
-	ErrBatchVersion  = errors.New("wire: batch of an unknown version; a newer footfall wrote it")
+	ErrBatchVersion  = errors.New("wire: batch of an unknown version; another footfall wrote it")
 	ErrBatchChecksum = errors.New("wire: batch is damaged or not sealed (checksum)")
 	ErrBatchCorrupt  = errors.New("wire: batch is not well-formed")
 	ErrBatchKind     = errors.New("wire: record of an unknown kind; a newer footfall wrote it")
@@ -91,6 +96,7 @@ type Record struct {
 	Fix        track.Fix // KindPing; the zero Fix otherwise
 	ReceivedAt int64     // Unix ms; for a ping the reader sets it to Fix.ReceivedAt, the writer ignores it
 	Payload    []byte    // the other kinds: the JSON as it came. When read, a view into the batch
+	Index      int       // when read: its number in the batch, from 0
 }
 
 // AppendRecord appends r to the batch dst and returns it grown; an empty dst begins a batch. dst must
@@ -102,16 +108,27 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	if r.Kind == KindPing {
 		received = r.Fix.ReceivedAt
 	}
+	app := r.Device.App()
 	if len(dst) == 0 {
 		dst = append(dst, batchMagic, batchVersion)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(received))
-		dst = append(dst, 0, 0)
+		if len(app) > MaxToken {
+			app = "" // not a valid id
+		}
+		dst = append(dst, 0, 0, byte(len(app)))
+		dst = append(dst, app...)
 	}
 	base := int64(binary.LittleEndian.Uint64(dst[2:]))
+	tag := byte(r.Kind)
+	if n := int(dst[headerLen-1]); string(dst[headerLen:headerLen+n]) != app {
+		tag |= tagOwnApp
+	}
 	if r.Kind != KindPing {
-		dst = append(dst, byte(r.Kind), 0)
-		dst = binary.AppendVarint(dst, received-base)
-		dst = appendBytes(dst, string(r.Device))
+		delta, size := zigzag(received - base)
+		head := len(dst)
+		dst = append(dst, tag, 0, 0, size)
+		dst = appendName(dst, head, r.Device, app)
+		dst = appendSized(dst, delta, size)
 		dst = binary.AppendUvarint(dst, uint64(len(r.Payload)))
 		return append(dst, r.Payload...)
 	}
@@ -146,10 +163,10 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	if f.Mock {
 		flags |= flagMock
 	}
-	dst = append(dst, byte(KindPing)|byte(f.Source)<<3, flags)
-	dst = binary.AppendVarint(dst, received-base)
-	dst = appendBytes(dst, string(r.Device))
-	dst = binary.AppendVarint(dst, received-f.FixedAt)
+	delta, deltaSize := zigzag(received - base)
+	age, ageSize := zigzag(received - f.FixedAt)
+	head := len(dst)
+	dst = append(dst, tag|byte(f.Source)<<3, flags, 0, deltaSize|ageSize<<2)
 	if flags&flagPos7 != 0 {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(lat))
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(lng))
@@ -163,6 +180,9 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	if flags&flagSpeed != 0 {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(f.SpeedMPS))
 	}
+	dst = appendName(dst, head, r.Device, app)
+	dst = appendSized(dst, delta, deltaSize)
+	dst = appendSized(dst, age, ageSize)
 	if flags&flagFence != 0 {
 		dst = appendBytes(dst, f.Fence)
 	}
@@ -172,7 +192,7 @@ func AppendRecord(dst []byte, r *Record) []byte {
 // SetMicros notes how many microseconds after ReceivedAt, 0 to 999, the first record of an unsealed batch came. It
 // serves measurements only: decisions go by milliseconds.
 func SetMicros(batch []byte, us int) {
-	binary.LittleEndian.PutUint16(batch[headerLen-2:], uint16(us))
+	binary.LittleEndian.PutUint16(batch[10:], uint16(us))
 }
 
 // SealBatch appends the checksum to a batch of at least one record and returns what is to be stored.
@@ -195,19 +215,68 @@ func toE7(v float64) (int32, bool) {
 	return n, math.Float64bits(float64(n)/1e7) == math.Float64bits(v)
 }
 
+// appendName adds the app, where the record's tag says so, and the packed name, and sets the form of the record that begins at
+// head.
+func appendName(dst []byte, head int, id track.DeviceID, app string) []byte {
+	if len(id) > maxDeviceID || len(app) > MaxToken {
+		return dst // form 0: the reader refuses it
+	}
+	if dst[head]&tagOwnApp != 0 {
+		dst = append(dst, byte(len(app)))
+		dst = append(dst, app...)
+	}
+	at := len(dst)
+	dst, form := track.Pack(dst, id)
+	dst[head+2] = byte(form)
+	if form.Bytes() == 0 {
+		dst = append(dst, 0)
+		copy(dst[at+1:], dst[at:])
+		dst[at] = byte(len(dst) - at - 1)
+	}
+	return dst
+}
+
+// zigzag is v as a small unsigned number, and how many bytes that takes: code 0 to 3 for 1, 2, 4 and 8.
+func zigzag(v int64) (u uint64, size byte) {
+	u = uint64(v<<1) ^ uint64(v>>63)
+	switch {
+	case u < 1<<8:
+	case u < 1<<16:
+		size = 1
+	case u < 1<<32:
+		size = 2
+	default:
+		size = 3
+	}
+	return u, size
+}
+
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
+
+func appendSized(dst []byte, u uint64, size byte) []byte {
+	for range 1 << size {
+		dst = append(dst, byte(u))
+		u >>= 8
+	}
+	return dst
+}
+
 func appendBytes(dst []byte, s string) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(s)))
 	return append(dst, s...)
 }
 
 // BatchReader reads sealed batches, one after the other. The zero value is ready for Reset. A ping costs no
-// allocation, but for the first sight of a device (Interner) and the fence id of an os_* ping. Not safe for concurrent use.
+// allocation, but for the fence id of an os_* ping and, with Next, for the first sight of a device (Interner). Not safe for
+// concurrent use.
 type BatchReader struct {
 	names *Interner
 	buf   []byte // the batch without its checksum
 	pos   int
+	n     int // records read
 	base  int64
 	us    int64 // microseconds after base
+	app   []byte
 	err   error
 }
 
@@ -217,39 +286,33 @@ func NewBatchReader(names *Interner) *BatchReader { return &BatchReader{names: n
 // Reset checks the version and checksum of batch and starts reading it. The reader and the records it
 // returns use batch, unchanged, until the next Reset. Errors: ErrBatchVersion, ErrBatchChecksum, ErrBatchCorrupt.
 func (r *BatchReader) Reset(batch []byte) error {
-	r.buf, r.pos, r.err = nil, 0, nil
-	header := headerLen
-	if len(batch) > 1 && batch[1] == 1 {
-		header = header1Len
-	}
+	r.buf, r.pos, r.n, r.err = nil, 0, 0, nil
 	switch {
-	case len(batch) < header+trailerLen || batch[0] != batchMagic:
+	case len(batch) < 2+trailerLen || batch[0] != batchMagic:
 		r.err = ErrBatchCorrupt
-	case batch[1] != batchVersion && batch[1] != 1:
+	case batch[1] != batchVersion:
 		r.err = fmt.Errorf("%w (version %d, this one reads %d)", ErrBatchVersion, batch[1], batchVersion)
 	case crc32.Checksum(batch[:len(batch)-trailerLen], castagnoli) != binary.LittleEndian.Uint32(batch[len(batch)-trailerLen:]):
 		r.err = ErrBatchChecksum
+	case len(batch) < headerLen+trailerLen || len(batch) < headerLen+int(batch[headerLen-1])+trailerLen || batch[headerLen-1] > MaxToken:
+		r.err = ErrBatchCorrupt
 	}
 	if r.err != nil {
 		return r.err
 	}
-	if r.names == nil {
-		r.names = NewInterner(defaultInternSlots)
-	}
+	r.base = int64(binary.LittleEndian.Uint64(batch[2:]))
+	r.us = int64(binary.LittleEndian.Uint16(batch[10:]))
+	r.pos = headerLen + int(batch[headerLen-1])
+	r.app = batch[headerLen:r.pos]
 	r.buf = batch[:len(batch)-trailerLen]
-	r.base, r.us = int64(binary.LittleEndian.Uint64(batch[2:])), 0
-	if header == headerLen {
-		r.us = int64(binary.LittleEndian.Uint16(batch[headerLen-2:]))
-	}
-	r.pos = header
 	return nil
 }
 
-// CollectedUS is when a record of the current batch came, in Unix microseconds: exact for those of the batch's first
-// millisecond, for later ones the millisecond.
-func (r *BatchReader) CollectedUS(rec *Record) int64 {
-	us := rec.ReceivedAt * 1000
-	if rec.ReceivedAt == r.base {
+// CollectedUS is when a record of the current batch, received at receivedMS, came, in Unix microseconds: exact for those of the
+// batch's first millisecond, for later ones the millisecond.
+func (r *BatchReader) CollectedUS(receivedMS int64) int64 {
+	us := receivedMS * 1000
+	if receivedMS == r.base {
 		us += r.us
 	}
 	return us
@@ -262,52 +325,109 @@ func (r *BatchReader) Next(rec *Record) (ok bool, err error) {
 		return false, r.err
 	}
 	start := r.pos
-	if err := r.next(rec); err != nil {
+	var raw rawRecord
+	if err := r.next(&raw); err != nil {
 		*rec = Record{}
 		r.err = fmt.Errorf("%w (offset %d of %d)", err, start, len(r.buf))
 		return false, r.err
 	}
+	*rec = Record{Kind: raw.kind, Device: r.device(&raw), ReceivedAt: raw.fix.ReceivedAt, Index: r.n}
+	if raw.kind == KindPing {
+		rec.Fix = raw.fix
+	} else {
+		rec.Payload = raw.payload
+	}
+	r.n++
 	return true, nil
 }
 
-func (r *BatchReader) next(rec *Record) error {
-	if len(r.buf)-r.pos < 2 {
-		return ErrBatchCorrupt
+// device is the id of a record's device.
+func (r *BatchReader) device(raw *rawRecord) track.DeviceID {
+	if r.names == nil {
+		r.names = NewInterner(defaultInternSlots)
 	}
-	tag, flags := r.buf[r.pos], r.buf[r.pos+1]
-	r.pos += 2
-	kind := Kind(tag & 7)
-	if kind < KindPing || kind > KindReceipt || tag > 63 {
-		return ErrBatchKind
-	}
-	d, ok1 := r.varint()
-	dev, ok2 := r.bytes(maxDeviceID)
-	if !ok1 || !ok2 || len(dev) == 0 {
-		return ErrBatchCorrupt
-	}
-	*rec = Record{Kind: kind, ReceivedAt: r.base + d, Device: r.names.Device(dev)}
-	if kind != KindPing {
-		p, ok := r.bytes(MaxPayload)
-		if !ok || flags != 0 || tag != byte(kind) {
-			return ErrBatchCorrupt
-		}
-		rec.Payload = p
-		return nil
-	}
-	return r.fix(&rec.Fix, rec.ReceivedAt, tag, flags)
+	var buf [maxDeviceID]byte
+	return r.names.Device(track.Unpack(buf[:0], string(raw.app), raw.form, raw.name))
 }
 
-func (r *BatchReader) fix(f *track.Fix, received int64, tag, flags byte) error {
-	f.Source = track.Source(tag >> 3)
-	if f.Source > track.SourceOSDwell {
+// rawRecord is a record with its device as it is written. Slices are views into the batch.
+type rawRecord struct {
+	kind      Kind
+	form      track.Form
+	app, name []byte
+	fix       track.Fix // of other kinds only ReceivedAt
+	payload   []byte
+}
+
+func (r *BatchReader) next(raw *rawRecord) error {
+	if len(r.buf)-r.pos < 4 {
+		return ErrBatchCorrupt
+	}
+	tag, flags, form, sizes := r.buf[r.pos], r.buf[r.pos+1], track.Form(r.buf[r.pos+2]), r.buf[r.pos+3]
+	r.pos += 4
+	kind := Kind(tag & 7)
+	if kind < KindPing || kind > KindReceipt || tag > 127 {
 		return ErrBatchKind
 	}
-	d, ok := r.varint()
+	if !form.Valid() || sizes > 15 {
+		return ErrBatchCorrupt
+	}
+	*raw = rawRecord{kind: kind, form: form, app: r.app}
+	f := &raw.fix
+	if kind == KindPing {
+		if err := r.measured(f, tag>>3&7, flags); err != nil {
+			return err
+		}
+	} else if flags != 0 || tag&^tagOwnApp != byte(kind) || sizes > 3 {
+		return ErrBatchCorrupt
+	}
+	var ok bool
+	if tag&tagOwnApp != 0 {
+		if raw.app, ok = r.short(0, MaxToken); !ok {
+			return ErrBatchCorrupt
+		}
+	}
+	if n := form.Bytes(); n == 0 {
+		raw.name, ok = r.short(1, maxDeviceID)
+		ok = ok && len(raw.app)+1+len(raw.name) <= maxDeviceID
+	} else {
+		raw.name, ok = r.take(n)
+	}
 	if !ok {
 		return ErrBatchCorrupt
 	}
-	f.ReceivedAt = received
-	f.FixedAt = received - d
+	delta, ok := r.sized(sizes & 3)
+	if !ok {
+		return ErrBatchCorrupt
+	}
+	f.ReceivedAt = r.base + delta
+	if kind != KindPing {
+		if raw.payload, ok = r.bytes(MaxPayload); !ok {
+			return ErrBatchCorrupt
+		}
+		return nil
+	}
+	age, ok := r.sized(sizes >> 2)
+	if !ok {
+		return ErrBatchCorrupt
+	}
+	f.FixedAt = f.ReceivedAt - age
+	if flags&flagFence != 0 {
+		s, ok := r.bytes(MaxFence)
+		if !ok || len(s) == 0 {
+			return ErrBatchCorrupt
+		}
+		f.Fence = string(s)
+	}
+	return nil
+}
+
+// measured reads what was measured: position, accuracy and speed.
+func (r *BatchReader) measured(f *track.Fix, source, flags byte) error {
+	f.Source = track.Source(source)
+	if f.Source > track.SourceOSDwell {
+		return ErrBatchKind
+	}
 	f.HasPosition = flags&flagPos != 0
 	f.Skewed = flags&flagSkewed != 0
 	f.Mock = flags&flagMock != 0
@@ -327,11 +447,10 @@ func (r *BatchReader) fix(f *track.Fix, received int64, tag, flags byte) error {
 	if flags&flagSpeed != 0 {
 		need += 4
 	}
-	b := r.buf[r.pos:]
-	if len(b) < need {
+	b, ok := r.take(need)
+	if !ok {
 		return ErrBatchCorrupt
 	}
-	r.pos += need
 	if flags&flagPos7 != 0 {
 		f.Lat = float64(int32(binary.LittleEndian.Uint32(b))) / 1e7
 		f.Lng = float64(int32(binary.LittleEndian.Uint32(b[4:]))) / 1e7
@@ -348,32 +467,47 @@ func (r *BatchReader) fix(f *track.Fix, received int64, tag, flags byte) error {
 	if flags&flagSpeed != 0 {
 		f.SpeedMPS = math.Float32frombits(binary.LittleEndian.Uint32(b))
 	}
-	if flags&flagFence != 0 {
-		s, ok := r.bytes(MaxFence)
-		if !ok || len(s) == 0 {
-			return ErrBatchCorrupt
-		}
-		f.Fence = string(s)
-	}
 	return nil
 }
 
-func (r *BatchReader) varint() (int64, bool) {
-	v, n := binary.Varint(r.buf[r.pos:])
-	if n <= 0 {
+// sized reads a zigzag number of 1, 2, 4 or 8 bytes.
+func (r *BatchReader) sized(size byte) (int64, bool) {
+	b, ok := r.take(1 << (size & 3))
+	if !ok {
 		return 0, false
 	}
-	r.pos += n
-	return v, true
+	var u uint64
+	for i, c := range b {
+		u |= uint64(c) << (8 * i)
+	}
+	return unzigzag(u), true
 }
 
-// bytes reads a length and that many bytes, at most limit; the result is a view with no spare capacity.
-func (r *BatchReader) bytes(limit int) ([]byte, bool) {
-	n, w := binary.Uvarint(r.buf[r.pos:])
-	if w <= 0 || n > uint64(limit) || n > uint64(len(r.buf)-r.pos-w) {
+// short reads a length of one byte, from least to most, and that many bytes.
+func (r *BatchReader) short(least, most int) ([]byte, bool) {
+	b, ok := r.take(1)
+	if !ok || int(b[0]) < least || int(b[0]) > most {
 		return nil, false
 	}
-	from := r.pos + w
-	r.pos = from + int(n)
+	return r.take(int(b[0]))
+}
+
+// take reads n bytes; the result is a view with no spare capacity.
+func (r *BatchReader) take(n int) ([]byte, bool) {
+	if n > len(r.buf)-r.pos {
+		return nil, false
+	}
+	from := r.pos
+	r.pos += n
 	return r.buf[from:r.pos:r.pos], true
+}
+
+// bytes reads a varint length and that many bytes, at most limit; the result is a view with no spare capacity.
+func (r *BatchReader) bytes(limit int) ([]byte, bool) {
+	n, w := binary.Uvarint(r.buf[r.pos:])
+	if w <= 0 || n > uint64(limit) {
+		return nil, false
+	}
+	r.pos += w
+	return r.take(int(n))
 }

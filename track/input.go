@@ -1,0 +1,189 @@
+package track
+
+import (
+	"math"
+
+	"footfall/geo"
+)
+
+// BatchSize is how many inputs a Batch holds: enough loads in flight to keep the memory busy, and few enough
+// for all that is known of them to stay in the first-level cache.
+const BatchSize = 128
+
+// A Batch is up to BatchSize inputs on their way from the log to ApplyBatch, in the form in which the log has
+// them: wire.BatchReader fills it without unpacking names. It has no pointers but to names and fences that do not fit, and is
+// reused from batch to batch. The zero Batch is empty. Not safe for concurrent use.
+type Batch struct {
+	n      int
+	in     [BatchSize]Input
+	points [BatchSize]geo.Point
+	rest   []rest
+	apps   []string // of this batch: Input.App is a position in it
+
+	next int // the first that ApplyBatch has not begun
+}
+
+// Input is one input of a Batch: a Fix and its place in the log. Fields that the usual fix does not have are in the
+// Batch.
+type Input struct {
+	Word       uint64 // first 8 bytes of the packed name, as Form.Mask has them
+	Pos        uint64
+	FixedAt    int64
+	ReceivedAt int64
+	Lat, Lng   int32   // the position rounded to 1e-7 degrees; 0 when it has none or is out of range
+	AccuracyM  float32 // as in Fix, like the rest
+	SpeedMPS   float32
+	App        uint16 // from Batch.App
+	Form       Form
+	Source     Source
+	Flags      InputFlags
+	rest       uint16 // position in Batch.rest plus 1
+}
+
+// InputFlags are the booleans of a Fix.
+type InputFlags uint8
+
+// The flags of an input.
+const (
+	InputPosition InputFlags = 1 << iota // Fix.HasPosition
+	InputSkewed
+	InputMock
+)
+
+// rest is what an unusual input has beside.
+type rest struct {
+	name  []byte // the packed name when it is longer than 8 bytes or its form does not tell
+	fence string
+}
+
+// Reset empties b.
+func (b *Batch) Reset() {
+	clear(b.rest)
+	b.n, b.next, b.rest, b.apps = 0, 0, b.rest[:0], b.apps[:0]
+}
+
+// Len is how many inputs b has.
+func (b *Batch) Len() int { return b.n }
+
+// Begun is how many inputs ApplyBatch has begun.
+func (b *Batch) Begun() int { return b.next }
+
+// Next adds an input and returns it with its position, for the caller to set every exported field of; nil when b is full.
+// The exact position of an input without one does not matter.
+func (b *Batch) Next() (*Input, *geo.Point) {
+	i := b.n
+	if i >= BatchSize {
+		return nil, nil
+	}
+	b.n = i + 1
+	b.in[i].rest = 0
+	return &b.in[i], &b.points[i]
+}
+
+// App is the number of an app in b. It allocates for an app that the last batches did not have in its place.
+func (b *Batch) App(name []byte) uint16 {
+	for i, a := range b.apps {
+		if a == string(name) {
+			return uint16(i)
+		}
+	}
+	n := len(b.apps)
+	if n < cap(b.apps) && b.apps[:n+1][n] == string(name) {
+		b.apps = b.apps[:n+1] // from an earlier batch
+	} else {
+		b.apps = append(b.apps, string(name))
+	}
+	return uint16(n)
+}
+
+// SetRest gives an input of b the whole of a packed name that is longer than 8 bytes or whose form does not tell its length, and
+// the fence that it names. The name is not copied; it must stay as it is until Reset.
+func (b *Batch) SetRest(in *Input, name []byte, fence string) {
+	b.rest = append(b.rest, rest{name, fence})
+	in.rest = uint16(len(b.rest))
+}
+
+// Add adds a fix, and reports false when b is full. It is how tests and tools fill a batch; it allocates for names longer
+// than 8 bytes packed.
+func (b *Batch) Add(id DeviceID, f *Fix, pos uint64) bool {
+	in, p := b.Next()
+	if in == nil {
+		return false
+	}
+	var buf [MaxDeviceIDLen]byte
+	*in = Input{Pos: pos, FixedAt: f.FixedAt, ReceivedAt: f.ReceivedAt, AccuracyM: f.AccuracyM, SpeedMPS: f.SpeedMPS, Source: f.Source}
+	*p = geo.Point{Lat: f.Lat, Lng: f.Lng}
+	in.Lat, in.Lng = RoundE7(f.Lat), RoundE7(f.Lng)
+	if f.HasPosition {
+		in.Flags |= InputPosition
+	}
+	if f.Skewed {
+		in.Flags |= InputSkewed
+	}
+	if f.Mock {
+		in.Flags |= InputMock
+	}
+	name, form := Pack(buf[:0], id)
+	in.App = b.App([]byte(id.App()))
+	in.Form = form
+	in.Word = word(name)
+	if n := form.Bytes(); n == 0 || n > 8 || f.Fence != "" {
+		b.SetRest(in, append([]byte(nil), name...), f.Fence)
+	}
+	return true
+}
+
+// word is the first 8 bytes of a packed name as a little-endian number.
+func word(name []byte) (w uint64) {
+	for i := range min(len(name), 8) {
+		w |= uint64(name[i]) << (8 * i)
+	}
+	return w
+}
+
+// RoundE7 is a coordinate in 1e-7 degrees, 11 mm; 0 for one that has no such number.
+func RoundE7(deg float64) int32 {
+	r := math.Round(deg * degE7)
+	if !(r >= math.MinInt32 && r <= math.MaxInt32) {
+		return 0
+	}
+	return int32(r)
+}
+
+// Pos is the log position of input i.
+func (b *Batch) Pos(i int) uint64 { return b.in[i].Pos }
+
+// Device is the device of input i. It allocates.
+func (b *Batch) Device(i int) DeviceID {
+	var buf [MaxDeviceIDLen + 1]byte
+	var few [8]byte
+	in := &b.in[i]
+	return DeviceID(Unpack(buf[:0], b.apps[in.App], in.Form, b.name(in, &few)))
+}
+
+// name is the packed name of an input; few is room for a short one.
+func (b *Batch) name(in *Input, few *[8]byte) []byte {
+	if n := in.Form.Bytes(); n > 0 && n <= 8 {
+		for i := range few {
+			few[i] = byte(in.Word >> (8 * i))
+		}
+		return few[:n]
+	}
+	if in.rest == 0 {
+		return nil
+	}
+	return b.rest[in.rest-1].name
+}
+
+// Fix is the fix of input i.
+func (b *Batch) Fix(i int) Fix {
+	in := &b.in[i]
+	f := Fix{
+		FixedAt: in.FixedAt, ReceivedAt: in.ReceivedAt, Lat: b.points[i].Lat, Lng: b.points[i].Lng, HasPosition: in.Flags&InputPosition != 0,
+		AccuracyM: in.AccuracyM, SpeedMPS: in.SpeedMPS, Source: in.Source, Skewed: in.Flags&InputSkewed != 0, Mock: in.Flags&InputMock != 0,
+	}
+	if in.rest != 0 {
+		f.Fence = b.rest[in.rest-1].fence
+	}
+	return f
+}

@@ -1,0 +1,234 @@
+package track
+
+import (
+	"encoding/binary"
+	"strings"
+)
+
+// A Form says how the packed name of a device is written. Names are most of what is kept of
+// a device and of what a log record takes, and nearly all are hexadecimal digits or UUIDs: packed, 16 digits take
+// 8 bytes, which is one word to hash and compare. The values are stored in the log: they never change.
+//
+//	1-64     1-64 digits of 0-9a-f, 4 bits each
+//	65-128   1-64 of A-Za-z0-9-_, 6 bits each
+//	129, 130 a UUID with dashes, lower case or upper case; 16 bytes
+//	131      anything else: the bytes as they are
+//	132      the same, and there is no app: the bytes are the whole DeviceID
+//
+// Digit i of a name is at bit 4i (6i) of the little-endian number that its bytes are; bits beyond the last digit count for
+// nothing. Every DeviceID has one packed form, the first of those that can hold it; Pack makes it and Unpack is its
+// inverse.
+type Form uint8
+
+const (
+	formText      Form = 64 // + number of characters
+	formUUID      Form = 129
+	formUUIDUpper Form = 130
+	formRaw       Form = 131
+	formWhole     Form = 132
+	formEnd       Form = 133
+)
+
+// shape of a form's payload.
+type formShape struct {
+	bytes uint8  // length; 0 when the length is not in the form
+	mask  uint64 // of the first word: zero beyond the last digit
+}
+
+var formShapes = func() (t [256]formShape) {
+	mask := func(bits int) uint64 {
+		if bits >= 64 {
+			return ^uint64(0)
+		}
+		return 1<<bits - 1
+	}
+	for n := 1; n <= 64; n++ {
+		t[n] = formShape{uint8((4*n + 7) / 8), mask(4 * n)}
+		t[int(formText)+n] = formShape{uint8((6*n + 7) / 8), mask(6 * n)}
+	}
+	t[formUUID] = formShape{16, mask(64)}
+	t[formUUIDUpper] = formShape{16, mask(64)}
+	return t
+}()
+
+// Valid reports whether f is a form that this version knows.
+func (f Form) Valid() bool { return f > 0 && f < formEnd }
+
+// Bytes is how long a packed name of this form is; 0 when that is not in the form but
+// written before the name.
+func (f Form) Bytes() int { return int(formShapes[f].bytes) }
+
+// Mask is the bits that count in the first eight bytes of a name of this form, as a little-endian number: all of them
+// for one that is longer.
+func (f Form) Mask() uint64 { return formShapes[f].mask }
+
+// App is the part of the id before the first dot, "" when it has none or Pack finds that it does not name an app.
+func (id DeviceID) App() string {
+	app, name, ok := strings.Cut(string(id), ".")
+	if !ok || name == "" {
+		return ""
+	}
+	return app
+}
+
+// character classes of names
+const (
+	charHex   = 1 << iota // 0-9a-f
+	charUpper             // 0-9A-F
+	charText              // A-Za-z0-9-_
+)
+
+const (
+	textChars  = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	hexChars   = "0123456789abcdef"
+	upperChars = "0123456789ABCDEF"
+)
+
+type charInfo struct{ class, hex, text uint8 }
+
+var chars = func() (t [256]charInfo) {
+	for i := range len(textChars) {
+		t[textChars[i]].text = uint8(i)
+		t[textChars[i]].class |= charText
+	}
+	for i := range 16 {
+		t[hexChars[i]].hex, t[upperChars[i]].hex = uint8(i), uint8(i)
+		t[hexChars[i]].class |= charHex
+		t[upperChars[i]].class |= charUpper
+	}
+	return t
+}()
+
+// Pack appends the packed name of a device, which is its id without the app, to dst. It allocates only to grow dst.
+func Pack(dst []byte, id DeviceID) ([]byte, Form) {
+	app := id.App()
+	if app == "" {
+		return append(dst, id...), formWhole
+	}
+	name := string(id[len(app)+1:])
+	form := formOf(name)
+	switch {
+	case form == formRaw:
+		return append(dst, name...), form
+	case form <= formText:
+		return packHex(dst, name), form
+	case form < formUUID:
+		return packText(dst, name), form
+	}
+	dst = packHex(dst, name[:8])
+	dst = packHex(dst, name[9:13])
+	dst = packHex(dst, name[14:18])
+	dst = packHex(dst, name[19:23])
+	return packHex(dst, name[24:]), form
+}
+
+// formOf finds the first form that holds a name, which is not empty.
+func formOf(name string) Form {
+	if len(name) > 64 {
+		return formRaw
+	}
+	all := uint8(charHex | charUpper | charText)
+	for i := range len(name) {
+		all &= chars[name[i]].class
+	}
+	switch {
+	case all&charHex != 0:
+		return Form(len(name))
+	case all&charText == 0:
+		return formRaw
+	case len(name) != 36 || name[8] != '-' || name[13] != '-' || name[18] != '-' || name[23] != '-':
+		return formText + Form(len(name))
+	}
+	all = charHex | charUpper
+	for i := range len(name) {
+		if i != 8 && i != 13 && i != 18 && i != 23 {
+			all &= chars[name[i]].class
+		}
+	}
+	switch {
+	case all&charHex != 0:
+		return formUUID
+	case all&charUpper != 0:
+		return formUUIDUpper
+	}
+	return formText + Form(len(name))
+}
+
+func packHex(dst []byte, name string) []byte {
+	for ; len(name) >= 8; name = name[8:] {
+		// Eight digits at once: a letter is 9 more than its low four bits.
+		x := uint64(name[0]) | uint64(name[1])<<8 | uint64(name[2])<<16 | uint64(name[3])<<24 |
+			uint64(name[4])<<32 | uint64(name[5])<<40 | uint64(name[6])<<48 | uint64(name[7])<<56
+		x = x&0x0f0f0f0f0f0f0f0f + x>>6&0x0101010101010101*9
+		x = (x | x>>4) & 0x00ff00ff00ff00ff
+		x = (x | x>>8) & 0x0000ffff0000ffff
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(x|x>>16))
+	}
+	for i := 0; i < len(name); i += 2 {
+		b := chars[name[i]].hex
+		if i+1 < len(name) {
+			b |= chars[name[i+1]].hex << 4
+		}
+		dst = append(dst, b)
+	}
+	return dst
+}
+
+func packText(dst []byte, name string) []byte {
+	var acc, bits uint32
+	for i := range len(name) {
+		acc |= uint32(chars[name[i]].text) << bits
+		if bits += 6; bits >= 8 {
+			dst = append(dst, byte(acc))
+			acc, bits = acc>>8, bits-8
+		}
+	}
+	if bits > 0 {
+		dst = append(dst, byte(acc))
+	}
+	return dst
+}
+
+// Unpack appends the DeviceID that Pack has packed, given its app. It may read packed names from anywhere: one that is too short
+// counts as followed by zeros.
+func Unpack(dst []byte, app string, form Form, packed []byte) []byte {
+	if form == formWhole {
+		return append(dst, packed...)
+	}
+	dst = append(dst, app...)
+	dst = append(dst, '.')
+	if form == formRaw {
+		return append(dst, packed...)
+	}
+	digit := func(i, bits int) int {
+		v := 0
+		for k := range 2 {
+			if at := i*bits/8 + k; at < len(packed) {
+				v |= int(packed[at]) << (8 * k)
+			}
+		}
+		return v >> (i * bits % 8) & (1<<bits - 1)
+	}
+	switch {
+	case form <= formText:
+		for i := range int(form) {
+			dst = append(dst, hexChars[digit(i, 4)])
+		}
+	case form < formUUID:
+		for i := range int(form - formText) {
+			dst = append(dst, textChars[digit(i, 6)])
+		}
+	default:
+		digits := hexChars
+		if form == formUUIDUpper {
+			digits = upperChars
+		}
+		for i := range 32 {
+			if i == 8 || i == 12 || i == 16 || i == 20 {
+				dst = append(dst, '-')
+			}
+			dst = append(dst, digits[digit(i, 4)])
+		}
+	}
+	return dst
+}
