@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"footfall/geo"
 	"footfall/track"
 )
 
@@ -45,7 +44,7 @@ func (r *BatchReader) Fill(dst *track.Batch, others []Record, first uint64) (_ [
 		in.FixedAt, in.ReceivedAt = f.FixedAt, f.ReceivedAt
 		in.AccuracyM, in.SpeedMPS, in.Source = f.AccuracyM, f.SpeedMPS, f.Source
 		in.Lat, in.Lng = track.RoundE7(f.Lat), track.RoundE7(f.Lng)
-		*at = geo.Point{Lat: f.Lat, Lng: f.Lng}
+		at.Lat, at.Lng = f.Lat, f.Lng
 		in.Flags = 0
 		if f.HasPosition {
 			in.Flags |= track.InputPosition
