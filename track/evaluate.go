@@ -9,8 +9,8 @@ import (
 // settle brings the device's visits up to date with what happened to the
 // fences and to the clock since its last input, before the input is looked at.
 func (s *step) settle() {
-	if s.r.flags&recSeen != 0 {
-		from := s.r.lastAt
+	if s.d.seen {
+		from := s.d.lastAt
 		if s.via > from {
 			// The quarantined fix in between was a sign of life too.
 			s.silent = s.gap(from, s.via)
@@ -18,12 +18,8 @@ func (s *step) settle() {
 		}
 		s.silent = s.silent || s.gap(from, s.f.FixedAt)
 	}
-	x := s.t.table.extraOf(s.r, false)
-	if x == nil {
-		return
-	}
-	kept := x.visits[:0]
-	for _, v := range x.visits {
+	kept := s.d.visits[:0]
+	for _, v := range s.d.visits {
 		f := s.t.names.fence[v.fence]
 		switch {
 		case f == nil:
@@ -32,28 +28,26 @@ func (s *step) settle() {
 			}
 			continue
 		case s.silent && v.state == stateInside:
-			v.state, v.seenAt = stateUnknown, s.r.lastAt
+			v.state, v.seenAt = stateUnknown, s.d.lastAt
 		case s.silent && v.state != stateUnknown:
 			continue
 		}
 		kept = append(kept, v)
 	}
-	x.visits = kept
+	s.d.visits = kept
 }
 
 // evaluate compares the fix with every fence the device is at, then with every
 // fence around the fix. The fence that the phone names is left to obey.
 func (s *step) evaluate() {
-	if x := s.t.table.extraOf(s.r, false); x != nil {
-		kept := x.visits[:0]
-		for _, v := range x.visits {
-			f := s.t.names.fence[v.fence]
-			if f == s.named || s.advance(&v, f) {
-				kept = append(kept, v)
-			}
+	kept := s.d.visits[:0]
+	for _, v := range s.d.visits {
+		f := s.t.names.fence[v.fence]
+		if f == s.named || s.advance(&v, f) {
+			kept = append(kept, v)
 		}
-		x.visits = kept
 	}
+	s.d.visits = kept
 	for _, i := range s.t.matches(s.p) {
 		f := s.t.set.At(i)
 		if f != s.named && s.find(f) < 0 {
@@ -135,10 +129,10 @@ func (s *step) arrive(f *fences.Fence) {
 	case s.t.rules.Plain:
 	case s.first:
 		reason = Initial
-	case f.ShapeGen > s.r.gen && f.Shape.Contains(s.prev.point()):
+	case f.ShapeGen > s.d.gen && f.Shape.Contains(s.prev.point()):
 		// The device was here before the fence was: the edit moved, not it.
 		reason = FenceChanged
-		if f.CreatedGen > s.r.gen {
+		if f.CreatedGen > s.d.gen {
 			reason = FenceCreated
 		}
 	}
@@ -204,11 +198,9 @@ func (s *step) editReason(v *visit, f *fences.Fence) Reason {
 
 // find returns the index of the device's visit to f, -1 when it has none.
 func (s *step) find(f *fences.Fence) int {
-	if x := s.t.table.extraOf(s.r, false); x != nil {
-		for i := range x.visits {
-			if s.t.names.fence[x.visits[i].fence] == f {
-				return i
-			}
+	for i := range s.d.visits {
+		if s.t.names.fence[s.d.visits[i].fence] == f {
+			return i
 		}
 	}
 	return -1
@@ -219,13 +211,13 @@ func (s *step) find(f *fences.Fence) int {
 func (s *step) add(f *fences.Fence) *visit {
 	ids := &s.t.names
 	n := ids.number(f.ID, f)
-	x := s.t.table.extraOf(s.r, true)
-	i := len(x.visits)
-	for i > 0 && ids.ids[x.visits[i-1].fence] > f.ID {
+	d := s.d
+	i := len(d.visits)
+	for i > 0 && ids.ids[d.visits[i-1].fence] > f.ID {
 		i--
 	}
-	x.visits = slices.Insert(x.visits, i, visit{fence: n, since: s.f.FixedAt, shapeGen: f.ShapeGen})
-	return &x.visits[i]
+	d.visits = slices.Insert(d.visits, i, visit{fence: n, since: s.f.FixedAt, shapeGen: f.ShapeGen})
+	return &d.visits[i]
 }
 
 // touches reports whether BufferEntries counts a fix edge metres outside as in.

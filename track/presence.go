@@ -50,25 +50,22 @@ type QuarantinedFix struct {
 // Presence returns what is known about a device. It copies; false means that
 // the device is not known.
 func (t *Tracker) Presence(id DeviceID) (Presence, bool) {
-	i, ok := t.table.find(id)
+	i, ok := t.table.findID(id)
 	if !ok {
 		return Presence{}, false
 	}
-	r := &t.table.recs[i]
-	p := Presence{LastPos: r.pos, Seen: r.flags&recSeen != 0}
+	d := &t.asked
+	t.table.load(i, d)
+	p := Presence{LastPos: d.pos, Seen: d.seen}
 	if p.Seen {
-		p.LastFixedAt = r.lastAt
+		p.LastFixedAt = d.lastAt
 	}
-	if r.posLag != noPosition {
-		at := r.place.point()
-		p.HasPosition, p.PositionAt = true, r.lastAt-int64(r.posLag)
-		p.Lat, p.Lng, p.AccuracyM = at.Lat, at.Lng, r.place.acc
+	if d.posLag != noPosition {
+		at := d.place.point()
+		p.HasPosition, p.PositionAt = true, d.lastAt-int64(d.posLag)
+		p.Lat, p.Lng, p.AccuracyM = at.Lat, at.Lng, d.place.acc
 	}
-	x := t.table.extraOf(r, false)
-	if x == nil {
-		return p, true
-	}
-	for _, v := range x.visits {
+	for _, v := range d.visits {
 		id := t.names.ids[v.fence]
 		switch v.state {
 		case stateInside, stateUnknown:
@@ -77,9 +74,9 @@ func (t *Tracker) Presence(id DeviceID) (Presence, bool) {
 			p.Pending = append(p.Pending, PendingFence{FenceID: id, Since: v.since, Vague: v.state == stateNear})
 		}
 	}
-	if x.hasQ {
-		at := x.q.point()
-		p.Quarantined = &QuarantinedFix{FixedAt: x.q.at, Lat: at.Lat, Lng: at.Lng, AccuracyM: x.q.acc}
+	if d.hasQ {
+		at := d.q.point()
+		p.Quarantined = &QuarantinedFix{FixedAt: d.q.at, Lat: at.Lat, Lng: at.Lng, AccuracyM: d.q.acc}
 	}
 	return p, true
 }

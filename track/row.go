@@ -42,43 +42,39 @@ const (
 // here. Equal state gives equal bytes. It reports false, and appends nothing,
 // for a device it does not know.
 func (t *Tracker) Encode(dst []byte, id DeviceID) ([]byte, bool) {
-	i, ok := t.table.find(id)
+	i, ok := t.table.findID(id)
 	if !ok {
 		return dst, false
 	}
-	r := &t.table.recs[i]
-	var none extra
-	x := t.table.extraOf(r, false)
-	if x == nil {
-		x = &none
-	}
+	d := &t.asked
+	t.table.load(i, d)
 	var flags byte
-	if r.flags&recSeen != 0 {
+	if d.seen {
 		flags |= rowSeen
 	}
-	if r.posLag != noPosition {
+	if d.posLag != noPosition {
 		flags |= rowPosition
 	}
-	if x.hasQ {
+	if d.hasQ {
 		flags |= rowQuarantine
 	}
 	dst = append(dst, rowVersion, flags)
-	dst = binary.AppendUvarint(dst, r.pos)
+	dst = binary.AppendUvarint(dst, d.pos)
 	if flags&rowSeen != 0 {
-		dst = binary.AppendVarint(dst, r.lastAt)
+		dst = binary.AppendVarint(dst, d.lastAt)
 	}
 	if flags&rowPosition != 0 {
-		dst = binary.AppendUvarint(dst, uint64(r.posLag))
-		dst = appendPlace(dst, r.place)
-		dst = binary.AppendUvarint(dst, uint64(r.gen))
+		dst = binary.AppendUvarint(dst, uint64(d.posLag))
+		dst = appendPlace(dst, d.place)
+		dst = binary.AppendUvarint(dst, uint64(d.gen))
 	}
 	if flags&rowQuarantine != 0 {
-		dst = binary.AppendVarint(dst, x.q.at)
-		dst = appendPlace(dst, x.q.place)
+		dst = binary.AppendVarint(dst, d.q.at)
+		dst = appendPlace(dst, d.q.place)
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(x.visits)))
-	for i := range x.visits {
-		v := &x.visits[i]
+	dst = binary.AppendUvarint(dst, uint64(len(d.visits)))
+	for i := range d.visits {
+		v := &d.visits[i]
 		name := t.names.ids[v.fence]
 		dst = binary.AppendUvarint(dst, uint64(len(name)))
 		dst = append(dst, name...)
@@ -105,22 +101,14 @@ func (t *Tracker) Restore(id DeviceID, row []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: device %q: %w", ErrBadRow, id, err)
 	}
-	i, known := t.table.find(id)
+	i, known := t.table.findID(id)
 	if !known {
 		i = t.table.insert(id)
 	}
-	r := &t.table.recs[i]
-	t.table.dropExtra(r)
-	r.lastAt, r.pos, r.place, r.gen, r.posLag = d.lastAt, d.pos, d.place, d.gen, d.posLag
-	r.flags = r.flags&recListed | recUsed | d.flags
-	if d.hasQ || len(d.visits) > 0 {
-		x := t.table.extraOf(r, true)
-		x.q, x.hasQ = d.q, d.hasQ
-		for _, w := range d.visits {
-			w.visit.fence = t.number(w.id)
-			x.visits = append(x.visits, w.visit)
-		}
+	for k := range d.visits {
+		d.visits[k].fence = t.number(d.fences[k])
 	}
+	t.table.save(i, &d.state, false)
 	return nil
 }
 
@@ -134,15 +122,8 @@ func (t *Tracker) number(id fences.ID) uint32 {
 }
 
 type decodedRow struct {
-	record
-	q      quarantine
-	hasQ   bool
-	visits []decodedVisit
-}
-
-type decodedVisit struct {
-	visit
-	id fences.ID
+	state
+	fences []fences.ID // of visits
 }
 
 func decodeRow(row []byte) (decodedRow, error) {
@@ -157,7 +138,7 @@ func decodeRow(row []byte) (decodedRow, error) {
 	d.pos = in.uvarint()
 	d.posLag = noPosition
 	if flags&rowSeen != 0 {
-		d.flags = recSeen
+		d.seen = true
 		d.lastAt = in.varint()
 	}
 	if flags&rowPosition != 0 {
@@ -175,9 +156,9 @@ func decodeRow(row []byte) (decodedRow, error) {
 	// A visit takes at least 7 bytes: a false count must not size anything.
 	in.check(n <= uint64(len(in.b))/7)
 	for ; n > 0 && !in.bad; n-- {
-		var v decodedVisit
-		v.id = fences.ID(in.take(in.uvarint()))
-		v.state, v.visit.flags = visitState(in.byte()), visitFlags(in.byte())
+		var v visit
+		id := fences.ID(in.take(in.uvarint()))
+		v.state, v.flags = visitState(in.byte()), visitFlags(in.byte())
 		reason := in.uint32()
 		in.check(reason < uint32(reasonEnd))
 		v.reason = Reason(reason)
@@ -186,12 +167,12 @@ func decodeRow(row []byte) (decodedRow, error) {
 		if v.state == stateUnknown {
 			v.seenAt = in.varint()
 		}
-		in.check(v.id != "" && v.state >= stateNear && v.state < visitStateEnd)
-		in.check(v.visit.flags < visitFlagsEnd)
+		in.check(id != "" && v.state >= stateNear && v.state < visitStateEnd)
+		in.check(v.flags < visitFlagsEnd)
 		if k := len(d.visits); k > 0 {
-			in.check(d.visits[k-1].id < v.id)
+			in.check(d.fences[k-1] < id)
 		}
-		d.visits = append(d.visits, v)
+		d.visits, d.fences = append(d.visits, v), append(d.fences, id)
 	}
 	if in.bad || len(in.b) != 0 {
 		return d, errors.New("the bytes are damaged")

@@ -2,93 +2,245 @@ package track
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"os"
+	"reflect"
+	"strings"
 	"testing"
 	"unsafe"
 )
 
-// TestTableAgainstMap does random things to the device table and to a map of
-// structs. Every device must keep its own record through growth, removal, reuse
-// of records and repacking of ids.
+// nameOf is device n of a population with names of every form and length, many of them prefixes of each other.
+func nameOf(n int) DeviceID {
+	switch n % 7 {
+	case 0:
+		return DeviceID(fmt.Sprintf("shop.%016x", uint64(n)*0x9e3779b97f4a7c15))
+	case 1:
+		return DeviceID(fmt.Sprintf("shop.%08x-0000-4000-8000-%012x", n, n))
+	case 2:
+		return DeviceID(fmt.Sprintf("app%d.%0*d", n%300, n%60, n))
+	case 3:
+		return DeviceID(strings.Repeat("x", n%200) + fmt.Sprint(n))
+	case 4:
+		return DeviceID(fmt.Sprintf("cafe.%X", n))
+	case 5:
+		return DeviceID(fmt.Sprintf("cafe.%x", n-1))
+	}
+	return DeviceID(fmt.Sprintf("shop.Phone-%d", n))
+}
+
+// randomState is anything that a state can be.
+func randomState(rng *rand.Rand, visits []visit) state {
+	d := state{pos: rng.Uint64() >> rng.IntN(64), posLag: noPosition, visits: visits[:0]}
+	if rng.IntN(8) > 0 {
+		d.seen, d.lastAt = true, 1_764_324_000_000+rng.Int64N(1e9)
+		if rng.IntN(50) == 0 {
+			d.lastAt = int64(rng.Uint64())
+		}
+	}
+	if d.seen && rng.IntN(8) > 0 {
+		d.posLag, d.gen = 0, rng.Uint32()>>rng.IntN(32)
+		d.place = place{int32(rng.Uint32()), int32(rng.Uint32()), rng.Float32()}
+		if rng.IntN(8) == 0 {
+			d.posLag = rng.Uint32N(noPosition)
+		}
+	}
+	if rng.IntN(10) == 0 {
+		d.hasQ, d.q = true, quarantine{int64(rng.Uint64()), place{int32(rng.Uint32()), int32(rng.Uint32()), rng.Float32()}}
+	}
+	for range max(0, rng.IntN(8)-4) {
+		d.visits = append(d.visits, visit{int64(rng.Uint64()), int64(rng.Uint64()), rng.Uint32(), rng.Uint32(),
+			Reason(rng.IntN(int(reasonEnd))), visitState(1 + rng.IntN(4)), visitFlags(rng.IntN(32))})
+	}
+	return d
+}
+
+func sameState(a, b *state) bool {
+	x, y := *a, *b
+	if len(x.visits) == 0 && len(y.visits) == 0 {
+		x.visits, y.visits = nil, nil
+	}
+	return reflect.DeepEqual(x, y)
+}
+
+// TestTableAgainstMap does random things to the device table and to a map of states. Every device must keep its
+// own through growth, removal, reuse of records and nodes and repacking of names.
 func TestTableAgainstMap(t *testing.T) {
+	ops, population := 150_000, 30_000
+	if os.Getenv("FOOTFALL_LONG") != "" {
+		ops, population = 6_000_000, 400_000
+	}
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 0))
 	table := newTable()
-	want := map[DeviceID]uint64{}
-	var ids []DeviceID
-	name := func() DeviceID {
-		n := rng.IntN(20_000)
-		// Ids that are prefixes of each other, and of every length.
-		return DeviceID(fmt.Sprintf("app.%0*d", n%200, n))
+	type known struct {
+		state
+		dirty bool
 	}
-	for range 100_000 {
-		id := name()
-		i, ok := table.find(id)
-		if v, known := want[id]; known != ok || ok && table.recs[i].pos != v {
-			t.Fatalf("seed %d: device %q: found %v, want %v %v", seed, id, ok, known, v)
+	want := map[DeviceID]known{}
+	var got state
+	check := func(id DeviceID) (uint32, bool) {
+		i, ok := table.findID(id)
+		w, exists := want[id]
+		if exists != ok {
+			t.Fatalf("seed %d: device %q: found %v, want %v", seed, id, ok, exists)
 		}
+		if ok {
+			if table.load(i, &got); !sameState(&got, &w.state) || table.id(i) != id {
+				t.Fatalf("seed %d: device %q is %q:\n got %+v\nwant %+v", seed, id, table.id(i), got, w.state)
+			}
+			if dirty := get64(&table.rec(i).what)&recDirty != 0; dirty != w.dirty {
+				t.Fatalf("seed %d: device %q: dirty %v", seed, id, dirty)
+			}
+		}
+		return i, ok
+	}
+	for op := range ops {
+		// The population grows, shrinks and grows again.
+		n := rng.IntN(population)
+		id := nameOf(n)
+		i, ok := check(id)
+		shrink := op/(ops/4)%2 == 1
 		switch {
-		case ok && rng.IntN(2) == 0:
+		case ok && (shrink && rng.IntN(8) > 0 || rng.IntN(4) == 0):
 			table.remove(id)
 			delete(want, id)
-		case ok:
-			v := rng.Uint64()
-			table.recs[i].pos, want[id] = v, v
-			table.markDirty(i)
-		default:
-			v := rng.Uint64()
-			i = table.insert(id)
-			if r := table.recs[i]; r.pos != 0 || r.extra != 0 || r.flags&(recSeen|recDirty) != 0 {
-				t.Fatalf("seed %d: new device %q has %+v", seed, id, r)
+		case ok && rng.IntN(4) == 0:
+			table.markClean(i)
+			want[id] = known{want[id].state, false}
+		case ok && rng.IntN(3) == 0:
+			w := want[id]
+			w.pos++
+			table.load(i, &got)
+			got.pos++
+			table.save(i, &got, true)
+			want[id] = known{w.state, true}
+		case ok || !shrink || rng.IntN(8) == 0:
+			if !ok {
+				i = table.insert(id)
 			}
-			table.recs[i].pos, want[id] = v, v
-			x := table.extraOf(&table.recs[i], true)
-			if !x.empty() {
-				t.Fatalf("seed %d: new device %q has %+v", seed, id, *x)
-			}
-			x.visits = append(x.visits, visit{since: int64(v)})
-			ids = append(ids, id)
+			d := randomState(rng, nil)
+			table.save(i, &d, true)
+			want[id] = known{d, true}
 		}
 		if table.n != len(want) {
 			t.Fatalf("seed %d: %d devices, want %d", seed, table.n, len(want))
 		}
 	}
-	for id, v := range want {
-		i, ok := table.find(id)
-		if !ok || table.recs[i].pos != v || table.id(i) != id {
-			t.Fatalf("seed %d: device %q: %v", seed, id, ok)
+	dirty := map[DeviceID]bool{}
+	for _, id := range table.appendDirty(nil) {
+		dirty[id] = true
+	}
+	for id, w := range want {
+		check(id)
+		if dirty[id] != w.dirty {
+			t.Errorf("seed %d: device %q: dirty %v in the list", seed, id, dirty[id])
 		}
 	}
-	if table.keyTotal > 2*table.keyBytes+2*chunkSize {
-		t.Errorf("ids of erased devices pile up: %d bytes for %d", table.keyTotal, table.keyBytes)
+	if len(table.subs) < 8 || len(want) < 1000 {
+		t.Errorf("%d tables, %d devices: too few to prove anything", len(table.subs), len(want))
 	}
-	for _, id := range ids {
+	if table.long.total > 2*table.long.live+2*chunkSize {
+		t.Errorf("names of erased devices pile up: %d bytes for %d", table.long.total, table.long.live)
+	}
+	for id := range want {
 		table.remove(id)
 	}
-	if table.n != 0 || len(table.appendDirty(nil)) != 0 {
-		t.Errorf("emptied table: %d devices, %d dirty", table.n, len(table.appendDirty(nil)))
+	free := 0
+	for n := table.freeNode; n != 0; n = table.node(n).next {
+		free++
+	}
+	if table.n != 0 || len(table.appendDirty(nil)) != 0 || free != int(table.nodeUsed) || table.long.live != 0 {
+		t.Errorf("emptied table: %d devices, %d dirty, %d of %d nodes free, %d bytes of names",
+			table.n, len(table.appendDirty(nil)), free, table.nodeUsed, table.long.live)
+	}
+	for _, s := range table.subs {
+		for _, slot := range s.slots {
+			if slot != 0 {
+				t.Fatal("a slot is left in the index")
+			}
+		}
+	}
+}
+
+// TestIndexLoad: a table is never so full that searches get long, nor so empty that it wastes memory.
+func TestIndexLoad(t *testing.T) {
+	table := newTable()
+	slots := func() (n int) {
+		for _, s := range table.subs {
+			n += len(s.slots)
+		}
+		return n
+	}
+	for n := 1; n <= 100_000; n++ {
+		table.insert(DeviceID(fmt.Sprintf("shop.%016x", n)))
+		if n%1000 != 0 {
+			continue
+		}
+		if load := float64(n) / float64(slots()); load < 0.7 || load > 0.88 {
+			t.Fatalf("load %.2f with %d devices", load, n)
+		}
+		for _, s := range table.subs {
+			if s.n*8 > len(s.slots)*7 {
+				t.Fatalf("%d devices in %d slots", s.n, len(s.slots))
+			}
+			if n > 10_000 && (s.n < subDevices/3 || s.n > 2*subDevices) {
+				t.Fatalf("%d devices in one of %d tables of %d", s.n, len(table.subs), n)
+			}
+		}
 	}
 }
 
 func TestRecordSize(t *testing.T) {
-	if n := unsafe.Sizeof(record{}); n != 48 {
-		t.Errorf("a record takes %d bytes, the documentation says 48", n)
+	if n := unsafe.Sizeof(record{}); n != 36 {
+		t.Errorf("a record takes %d bytes, the documentation says 36", n)
+	}
+	if n := unsafe.Sizeof(node{}); n != 40 {
+		t.Errorf("a node takes %d bytes, the documentation says 40", n)
 	}
 }
 
-// TestEqualHashes puts two devices on one hash: the ids must tell them apart.
+// TestEqualHashes puts devices on one hash: their names must tell them apart.
 func TestEqualHashes(t *testing.T) {
-	table := newTable()
-	a := table.insert("app.a")
-	h := table.hash("app.b")
-	// Pretend that app.a hashes like app.b.
-	clear(table.slots)
-	table.place(uint64(h)<<32 | uint64(a+1))
-	if _, ok := table.find("app.b"); ok {
-		t.Fatal("app.b was taken for app.a")
+	for _, pair := range [][2]DeviceID{
+		{"app.a", "app.b"}, {"app.phone-0001-of-some-length", "app.phone-0002-of-some-length"}, {"a.a", "b.a"}, {"app.a", "app.phone-0002-of-some-length"},
+	} {
+		table := newTable()
+		a, b := table.insert(pair[0]), table.insert(pair[1])
+		table.save(a, &state{pos: 1, posLag: noPosition}, false)
+		table.save(b, &state{pos: 2, posLag: noPosition}, false)
+		k := table.keyOf(pair[1], nil)
+		// Pretend that the first hashes like the second, and is met first.
+		s := &table.subs[0]
+		clear(s.slots)
+		s.n = 0
+		s.put(k.hash, a)
+		if k.family == familyLong {
+			table.rec(a).word[1] = uint32(k.hash) // the fingerprint too
+		}
+		if _, ok := table.find(&k); ok {
+			t.Fatalf("%s was taken for %s", pair[1], pair[0])
+		}
+		s.put(k.hash, b)
+		if i, ok := table.find(&k); !ok || i != b || b == a {
+			t.Fatalf("%s: record %d, %v; %s has %d", pair[1], i, ok, pair[0], a)
+		}
 	}
-	b := table.insert("app.b")
-	if i, ok := table.find("app.b"); !ok || i != b || b == a {
-		t.Fatalf("app.b: record %d, %v; app.a has %d", i, ok, a)
+}
+
+// TestEpochs: log positions of more epochs than a record has numbers for.
+func TestEpochs(t *testing.T) {
+	table := newTable()
+	for n := range uint64(100) {
+		i := table.insert(DeviceID(fmt.Sprint("a.", n)))
+		table.save(i, &state{pos: n<<posBits | n, posLag: noPosition, lastAt: math.MinInt64 + int64(n)}, false)
+	}
+	var d state
+	for n := range uint64(100) {
+		i, _ := table.findID(DeviceID(fmt.Sprint("a.", n)))
+		if table.load(i, &d); d.pos != n<<posBits|n || d.lastAt != math.MinInt64+int64(n) {
+			t.Errorf("device %d: %x, %d", n, d.pos, d.lastAt)
+		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 // word takes a transition that the phone reports without a position, or with
 // one that is known already.
 func (s *step) word() Verdict {
-	r, f := s.r, s.f
+	d, f := s.d, s.f
 	f.HasPosition = false
 	if f.Fence == "" {
 		return Duplicate // only the position could have said something
@@ -17,16 +17,16 @@ func (s *step) word() Verdict {
 	s.named = s.lookup()
 	s.settle()
 	changed := s.named != nil && s.obey()
-	if r.flags&recSeen != 0 {
-		if f.FixedAt == r.lastAt && !changed && len(s.res.Transitions) == 0 && len(s.res.Notes) == 0 {
+	if d.seen {
+		if f.FixedAt == d.lastAt && !changed && len(s.res.Transitions) == 0 && len(s.res.Notes) == 0 {
 			return Duplicate
 		}
-		if r.posLag != noPosition {
-			r.posLag = uint32(min(int64(r.posLag)+f.FixedAt-r.lastAt, int64(maxPosLag)))
+		if d.posLag != noPosition {
+			d.posLag = uint32(min(int64(d.posLag)+f.FixedAt-d.lastAt, int64(maxPosLag)))
 		}
 	}
-	r.lastAt = f.FixedAt
-	r.flags |= recSeen
+	d.lastAt = f.FixedAt
+	d.seen = true
 	return Accepted
 }
 
@@ -49,19 +49,18 @@ func (s *step) obey() bool {
 		if i < 0 {
 			return false
 		}
-		x := s.t.table.extraOf(s.r, false)
-		v := &x.visits[i]
+		v := &s.d.visits[i]
 		if v.state == stateInside || v.state == stateUnknown {
 			s.emit(Exit, f, v, Device, s.f.FixedAt)
 		}
-		x.visits = slices.Delete(x.visits, i, i+1)
+		s.d.visits = slices.Delete(s.d.visits, i, i+1)
 		return true
 	}
 	var v *visit
 	if i < 0 {
 		v = s.add(f)
 	} else {
-		v = &s.t.table.extraOf(s.r, false).visits[i]
+		v = &s.d.visits[i]
 	}
 	before := *v
 	switch v.state {
