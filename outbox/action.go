@@ -153,7 +153,7 @@ func next(d Delivery, a action, o push.Outcome, nowMS int64, random float64, p p
 	case !a.state.Final():
 		d.Redos++
 	}
-	d.Doubt = d.Doubt || a.doubt
+	d.Doubt = d.Doubt || a.doubt || o.Doubt
 	if o.ProviderID != "" {
 		d.ProviderID = o.ProviderID
 	}

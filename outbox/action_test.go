@@ -79,6 +79,7 @@ func TestNext(t *testing.T) {
 		{"doubt, the row says drop", with(func(d *Delivery) { d.OnDoubt = Drop }), push.Outcome{Class: push.InDoubt, Sent: true}, pol, StateFailed, claimKeep, 1, 0},
 		{"doubt, the row says resend", with(func(d *Delivery) { d.OnDoubt = Resend }), push.Outcome{Class: push.InDoubt, Sent: true}, policy{8, Drop}, StateInDoubt, claimKeep, 1, 1000},
 		{"dead token", base, push.Outcome{Class: push.TokenDead, Sent: true}, pol, StateFailed, claimRelease, 1, 0},
+		{"dead token, but another channel may have brought it", base, push.Outcome{Class: push.TokenDead, Sent: true, Doubt: true}, pol, StateFailed, claimKeep, 1, 0},
 		{"dead token after doubt", with(func(d *Delivery) { d.Doubt = true }), push.Outcome{Class: push.TokenDead, Sent: true}, pol, StateFailed, claimKeep, 1, 0},
 	} {
 		random := 1.0

@@ -179,6 +179,9 @@ type Outcome struct {
 	// proof that it did not: no attempt is spent and the claim may be released.
 	// True with InDoubt is the state in which nobody knows.
 	Sent bool
+	// Doubt reports that the person may have the message whatever Class says: another channel was tried first and
+	// gave no answer. The claim is then not released.
+	Doubt bool
 }
 
 // Provider sends notifications to one push service.

@@ -89,6 +89,11 @@ func (k *Keyring) Set(s Secrets) error {
 	return nil
 }
 
+// Uses reports whether these are the secrets in use, in that order.
+func (k *Keyring) Uses(s Secrets) bool {
+	return slices.EqualFunc(*k.secrets.Load(), s, func(a, b []byte) bool { return hmac.Equal(a, b) })
+}
+
 // Key returns the k of a message to a device, 22 characters. app and device are as in the subject.
 func (k *Keyring) Key(app, device, mid string) string {
 	return keyOf(appSecret((*k.secrets.Load())[0], app), device, mid)

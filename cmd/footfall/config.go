@@ -32,6 +32,8 @@ type Config struct {
 	Campaigns CampaignsConfig `yaml:"campaigns" doc:"The campaigns, as YAML files."`
 	Rules     RulesConfig     `yaml:"rules" doc:"How fixes become transitions."`
 	Push      PushConfig      `yaml:"push" doc:"Push providers. With none configured, pushes are printed instead of sent."`
+	Receipts  ReceiptsConfig  `yaml:"receipts" doc:"What phones report about their pushes."`
+	HTTP      HTTPConfig      `yaml:"http" doc:"The HTTP listener: receipts at POST /v1/receipts."`
 	Retention RetentionConfig `yaml:"retention" doc:"How long what is kept."`
 	Log       LogConfig       `yaml:"log" doc:"The gateway's own log, on standard error."`
 }
@@ -99,6 +101,17 @@ type PushConfig struct {
 	HMS     HMSConfig     `yaml:"hms" doc:"Huawei Push Kit, for devices of platform hms."`
 	Webhook WebhookConfig `yaml:"webhook" doc:"A signed HTTP request to a system of yours, for devices whose platform has no provider above."`
 	Rate    float64       `yaml:"rate" doc:"Requests a second per lane."`
+	InApp   Duration      `yaml:"inapp_wait" doc:"How long a connected device has to show a message in the app before it is pushed. 0: always push."`
+}
+
+// ReceiptsConfig is the receipts section.
+type ReceiptsConfig struct {
+	SecretFile string `yaml:"secret_file" doc:"File with the secret that proves receipts: one a line in base64, the newest first, two while one replaces the other; watched. Empty: one is made in data_dir/receipt-secrets."`
+}
+
+// HTTPConfig is the http section.
+type HTTPConfig struct {
+	Listen string `yaml:"listen" doc:"Address of the HTTP listener (plain text: put TLS in front). Empty: closed."`
 }
 
 // WebPushConfig is the push.webpush section; it is on when key_file is set.
@@ -171,7 +184,7 @@ func defaultConfig() Config {
 			ExitBlind: r.ExitBlindM, MinStay: Duration(r.MinStay), Dwell: Duration(r.Dwell), Crossed: r.Crossed,
 			CrossedMaxGap: Duration(r.CrossedMaxGap), Initial: r.Initial,
 		},
-		Push: PushConfig{APNs: APNsConfig{Connections: 2}, FCM: FCMConfig{Connections: 2}, Rate: 5000},
+		Push: PushConfig{APNs: APNsConfig{Connections: 2}, FCM: FCMConfig{Connections: 2}, Rate: 5000, InApp: Duration(2 * time.Second)},
 		Retention: RetentionConfig{
 			Positions: Duration(15 * time.Minute), LogBytes: 256 << 20, Events: Duration(7 * 24 * time.Hour), EventBytes: 1 << 30,
 			Decisions: Duration(7 * 24 * time.Hour), Deliveries: Duration(7 * 24 * time.Hour), Checkpoint: Duration(30 * time.Second),
@@ -204,7 +217,7 @@ func loadConfig(path string, environ []string) (Config, error) {
 func (c *Config) resolve(dir string) {
 	for _, p := range []*string{&c.DataDir, &c.Fences.Path, &c.Campaigns.Path, &c.NATS.Creds, &c.NATS.TokenFile,
 		&c.Push.APNs.KeyFile, &c.Push.APNs.CAFile, &c.Push.FCM.CredentialsFile, &c.Push.FCM.CAFile,
-		&c.Push.WebPush.KeyFile, &c.Push.HMS.ClientSecretFile, &c.Push.Webhook.SecretFile} {
+		&c.Push.WebPush.KeyFile, &c.Push.HMS.ClientSecretFile, &c.Push.Webhook.SecretFile, &c.Receipts.SecretFile} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -225,6 +238,12 @@ func (c *Config) validate() error {
 	})
 	if c.Ingest.DeviceRecords <= 0 {
 		bad("ingest.device_records", "must be positive")
+	}
+	if _, _, err := net.SplitHostPort(c.HTTP.Listen); c.HTTP.Listen != "" && err != nil {
+		bad("http.listen", "%q is not host:port, such as 127.0.0.1:8080", c.HTTP.Listen)
+	}
+	if c.Push.InApp > Duration(5*time.Second) {
+		bad("push.inapp_wait", "%s is longer than a push may be held up; at most 5s", c.Push.InApp)
 	}
 	if c.Push.Rate <= 0 {
 		bad("push.rate", "must be positive")

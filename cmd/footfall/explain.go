@@ -17,6 +17,7 @@ import (
 
 	"footfall/campaign"
 	"footfall/internal/db"
+	"footfall/push/inapp"
 	"footfall/receipt"
 	"footfall/stream"
 	"footfall/stream/wire"
@@ -268,6 +269,8 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 		switch {
 		case !known:
 			row("·", "  push", "%s, no longer kept", c.MID)
+		case status.State == "accepted" && strings.HasSuffix(status.Reason, inapp.ReasonInApp):
+			row("✓", "  push", "%s shown by the app itself at %s, nothing was pushed", c.MID, stamp3(status.UpdatedAt, loc))
 		case status.State == "accepted":
 			row("✓", "  push", "%s accepted by the provider at %s, %s", c.MID, stamp3(status.UpdatedAt, loc), countOf(status.Attempts, "attempt"))
 		default:

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"footfall/push/fake"
+	"footfall/receipt"
 	"footfall/stream"
 )
 
@@ -46,7 +47,13 @@ func writeFunnel(w io.Writer, s stream.Status, phones *fake.PhoneStats) {
 		fmt.Fprintf(w, "  campaign %s\n", name)
 		row(1, "claims", c["claimed"], "one per person and period")
 		row(1, "held", stream.Total(held), listCounts(held))
+		row(1, "sent", c["sent"], "to a provider or the app")
 		row(1, "pushed", pushes["accepted"], "accepted by the provider")
+		for _, stage := range receipt.Stages() {
+			if n := c[stage]; n > 0 {
+				row(2, stage, n, fmt.Sprintf("%.1f %% of pushed", 100*float64(n)/float64(max(1, pushes["accepted"]))))
+			}
+		}
 		delete(pushes, "accepted")
 		if len(pushes) > 0 {
 			row(1, "not pushed", stream.Total(pushes), listCounts(pushes))

@@ -38,6 +38,7 @@ type cli struct {
 	Replay   replayCmd   `cmd:"" help:"Run recorded positions through the gateway's rules and print the transitions."`
 	Explain  explainCmd  `cmd:"" help:"Say why a device got a push, or none."`
 	Fake     fakeCmd     `cmd:"" help:"Run a stand-in for a push service, to try a gateway without an account."`
+	Receipts receiptsCmd `cmd:"" help:"Work with the secret that proves receipts."`
 	Config   configCmd   `cmd:"" help:"Check, print and document the configuration."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }

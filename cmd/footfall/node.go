@@ -11,11 +11,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"footfall/campaign"
 	"footfall/fences"
 	"footfall/internal/db"
 	"footfall/internal/watch"
+	"footfall/receipt"
 	"footfall/stream"
 )
 
@@ -28,6 +30,8 @@ type node struct {
 	ledger    *db.DB
 	providers *providers
 	gateway   *stream.Gateway
+	keys      *receipt.Keyring
+	http      *httpServer // nil: none
 }
 
 // openNode opens everything that a gateway needs, and takes over p. On error nothing stays open.
@@ -58,8 +62,24 @@ func (n *node) open() error {
 	if n.server, err = stream.StartServer(sc); err != nil {
 		return redacted(err, sc.URL)
 	}
+	if n.keys, err = openKeyring(n.cfg); err != nil {
+		return err
+	}
+	if n.cfg.Push.InApp > 0 {
+		if err := n.providers.askAppsFirst(n.server, time.Duration(n.cfg.Push.InApp)); err != nil {
+			return redacted(err, sc.URL)
+		}
+	}
+	if n.http, err = openHTTP(n.cfg.HTTP.Listen); err != nil {
+		return err
+	}
+	if n.http != nil {
+		if err := n.acceptReceipts(); err != nil {
+			return redacted(err, sc.URL)
+		}
+	}
 	gc := n.cfg.gateway()
-	gc.Server, gc.DB, gc.Logger = n.server, n.ledger, n.log
+	gc.Server, gc.DB, gc.Logger, gc.Receipts = n.server, n.ledger, n.log, n.keys
 	gc.Providers, gc.Lane = n.providers.lanes, n.providers.lane
 	n.gateway, err = stream.New(gc)
 	return redacted(err, sc.URL)
@@ -83,6 +103,10 @@ func (n *node) run(ctx context.Context, sources ...func(context.Context) error) 
 		})
 	}
 	start("ledger upkeep", n.ledger.Run)
+	start("receipt secrets", n.watchReceiptSecrets)
+	if n.http != nil {
+		start("http", n.http.run)
+	}
 	for _, s := range sources {
 		start("watch", s)
 	}
@@ -113,6 +137,9 @@ func (n *node) close() {
 		if err := n.ledger.Close(); err != nil {
 			n.log.Error("the ledger did not close cleanly", "err", err)
 		}
+	}
+	if n.http != nil {
+		_ = n.http.ln.Close() // run has ended, or never began
 	}
 	if n.server != nil {
 		n.server.Shutdown()
@@ -174,6 +201,22 @@ func revisions(set *campaign.Set) []string {
 		out = append(out, c.ID+" "+c.Revision())
 	}
 	return out
+}
+
+// watchReceiptSecrets keeps the keyring equal to its file. A file with errors changes nothing.
+func (n *node) watchReceiptSecrets(ctx context.Context) error {
+	path := n.cfg.receiptSecrets()
+	return watch.Files(ctx, watch.Config{Path: path, Logger: n.log}, func() error {
+		s, err := readReceiptSecrets(path)
+		if err != nil {
+			return err
+		}
+		if n.keys.Uses(s) {
+			return nil
+		}
+		n.log.Info("receipts are signed with another secret", "accepted", len(s))
+		return n.keys.Set(s)
+	})
 }
 
 // loadCampaigns reads and activates the configured campaigns.

@@ -31,7 +31,10 @@ var (
 )
 
 // providers is the set of push providers that a configuration asks for, by lane.
-type providers struct{ lanes map[string]push.Provider }
+type providers struct {
+	lanes   map[string]push.Provider
+	closers []func() // after the lanes
+}
 
 func newProviders() *providers { return &providers{lanes: map[string]push.Provider{}} }
 
@@ -139,6 +142,9 @@ func (p *providers) close() {
 			seen[l] = true
 			_ = l.Close()
 		}
+	}
+	for _, fn := range p.closers {
+		fn()
 	}
 }
 

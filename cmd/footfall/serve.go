@@ -56,6 +56,12 @@ func (c *serveCmd) Run(e *env) error {
 		case <-n.gateway.Ready():
 			fmt.Fprintf(e.out, "footfall is listening on %s\n  fences %d, campaigns %d, ledger %s\n  pushes: %s\n",
 				redactURL(n.server.ClientURL()), n.gateway.Fences().Len(), n.gateway.Campaigns().Len(), cfg.DataDir, p.describe())
+			if n.http != nil {
+				fmt.Fprintf(e.out, "  receipts: http://%s/v1/receipts\n", n.http.ln.Addr())
+			}
+			if url := n.server.WebSocketURL(); url != "" {
+				fmt.Fprintf(e.out, "  browsers: %s\n", url)
+			}
 		case <-ctx.Done():
 		}
 	})

@@ -65,6 +65,11 @@ func skipped(root fs.FS, dir string) error {
 			return fs.SkipDir
 		}
 	}
+	return private(dir)
+}
+
+// private is SkipDir for folders that hold no packages at all.
+func private(dir string) error {
 	base := path.Base(dir)
 	if base == "testdata" || base == "node_modules" || dir != "." && (base[0] == '.' || base[0] == '_') {
 		return fs.SkipDir
@@ -72,7 +77,7 @@ func skipped(root fs.FS, dir string) error {
 	return nil
 }
 
-// testNames are the test functions of all packages under root.
+// testNames are the test functions of all packages under root, those of nested modules among them.
 func testNames(root fs.FS) (map[string]bool, error) {
 	names := map[string]bool{}
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
@@ -80,7 +85,7 @@ func testNames(root fs.FS) (map[string]bool, error) {
 		case err != nil:
 			return err
 		case d.IsDir():
-			return skipped(root, name)
+			return private(name)
 		case !strings.HasSuffix(name, "_test.go"):
 			return nil
 		}

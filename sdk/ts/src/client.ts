@@ -1,0 +1,262 @@
+import { type ConnectionOptions, type NatsConnection, type Subscription, wsconnect } from "@nats-io/nats-core";
+import { type Class, type Limits, parseMessage, Queue } from "./queue.js";
+import { maxShown, MemoryStore, type Store } from "./store.js";
+import type { Device, Message, Ping, Push, Receipt, Refusal } from "./types.js";
+
+export interface Config {
+  /** ws:// or wss://, the gateway's nats.websocket. */
+  url: string;
+  /** 1 to 64 of A-Z a-z 0-9 _ - each. */
+  app: string;
+  device: string;
+  /** Of the gateway (nats.token_file), if it asks for one. */
+  token?: string;
+  /** Default: nothing outlives the page. */
+  store?: Store;
+  limits?: Limits;
+  /**
+   * Shows a message to the person and says whether it was shown. With false, the gateway sends it through the push
+   * service instead; it waits about two seconds, so show first and load images later.
+   */
+  onMessage?: (m: Message) => boolean | Promise<boolean>;
+  /** Hears of what the gateway has refused for good: a fault of the caller. */
+  onRefused?: (r: Refusal, subject: string) => void;
+  /** How long an answer is waited for, ms. Default 5,000. */
+  timeoutMs?: number;
+  /** Another way to connect, such as @nats-io/transport-node's connect. Default: WebSocket. */
+  connect?: (o: ConnectionOptions) => Promise<NatsConnection>;
+}
+
+/** Counts since open; queued is of this moment. */
+export interface Stats {
+  queued: number;
+  /** Too old, or no room. */
+  dropped: number;
+  /** By the gateway, for good. */
+  refused: number;
+  connected: boolean;
+}
+
+const validToken = (s: string): boolean => /^[A-Za-z0-9_-]{1,64}$/.test(s);
+
+/**
+ * One device. What is given to it goes into its outbox, which the Store keeps over a reload, and from there to the
+ * gateway as a request that is repeated until it is answered. The gateway recognises a repeat, so everything has its
+ * effect once.
+ */
+export class Client {
+  #nc: NatsConnection | null = null;
+  #connected = false;
+  #closed = false;
+  #wake: () => void = () => {};
+  #drained: (() => void)[] = [];
+  #presenting: Promise<unknown> = Promise.resolve(); // messages are presented one after the other
+  #sending: Promise<void>;
+
+  private constructor(
+    private cfg: Config,
+    private store: Store,
+    private queue: Queue,
+    private shown: string[],
+    private now: () => number = Date.now,
+  ) {
+    this.#sending = cfg.url ? this.#send() : Promise.resolve();
+    if (cfg.url) void this.#connect();
+  }
+
+  /** Makes a client and begins to send what its store holds. It does not wait for a connection. */
+  static async open(cfg: Config): Promise<Client> {
+    if (!validToken(cfg.app) || !validToken(cfg.device)) {
+      throw new RangeError(`footfall: app "${cfg.app}" and device "${cfg.device}" must be 1 to 64 of A-Z a-z 0-9 _ -`);
+    }
+    if (!cfg.url) throw new RangeError("footfall: url is missing");
+    return Client.offline(cfg);
+  }
+
+  /** A client that never connects when cfg has no url: for tests. */
+  static async offline(cfg: Config, now?: () => number): Promise<Client> {
+    const store = cfg.store ?? new MemoryStore();
+    const state = await store.load();
+    return new Client(cfg, store, new Queue(cfg.app, cfg.device, cfg.limits, state.items), state.shown, now);
+  }
+
+  /** Queues a position. Done when the store has it. */
+  async ping(p: Ping): Promise<void> {
+    await this.#add("ping", { t: p.at ?? this.now(), lat: p.lat, lon: p.lon, acc: p.accuracy, spd: p.speed, src: p.source });
+  }
+
+  /** Queues what the app says of itself. Call it at every start: it costs little. */
+  async register(d: Device): Promise<void> {
+    await this.#add("device", d);
+  }
+
+  /** Queues what the customer did. It gets an id, so that it counts once however often it is sent. */
+  async event(name: string, props?: Record<string, unknown>): Promise<void> {
+    await this.#add("event", { name, t: this.now(), id: randomID(), props });
+  }
+
+  /** Queues what became of a push. */
+  async receipt(r: Receipt): Promise<void> {
+    const { mid, k, ev, at, ref, action, value, currency } = r;
+    await this.#add("receipt", { mid, k, ev, t: at ?? this.now(), ref, action, value, currency });
+  }
+
+  /**
+   * Decides about a push that came another way, through a push service: whether to show it, and remembers that it was.
+   * A message that was shown already, in whatever way, is not shown again.
+   */
+  async show(p: Push): Promise<boolean> {
+    return this.#inTurn(async () => {
+      if (this.shown.includes(p.mid)) return false;
+      await this.#remember(p.mid);
+      return true;
+    });
+  }
+
+  stats(): Stats {
+    return { queued: this.queue.items.length, dropped: this.queue.dropped, refused: this.queue.refused, connected: this.#connected };
+  }
+
+  /** Waits until the outbox is empty. */
+  async flush(): Promise<void> {
+    while (this.queue.items.length > 0) await new Promise<void>((done) => this.#drained.push(done));
+  }
+
+  /** Stops sending. What waits is sent after the next open with the same store. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#wake();
+    await this.#nc?.close();
+    await this.#sending;
+    await this.store.close();
+  }
+
+  async #add(cls: Class, payload: object): Promise<void> {
+    const { item, gone } = this.queue.add(cls, JSON.stringify(payload), this.now());
+    await this.store.put(item);
+    if (gone.length > 0) await this.store.delete(gone);
+    this.#wake();
+  }
+
+  async #connect(): Promise<void> {
+    const { url, app, device, token } = this.cfg;
+    try {
+      const nc = await (this.cfg.connect ?? wsconnect)({
+        servers: url,
+        name: "footfall-sdk-ts",
+        inboxPrefix: `_INBOX_${device}`, // where devices are confined to subjects of their own
+        maxReconnectAttempts: -1,
+        waitOnFirstConnect: true,
+        reconnectTimeWait: 1000,
+        reconnectJitter: 1000,
+        ignoreClusterUpdates: true, // the address given is the one that is reachable from here
+        ...(token !== undefined && { token }),
+      });
+      if (this.#closed) return void (await nc.close());
+      this.#nc = nc;
+      this.#connected = true;
+      if (this.cfg.onMessage) void this.#listen(nc.subscribe(`down.${app}.${device}`));
+      this.#wake();
+      for await (const s of nc.status()) {
+        if (s.type === "disconnect" || s.type === "close") this.#connected = false;
+        if (s.type === "reconnect") {
+          this.#connected = true;
+          this.#wake();
+        }
+      }
+    } catch (err) {
+      console.error("footfall: the gateway lets this client not in", err);
+    }
+    this.#connected = false;
+  }
+
+  /** Works off the outbox, one request at a time, so that the gateway sees one device's things in their order. */
+  async #send(): Promise<void> {
+    while (!this.#closed) {
+      await this.#forget(this.queue.expire(this.now()));
+      const request = this.#connected ? this.queue.request() : null;
+      if (!request) {
+        await new Promise<void>((wake) => (this.#wake = wake));
+        continue;
+      }
+      let text: string | null = null;
+      try {
+        const m = await this.#nc!.request(request.subject, request.payload, { timeout: this.cfg.timeoutMs ?? 5000 });
+        text = m.string();
+      } catch {
+        // No answer: the same again, later.
+      }
+      const { gone, wait, refusal } = this.queue.answer(text, Math.random());
+      await this.#forget(gone);
+      if (refusal) this.cfg.onRefused?.(refusal, request.subject);
+      if (wait > 0 && !this.#closed) await this.#pause(wait);
+    }
+  }
+
+  /** Waits, unless the client is closed or the connection comes back meanwhile. */
+  #pause(ms: number): Promise<void> {
+    const away = !this.#connected;
+    return new Promise((done) => {
+      const timer = setTimeout(done, ms);
+      this.#wake = () => {
+        if (!this.#closed && !(away && this.#connected)) return;
+        clearTimeout(timer);
+        done();
+      };
+    });
+  }
+
+  async #forget(gone: string[]): Promise<void> {
+    if (gone.length === 0) return;
+    try {
+      await this.store.delete(gone);
+    } catch (err) {
+      console.warn("footfall: the outbox could not be written", err); // sent again after a reload, which has no effect
+    }
+    if (this.queue.items.length === 0) for (const done of this.#drained.splice(0)) done();
+  }
+
+  async #listen(sub: Subscription): Promise<void> {
+    for await (const m of sub) {
+      const answer = await this.present(m.string());
+      if (answer !== null) m.respond(JSON.stringify(answer));
+    }
+  }
+
+  /** Handles a message on down: shows it once, remembers that, reports it, and returns the answer; null for none. */
+  async present(text: string): Promise<{ ok: boolean; error?: string } | null> {
+    const msg = parseMessage(text);
+    if (!msg) return null; // of a later version: not ours to answer
+    return this.#inTurn(async () => {
+      if (this.shown.includes(msg.mid)) return { ok: true }; // our answer was lost
+      if (msg.expires !== undefined && this.now() >= msg.expires) return { ok: false, error: "expired" };
+      let shown = false;
+      try {
+        shown = (await this.cfg.onMessage?.(msg)) ?? false;
+      } catch (err) {
+        console.error("footfall: onMessage", err);
+      }
+      if (!shown) return { ok: false, error: "not_shown" };
+      await this.#remember(msg.mid);
+      await this.receipt({ mid: msg.mid, k: msg.k, ev: "delivered" });
+      if (!msg.silent) await this.receipt({ mid: msg.mid, k: msg.k, ev: "displayed" });
+      return { ok: true };
+    });
+  }
+
+  async #remember(mid: string): Promise<void> {
+    this.shown = [...this.shown, mid].slice(-maxShown);
+    await this.store.putShown(mid);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#presenting.then(work);
+    this.#presenting = turn.catch(() => {});
+    return turn;
+  }
+}
+
+/** 128 random bits; crypto.randomUUID is there only in secure contexts. */
+function randomID(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+}
