@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,7 +134,7 @@ func notice(p *Person, pushed *stream.Decision, stored *stream.Explanation, show
 	}
 	s, mid := shown[0], pushed.Campaigns[0].MID
 	service := map[string]string{"ios": "apns", "android": "fcm"}[p.Platform]
-	if s.MID != mid || s.Service != service || s.Link != "citrus://store/"+string(pushed.Fence) || s.Image != "https://cdn.citrus.example/18/"+string(pushed.Fence)+".jpg" {
+	if s.MID != mid || s.Service != service || !strings.HasPrefix(s.Link, "citrus://store/"+string(pushed.Fence)+"?code=") || s.Image != "https://cdn.citrus.example/18/"+string(pushed.Fence)+".jpg" {
 		bad("the phone shows %+v, want message %s about %s through %s", s, mid, pushed.Fence, service)
 	}
 	if s.Title != "Нам 18! Святкуйте з нами" && s.Title != "We are 18! Come and celebrate" {
@@ -233,7 +234,7 @@ func (r *result) sums(t *testing.T, tol tolerance) {
 	if n := len(r.notified()); n != 2600 || notices != 2600 {
 		t.Errorf("%d people are notified with %d notices, want 2,600 of each", n, notices)
 	}
-	funnel := map[string]int64{"claimed": 2600, "sent": 2600, "push.accepted": 2600}
+	funnel := map[string]int64{"claimed": 2600, "sent": 2600, "push.accepted": 2600, "delivered": 2600, "opened": Opened, "converted": Purchased}
 	for reason, n := range want.Held {
 		funnel["held."+reason] = int64(n)
 	}
@@ -255,6 +256,10 @@ func (r *result) sums(t *testing.T, tol tolerance) {
 	if s := &r.stats.Stats; len(s.Poison) > 0 || len(s.Dropped) > 0 || s.LostTail > 0 || s.AgedOut > 0 {
 		t.Errorf("poison %v, dropped %v, %d lost tails, %d batches aged out", s.Poison, s.Dropped, s.LostTail, s.AgedOut)
 	}
+	if s := &r.stats.Stats; !tol.restarted && (s.Receipts["stored"] != 2600+Opened+Purchased || s.Receipts["repeated"] == 0 || len(s.Receipts) != 2) {
+		t.Errorf("receipts %v", s.Receipts)
+	}
+	r.checkReports(t)
 	r.checkEvents(t)
 }
 
@@ -293,7 +298,8 @@ func (r *result) checkEvents(t *testing.T) {
 			}
 		}
 	}
-	if want := transitions + held + 2600; len(r.events) != want {
-		t.Errorf("EVENTS has %d events, want %d transitions, %d held and 2,600 outcomes", len(r.events), transitions, held)
+	reports := 2600 + Opened + 2*Purchased // a purchase is an event and a receipt
+	if want := transitions + held + 2600 + reports; len(r.events) != want {
+		t.Errorf("EVENTS has %d events, want %d transitions, %d held, 2,600 outcomes and %d reports", len(r.events), transitions, held, reports)
 	}
 }

@@ -40,6 +40,8 @@ type player struct {
 	nc   *nats.Conn
 	s    *sender
 	step time.Duration
+
+	reporter *reporter // nil: the phones say nothing of their notices
 }
 
 func newPlayer(t *testing.T, h host, step time.Duration) *player {
@@ -96,12 +98,14 @@ func (p *player) play(ms []Message) {
 		p.send(round)
 	}
 	p.drain(0)
+	p.report(p.end(&ms[0]))
 }
 
 // finish reads everything that came of the day and stops the gateway. live asks the running gateway about every
 // person too.
 func (p *player) finish(day *Day, ph *phones, dir string, live bool) *result {
 	p.t.Helper()
+	p.evening(p.end(&day.Messages[len(day.Messages)-1]))
 	r := &result{day: day, step: p.step, resent: p.s.resent}
 	var err error
 	if r.stats, err = p.h.status(); err != nil {
@@ -119,7 +123,7 @@ func (p *player) finish(day *Day, ph *phones, dir string, live bool) *result {
 	if err := p.h.close(); err != nil {
 		p.t.Fatal(err)
 	}
-	last := day.Messages[len(day.Messages)-1].SendAt.Add(p.step)
+	last := day.Messages[len(day.Messages)-1].SendAt.Add(p.step).Add(3 * time.Hour) // when the last purchase has come
 	if err := r.readStored(dir, ph.book, func() time.Time { return last }); err != nil {
 		p.t.Fatal(err)
 	}
@@ -137,9 +141,11 @@ func plainDay(t *testing.T, day *Day) (*result, recording) {
 		t.Fatal(err)
 	}
 	p := newPlayer(t, inProcess{g}, 3*time.Minute)
+	p.reporter = newReporter(day, ph)
 	for _, ms := range steps(day.Messages, p.step) {
 		p.play(ms)
 	}
+	p.evening(p.end(&day.Messages[len(day.Messages)-1]))
 	rec, err := record(p.nc)
 	if err != nil {
 		t.Fatal(err)

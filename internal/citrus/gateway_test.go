@@ -19,6 +19,7 @@ import (
 	"footfall/push"
 	"footfall/push/apns"
 	"footfall/push/fcm"
+	"footfall/receipt"
 	"footfall/stream"
 )
 
@@ -84,8 +85,13 @@ func openGateway(s *settings, clock *virtualClock) (g *gateway, err error) {
 	if g.db, err = db.Open(db.Config{Dir: filepath.Join(s.Dir, "ledger"), Now: clock.now, Logger: log}); err != nil {
 		return nil, err
 	}
+	// The same secret in every variant, so that codes and keys are the same.
+	keys, err := receipt.NewKeyring(receipt.Secrets{[]byte("the citrus day, for tests alone!")})
+	if err != nil {
+		return nil, err
+	}
 	g.gw, err = stream.New(stream.Config{
-		Server: g.server, DB: g.db, Log: logs, Now: clock.now, Logger: log,
+		Receipts: keys, Server: g.server, DB: g.db, Log: logs, Now: clock.now, Logger: log,
 		Providers: map[string]push.Provider{laneAPNs: a, laneFCM: f},
 		Lane: func(_ string, p *audience.Profile) (string, bool) {
 			switch push.Platform(p.Platform) {

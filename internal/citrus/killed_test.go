@@ -34,6 +34,7 @@ func killedDay(t *testing.T, day *Day) *result {
 	c := start(day.Begins)
 	defer func() { c.kill() }()
 	p := newPlayer(t, c, 3*time.Minute)
+	p.reporter = newReporter(day, ph)
 	kills, unanswered, repeated := 0, 0, 0
 	for _, ms := range steps(day.Messages, p.step) {
 		if kills == 3 || ms[0].SendAt.Before(killsFrom) {

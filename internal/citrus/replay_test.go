@@ -189,6 +189,7 @@ func repackedDay(t *testing.T, day *Day) *result {
 		t.Fatal(err)
 	}
 	p := newPlayer(t, inProcess{g}, 150*time.Second)
+	p.reporter = newReporter(day, ph)
 	for _, ms := range steps(day.Messages, p.step) {
 		p.play(repack(rng, day, ms))
 	}

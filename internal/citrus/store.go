@@ -113,7 +113,7 @@ templates:
     required: [fence.name]
     sound: default
     image: https://cdn.citrus.example/18/{{ fence.id | url_encode }}.jpg
-    link: citrus://store/{{ fence.id | url_encode }}
+    link: citrus://store/{{ fence.id | url_encode }}?code={{ message.code }}
     locales:
       uk:
         title: Нам 18! Святкуйте з нами

@@ -17,7 +17,7 @@ const (
 // members of an unexpected type, are ignored: the phone of a person does not
 // fail on them either.
 type gateway struct {
-	MID, Image, Link string
+	MID, Image, Link, Key string
 }
 
 func parseGateway(raw []byte) (g gateway) {
@@ -25,7 +25,7 @@ func parseGateway(raw []byte) (g gateway) {
 	if json.Unmarshal(raw, &m) != nil {
 		return g
 	}
-	g.MID, g.Image, g.Link = text(m["mid"]), text(m["img"]), text(m["link"])
+	g.MID, g.Image, g.Link, g.Key = text(m["mid"]), text(m["img"]), text(m["link"]), text(m["k"])
 	return g
 }
 
@@ -50,7 +50,7 @@ func parseAPNs(body []byte) (*message, bool) {
 		return nil, false
 	}
 	g := parseGateway(root["g"])
-	m := &message{Shown: Shown{Service: serviceAPNs, MID: g.MID, Image: g.Image, Link: g.Link}}
+	m := &message{Shown: Shown{Service: serviceAPNs, MID: g.MID, Image: g.Image, Link: g.Link, Key: g.Key}}
 	if m.Body = text(aps["alert"]); m.Body == "" {
 		var alert map[string]json.RawMessage
 		if json.Unmarshal(aps["alert"], &alert) == nil {
@@ -73,7 +73,7 @@ func (f *fcmMessage) message(now time.Time) *message {
 	}}
 	if raw := f.Data["g"]; raw != "" {
 		g := parseGateway([]byte(raw))
-		m.MID, m.Image, m.Link = cmp.Or(m.MID, g.MID), cmp.Or(m.Image, g.Image), cmp.Or(m.Link, g.Link)
+		m.MID, m.Image, m.Link, m.Key = cmp.Or(m.MID, g.MID), cmp.Or(m.Image, g.Image), cmp.Or(m.Link, g.Link), g.Key
 	}
 	m.MID = cmp.Or(m.MID, f.Data["g.mid"])
 	if f.Notification == nil && f.androidNotification() == nil {

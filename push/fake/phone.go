@@ -18,6 +18,7 @@ type Shown struct {
 	Body     string            //
 	Image    string            // URL
 	Link     string            // deep link or https
+	Key      string            // receipt key from the payload
 	Collapse string            // apns-collapse-id, or the Android tag
 	Data     map[string]string // FCM data, nil for APNs; shared, do not write to it
 	At       time.Time         // when the phone showed this content
