@@ -28,7 +28,8 @@ const (
 // A request is a publish that wants an answer. It may have records in several partitions; the answer goes out
 // when the last of them is stored.
 type request struct {
-	msg     *nats.Msg
+	nc      *nats.Conn
+	to      string
 	reply   []byte // what to answer when everything is stored
 	waiting atomic.Int32
 	failed  atomic.Bool
@@ -46,7 +47,7 @@ func (r *request) settle(stored bool) {
 	if r.failed.Load() {
 		reply = wire.AppendBusy(nil, busyRetry)
 	}
-	_ = r.msg.Respond(reply) // a client that has gone away needs no answer
+	_ = r.nc.Publish(r.to, reply) // a client that has gone away needs no answer
 }
 
 // batch is what becomes one message of the log.

@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,13 +20,6 @@ import (
 )
 
 const (
-	// arrivals is the room between the client library and the door. The library drops what finds it full, unseen
-	// and unanswered, so it covers the time in which the door, which only looks at subjects and sizes, may not
-	// get a processor: some 30 ms of small messages at full speed.
-	arrivals = 1 << 15
-	// inboxMessages and inboxBytes bound what waits to be decoded; past them the door answers busy.
-	inboxMessages = 1 << 16
-	inboxBytes    = 64 << 20
 	// busyRetry is the delay a busy answer asks for.
 	busyRetry = 500 * time.Millisecond
 	// queueGroup shares the input between the gateways of one cluster.
@@ -49,74 +40,70 @@ type IngestConfig struct {
 // never reaches the log.
 //
 // Two goroutines share the work, and the order of one device's messages survives both: a registration that was
-// sent before a ping is applied before it, although they arrive on different subjects. All subscriptions feed one
-// channel; the door takes from it, turns away what is over a limit without looking into it, and passes the rest on
-// to the decoder.
+// sent before a ping is applied before it, although they arrive on different subjects. One reads what comes on all
+// subjects and is the door (see let); the other decodes.
 type collector struct {
 	cfg      IngestConfig
-	nc       *nats.Conn
+	nc       *nats.Conn // for answers
 	rules    track.Rules
 	now      func() time.Time
 	log      *slog.Logger
 	count    *counters
 	refusals *refusalBook
-	arrived  chan *nats.Msg
-	inbox    chan arrival
-	waiting  atomic.Int64 // bytes in the inbox
-	subs     []*nats.Subscription
-	appends  [Partitions]*appender
-	flood    *floodGuard   // of the door
+	intake   intake
+	door     door
 	full     func() string // why nothing can be stored now, or ""
+	closed   string        // what full said when the door last looked
+	appends  [Partitions]*appender
+	ready    chan struct{} // closed when messages are taken in
 	names    *wire.Interner
 	keys     *receipt.Keyring
 
 	fixes   []track.Fix // reused between messages
 	records []wire.Record
-	touched []int // partitions of the current message
-	dropped int   // client-library drops already counted
-
-	taking atomic.Int64 // messages let in and not yet handed to a log; for Gateway.Settle
+	touched []int            // partitions of the current message
+	woken   [Partitions]bool // partitions with something new since the last wake-up
 }
 
-func newCollector(cfg IngestConfig, nc *nats.Conn, js jetstream.JetStream, rules track.Rules, now func() time.Time, log *slog.Logger, count *counters) *collector {
+// intake brings messages to the door.
+type intake interface {
+	// run passes messages to c until ctx ends and what had arrived by then is passed on. It calls ready when it has begun.
+	run(ctx context.Context, c *collector, ready func()) error
+	// sync returns when everything that the server had for us when it was called has been passed on.
+	sync(ctx context.Context) error
+}
+
+func newCollector(cfg IngestConfig, srv *Server, nc *nats.Conn, js jetstream.JetStream, rules track.Rules, now func() time.Time, log *slog.Logger, count *counters) *collector {
 	cfg.DeviceRecords = cmp.Or(cfg.DeviceRecords, 5_000)
 	cfg.OwnTracksApp = cmp.Or(cfg.OwnTracksApp, "owntracks")
 	c := &collector{
 		cfg: cfg, nc: nc, rules: rules, now: now, log: log, count: count,
 		refusals: newRefusalBook(1 << 14),
-		arrived:  make(chan *nats.Msg, arrivals),
-		inbox:    make(chan arrival, inboxMessages),
+		door:     newDoor(cfg.DeviceRecords),
 		full:     func() string { return "" },
-		flood:    newFloodGuard(cfg.DeviceRecords, 10_000),
+		ready:    make(chan struct{}),
 		names:    wire.NewInterner(1 << 16),
 	}
-	warn := rateLimited(time.Second, func(err error) { log.Warn("log append failed, trying again", "err", err) })
+	subjects := []string{wire.PingAll, wire.EventAll, wire.DeviceAll, wire.ReceiptAll, wire.FeedAll}
+	if cfg.OwnTracksApp != "-" {
+		subjects = append(subjects, wire.OwnTracksAll, wire.OwnTracksEventsAll)
+	}
+	if srv.Embedded() {
+		c.intake = &natsPipe{dial: srv.dial, token: srv.cfg.Token, subjects: subjects, queue: queueGroup, now: now}
+	} else {
+		c.intake = &library{nc: nc, subjects: subjects, queue: queueGroup, now: now, arrived: make(chan *nats.Msg, libraryRoom)}
+	}
 	slots := make(chan struct{}, appendsAtOnce)
+	warn := rateLimited(time.Second, func(err error) { log.Warn("log append failed, trying again", "err", err) })
 	for p := range c.appends {
 		c.appends[p] = newAppender(js, p, count, slots, warn)
 	}
 	return c
 }
 
-// subscribe opens the door. Messages wait in the inbox until run takes them.
-func (c *collector) subscribe() error {
-	subjects := []string{wire.PingAll, wire.EventAll, wire.DeviceAll, wire.ReceiptAll, wire.FeedAll}
-	if c.cfg.OwnTracksApp != "-" {
-		subjects = append(subjects, wire.OwnTracksAll, wire.OwnTracksEventsAll)
-	}
-	for _, s := range subjects {
-		sub, err := c.nc.ChanQueueSubscribe(s, queueGroup, c.arrived)
-		if err != nil {
-			return fmt.Errorf("stream: subscribe to %s: %w", s, err)
-		}
-		c.subs = append(c.subs, sub)
-	}
-	return c.nc.Flush()
-}
-
-// run decodes until ctx ends, then stops the intake, takes what had already arrived, and returns when the log
-// has it or drain has passed.
-func (c *collector) run(ctx context.Context, drain time.Duration) {
+// run takes in messages until ctx ends, then decodes what had already arrived, and returns when the log has it or drain
+// has passed.
+func (c *collector) run(ctx context.Context, drain time.Duration) error {
 	flushBy, cancelFlush := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelFlush()
 	stopAppends, cancelAppends := context.WithCancel(flushBy)
@@ -127,166 +114,100 @@ func (c *collector) run(ctx context.Context, drain time.Duration) {
 	}
 	var decoding sync.WaitGroup
 	decoding.Go(func() {
-		for a := range c.inbox {
-			c.take(a)
+		for a := c.door.take(); a != nil; a = c.door.take() {
+			c.decode(a)
+			c.door.give(a)
 		}
 	})
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-loop:
-	for {
-		select {
-		case m := <-c.arrived:
-			c.admit(m)
-		case <-tick.C:
-			c.countDrops()
-		case <-ctx.Done():
-			break loop
-		}
-	}
-	for _, s := range c.subs {
-		_ = s.Unsubscribe()
-	}
-	_ = c.nc.FlushTimeout(time.Second)
-	for len(c.arrived) > 0 {
-		c.admit(<-c.arrived)
-	}
-	close(c.inbox)
-	decoding.Wait() // bounded by the inbox, and nothing it calls blocks
-	c.countDrops()
+	err := c.intake.run(ctx, c, sync.OnceFunc(func() { close(c.ready) }))
+	c.door.close()
+	decoding.Wait() // bounded by the room, and nothing it calls blocks
 	cancelAppends()
 	timer := time.AfterFunc(drain, cancelFlush)
 	appends.Wait()
 	timer.Stop()
+	return err
 }
 
-// countDrops adds what the client library had to throw away because the inbox was full.
-func (c *collector) countDrops() {
-	total := 0
-	for _, s := range c.subs {
-		if n, err := s.Dropped(); err == nil {
-			total += n
+// look asks whether there is room to store anything.
+func (c *collector) look() { c.closed = c.full() }
+
+// decode handles the messages of a and has the logs store them.
+func (c *collector) decode(a *arrivals) {
+	from := 0
+	for i := range a.msgs {
+		m := &a.msgs[i]
+		subject, rest := a.buf[from:from+int(m.subject)], a.buf[from+int(m.subject):m.end:m.end]
+		from = m.end
+		c.handle(m, view(subject), view(rest[:m.reply]), rest[m.reply:])
+	}
+	for p := range c.woken {
+		if c.woken[p] {
+			c.woken[p] = false
+			c.appends[p].wakeUp()
 		}
 	}
-	if n := total - c.dropped; n > 0 {
-		c.count.dropped.add("inbox_full", int64(n))
-		c.log.Warn("input dropped: the collector's queue was full", "messages", n)
-	}
-	c.dropped = max(total, c.dropped)
 }
 
-// arrival is a message that the door has let in.
-type arrival struct {
-	msg     *nats.Msg
-	subject wire.Subject
-}
-
-// admit is the door: it looks at a message's subject and size and lets it in, or answers at once.
-func (c *collector) admit(m *nats.Msg) {
-	c.taking.Add(1)
-	c.count.messages.Add(1)
-	if !c.enter(m) {
-		c.taking.Add(-1)
-	}
-}
-
-func (c *collector) enter(m *nats.Msg) bool {
-	s, err := wire.ParseSubject(m.Subject)
-	if err != nil {
-		c.refuse(m, "", &wire.PayloadError{Code: wire.CodeBadSubject, Reason: "app and device are 1 to 64 of A-Z a-z 0-9 _ -"})
-		return false
-	}
-	if reason := c.full(); reason != "" {
-		c.busy(m, reason, busyRetry)
-		return false
-	}
-	if s.Class != wire.ClassFeed {
-		now := c.now().UnixMilli()
-		id := subjectDevice(m.Subject)
-		if ok, retryMS := c.flood.allow(string(id), len(m.Data), now); !ok {
-			c.refusals.add(string(id), "flood", now)
-			c.busy(m, "flood", time.Duration(retryMS)*time.Millisecond)
-			return false
-		}
-	}
-	size := int64(len(m.Data))
-	if c.waiting.Add(size) > inboxBytes {
-		c.waiting.Add(-size)
-		c.busy(m, "overload", busyRetry)
-		return false
-	}
-	select {
-	case c.inbox <- arrival{m, s}:
-		return true
-	default:
-		c.waiting.Add(-size)
-		c.busy(m, "overload", busyRetry)
-		return false
-	}
-}
-
-// take handles one message. A panic costs that message, never the collector.
-func (c *collector) take(a arrival) {
-	defer c.taking.Add(-1)
-	defer c.waiting.Add(-int64(len(a.msg.Data)))
+// handle handles one message. A panic costs that message, never the collector.
+func (c *collector) handle(m *arrival, subject, reply string, data []byte) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.count.poison.add("collector_panic", 1)
-			c.log.Error("a message could not be handled", "subject", a.msg.Subject, "panic", r, "stack", string(debug.Stack()))
-			c.answer(a.msg, wire.AppendError(nil, errors.New("internal")))
+			c.log.Error("a message could not be handled", "subject", subject, "panic", r, "stack", string(debug.Stack()))
+			c.answer(reply, wire.AppendError(nil, errors.New("internal")))
 		}
 	}()
-	c.collect(a.msg, a.subject)
+	c.collect(m, subject, reply, data)
 }
 
-// collect decodes one message into c.records and hands them to their partitions.
-func (c *collector) collect(m *nats.Msg, s wire.Subject) {
-	nowUS := c.now().UnixMicro()
-	now := nowUS / 1000
+// collect decodes one message and hands its records to their partitions. Nothing is kept of what it is given.
+func (c *collector) collect(m *arrival, subject, reply string, data []byte) {
+	now := m.atUS / 1000
 	device := ""
 	var refused []wire.PingError
 	var err error
-	c.records = c.records[:0]
-	switch s.Class {
+	c.records, c.fixes = c.records[:0], c.fixes[:0]
+	switch m.class {
 	case wire.ClassPing, wire.ClassOwnTracks:
 		var id track.DeviceID
-		if id, err = c.deviceOf(m.Subject, s); err != nil {
+		if id, err = c.deviceOf(subject, m.class); err != nil {
 			break
 		}
 		device = string(id)
 		decode := wire.DecodePings
-		if s.Class == wire.ClassOwnTracks {
+		if m.class == wire.ClassOwnTracks {
 			decode = wire.DecodeOwnTracks
 		}
-		if c.fixes, refused, err = decode(c.fixes[:0], m.Data, now); err == nil {
+		if c.fixes, refused, err = decode(c.fixes, data, now); err == nil {
 			for i := range c.fixes {
 				c.records = append(c.records, wire.Record{Kind: wire.KindPing, Device: id, Fix: c.fixes[i], ReceivedAt: now})
 			}
 		}
 	case wire.ClassFeed:
-		c.records, refused, err = wire.DecodeFeed(c.records, c.names, s.App, m.Data, now)
+		c.records, refused, err = wire.DecodeFeed(c.records, c.names, string(subjectDevice(subject)), data, now)
 	case wire.ClassEvent, wire.ClassDevice, wire.ClassReceipt:
-		kind := payloadKind[s.Class]
-		switch s.Class {
+		kind := payloadKind[m.class]
+		switch m.class {
 		case wire.ClassReceipt:
-			err = c.checkReceipt(s, m.Data)
+			err = c.checkReceipt(subjectDevice(subject), data)
 		case wire.ClassDevice:
-			if err = wire.CheckPayload(kind, m.Data); err == nil {
-				err = checkRegistration(m.Data)
+			if err = wire.CheckPayload(kind, data); err == nil {
+				err = checkRegistration(data)
 			}
 		default:
-			err = wire.CheckPayload(kind, m.Data)
+			err = wire.CheckPayload(kind, data)
 		}
 		if err == nil {
-			id := subjectDevice(m.Subject)
+			id := subjectDevice(subject)
 			device = string(id)
-			c.records = append(c.records, wire.Record{Kind: kind, Device: id, ReceivedAt: now, Payload: m.Data})
+			c.records = append(c.records, wire.Record{Kind: kind, Device: id, ReceivedAt: now, Payload: data})
 		}
 	default: // down.> is the gateway's own voice
 		err = &wire.PayloadError{Code: wire.CodeBadSubject, Reason: "nothing is accepted on this subject"}
 	}
 	if err != nil {
-		c.refuse(m, cmp.Or(device, s.App+"."+s.Device), err)
+		c.refuse(reply, cmp.Or(device, string(subjectDevice(subject))), err, now)
 		return
 	}
 	refused = c.gate(refused)
@@ -300,7 +221,7 @@ func (c *collector) collect(m *nats.Msg, s wire.Subject) {
 			c.refusals.add(device, reason, now)
 		}
 	}
-	c.append(m, nowUS, refused)
+	c.append(reply, m.atUS, refused)
 }
 
 // checkRegistration refuses at the door what the profile could never take, so that the app learns of it.
@@ -312,9 +233,10 @@ func checkRegistration(payload []byte) error {
 }
 
 // checkReceipt refuses a receipt from who does not have the message.
-func (c *collector) checkReceipt(s wire.Subject, payload []byte) error {
+func (c *collector) checkReceipt(id track.DeviceID, payload []byte) error {
+	app, device, _ := wire.SplitDevice(id)
 	r, err := wire.ParseReceipt(payload)
-	if err == nil && !c.keys.Valid(s.App, s.Device, r.MID, r.Key) {
+	if err == nil && !c.keys.Valid(app, device, r.MID, r.Key) {
 		err = &wire.PayloadError{Code: wire.CodeBadKey, Reason: "k is not the one that came with this mid to this device"}
 	}
 	return err
@@ -342,9 +264,13 @@ func subjectDevice(subject string) track.DeviceID {
 	return track.DeviceID(id)
 }
 
-func (c *collector) deviceOf(subject string, s wire.Subject) (track.DeviceID, error) {
-	if s.Class == wire.ClassPing {
+func (c *collector) deviceOf(subject string, class wire.Class) (track.DeviceID, error) {
+	if class == wire.ClassPing {
 		return subjectDevice(subject), nil
+	}
+	s, err := wire.ParseSubject(subject)
+	if err != nil {
+		return "", err
 	}
 	id, err := wire.OwnTracksDevice(c.cfg.OwnTracksApp, s.App, s.Device)
 	if err != nil {
@@ -356,7 +282,8 @@ func (c *collector) deviceOf(subject string, s wire.Subject) (track.DeviceID, er
 // gate runs the stateless part of the fix gate, so that what can never count is not stored, and lists what it
 // refused together with what the decoder refused.
 func (c *collector) gate(refused []wire.PingError) []wire.PingError {
-	kept, decoded := c.records[:0], refused
+	decoded := refused
+	n := 0
 	for i := range c.records {
 		r := &c.records[i]
 		if r.Kind == wire.KindPing {
@@ -365,15 +292,30 @@ func (c *collector) gate(refused []wire.PingError) []wire.PingError {
 				continue
 			}
 		}
-		kept = append(kept, *r)
+		if n < i {
+			c.records[n] = *r
+		}
+		n++
 	}
-	c.records = kept
+	c.records = c.records[:n]
 	return refused
 }
 
 // append puts the records of one message into their partitions' batches, all of them or, when one partition
 // has no room, none.
-func (c *collector) append(m *nats.Msg, nowUS int64, refused []wire.PingError) {
+func (c *collector) append(reply string, atUS int64, refused []wire.PingError) {
+	var answer []byte
+	if reply != "" {
+		if len(refused) == 0 {
+			answer = wire.AppendOK(nil, len(c.records))
+		} else {
+			answer = wire.AppendRefused(nil, len(c.records), refused)
+		}
+	}
+	if len(c.records) == 0 {
+		c.answer(reply, answer)
+		return
+	}
 	c.touched = c.touched[:0]
 	for i := range c.records {
 		if i > 0 && c.records[i].Device == c.records[i-1].Device {
@@ -382,26 +324,15 @@ func (c *collector) append(m *nats.Msg, nowUS int64, refused []wire.PingError) {
 		}
 		p := wire.Partition(c.records[i].Device, Partitions)
 		c.touched = append(c.touched, p)
+		// Only this goroutine adds, so what has room now has room below.
 		if c.appends[p].full() {
-			c.busy(m, "log_slow", busyRetry)
+			c.busy(reply, "log_slow", busyRetry)
 			return
 		}
 	}
-	var reply []byte
-	if m.Reply != "" {
-		if len(refused) == 0 {
-			reply = wire.AppendOK(nil, len(c.records))
-		} else {
-			reply = wire.AppendRefused(nil, len(c.records), refused)
-		}
-	}
-	if len(c.records) == 0 {
-		c.answer(m, reply)
-		return
-	}
 	var req *request
-	if m.Reply != "" {
-		req = &request{msg: m, reply: reply}
+	if reply != "" {
+		req = &request{nc: c.nc, to: strings.Clone(reply), reply: answer}
 		req.waiting.Store(1) // held by this function, so that an early store cannot answer before all is added
 	}
 	// The records of one device go in one stretch; a feed's are cut where the partition changes.
@@ -410,8 +341,8 @@ func (c *collector) append(m *nats.Msg, nowUS int64, refused []wire.PingError) {
 		for to < len(c.records) && c.touched[to] == c.touched[from] {
 			to++
 		}
-		c.appends[c.touched[from]].add(c.records[from:to], nowUS, req)
-		c.appends[c.touched[from]].wakeUp()
+		c.appends[c.touched[from]].add(c.records[from:to], atUS, req)
+		c.woken[c.touched[from]] = true
 		from = to
 	}
 	if req != nil {
@@ -419,30 +350,31 @@ func (c *collector) append(m *nats.Msg, nowUS int64, refused []wire.PingError) {
 	}
 }
 
-func (c *collector) refuse(m *nats.Msg, device string, err error) {
+func (c *collector) refuse(reply, device string, err error, nowMS int64) {
 	reason := string(wire.CodeMalformed)
 	if pe, ok := errors.AsType[*wire.PayloadError](err); ok {
 		reason = string(pe.Code)
 	}
 	c.count.refused.add(reason, 1)
 	if device != "" {
-		c.refusals.add(device, reason, c.now().UnixMilli())
+		c.refusals.add(device, reason, nowMS)
 	}
-	if m.Reply != "" {
-		c.answer(m, wire.AppendError(nil, err))
+	if reply != "" {
+		c.answer(reply, wire.AppendError(nil, err))
 	}
 }
 
-func (c *collector) busy(m *nats.Msg, reason string, retry time.Duration) {
+func (c *collector) busy(reply, reason string, retry time.Duration) {
 	c.count.dropped.add(reason, 1)
-	if m.Reply != "" {
-		c.answer(m, wire.AppendBusy(nil, retry))
+	if reply != "" {
+		c.answer(reply, wire.AppendBusy(nil, retry))
 	}
 }
 
-func (c *collector) answer(m *nats.Msg, reply []byte) {
-	if m.Reply != "" {
-		_ = m.Respond(reply)
+// answer sends an answer to who asked for one; a client that has gone away needs none.
+func (c *collector) answer(reply string, data []byte) {
+	if reply != "" {
+		_ = c.nc.Publish(reply, data)
 	}
 }
 

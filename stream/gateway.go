@@ -153,7 +153,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	if g.js, err = jetstream.New(g.jsc, jetstream.WithPublishAsyncMaxPending(relayBatch*2)); err != nil {
 		return nil, fmt.Errorf("stream: JetStream: %w", err)
 	}
-	g.collector = newCollector(cfg.Ingest, g.nc, g.js, cfg.Rules, cfg.Now, cfg.Logger, &g.count)
+	g.collector = newCollector(cfg.Ingest, cfg.Server, g.nc, g.js, cfg.Rules, cfg.Now, cfg.Logger, &g.count)
 	g.collector.full = diskGuard(cfg.DB, cfg.Logger)
 	g.collector.keys = cfg.Receipts
 	return g, nil
@@ -264,7 +264,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 
 	// From here on each stage is started and its stop deferred, so that whatever ends this function, they stop in
 	// the opposite order, each one waited for.
-	fail := make(chan error, Partitions+2) // a worker, the outbox and the owner say at most one thing each
+	fail := make(chan error, Partitions+3) // a worker, the outbox, the intake and the owner say at most one thing each
 	defer func() {
 		close(fail)
 		for e := range fail {
@@ -295,18 +295,24 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("stream: queries: %w", err)
 	}
 	defer svc.Stop()
-	if err := g.collector.subscribe(); err != nil {
-		return err
-	}
 	stopIntake := start(ctx,
-		func(ctx context.Context) { g.collector.run(ctx, intakePatience) },
+		func(ctx context.Context) {
+			if err := g.collector.run(ctx, intakePatience); err != nil {
+				fail <- err
+			}
+		},
 		func(ctx context.Context) {
 			if err := place.hold(ctx); err != nil {
 				fail <- err
 			}
 		})
-	close(g.ready)
 	select {
+	case <-g.collector.ready:
+		close(g.ready)
+		select {
+		case <-ctx.Done():
+		case err = <-fail:
+		}
 	case <-ctx.Done():
 	case err = <-fail:
 	}
@@ -393,6 +399,11 @@ func (g *Gateway) restore(ctx context.Context, logs []jetstream.Stream) (from [P
 // Settle returns when everything that had arrived when it was called has been stored, decided and committed, or
 // with ctx's error. Pushes may still be on their way.
 func (g *Gateway) Settle(ctx context.Context) error {
+	if g.restored.Load() {
+		if err := g.collector.intake.sync(ctx); err != nil {
+			return err
+		}
+	}
 	for seen := 0; ; {
 		// A message is in nobody's hands for an instant while it is taken from the inbox, so one look is
 		// not enough.
@@ -413,7 +424,7 @@ func (g *Gateway) settledNow() bool {
 	if !g.restored.Load() {
 		return false
 	}
-	if len(g.collector.arrived) > 0 || g.collector.taking.Load() > 0 {
+	if !g.collector.door.idle() {
 		return false
 	}
 	for p, a := range g.collector.appends {

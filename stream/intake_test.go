@@ -122,9 +122,12 @@ func TestGarbageFloodHarmsNobodyElse(t *testing.T) {
 		r.mustAsk(fmt.Sprintf("ping.shop.quiet%d", i), ping(noon, 50.46, 30.53))
 	}
 	finish()
-	if w := r.gw.collector.waiting.Load(); w > inboxBytes {
+	d := &r.gw.collector.door
+	d.mu.Lock()
+	if w := d.room.bytes(); w > inboxBytes {
 		t.Errorf("%d bytes wait to be decoded, the limit is %d", w, inboxBytes)
 	}
+	d.mu.Unlock()
 	if s := r.gw.Status().Stats; s.Dropped["flood"] == 0 || s.Dropped["overload"] != 0 {
 		t.Errorf("dropped %v, want flood alone", s.Dropped)
 	}

@@ -1,6 +1,9 @@
 package stream
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // Refusal is the last thing a device sent that the collector did not accept. It holds no position.
 type Refusal struct {
@@ -28,6 +31,7 @@ func (b *refusalBook) add(device, reason string, atMS int64) {
 	r, ok := b.new[device]
 	if !ok {
 		r = b.old[device]
+		device = strings.Clone(device) // the caller's may be a view
 		if len(b.new) >= b.half {
 			b.old, b.new = b.new, make(map[string]Refusal, b.half)
 		}

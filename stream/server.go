@@ -221,6 +221,26 @@ func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// dial opens a bare connection to the embedded server for much traffic: over loopback when it listens there, because
+// inside the process each of the server's buffers, some of three small messages, is handed over by itself.
+func (s *Server) dial() (net.Conn, error) {
+	if s.opt.DontListen {
+		return s.ns.InProcessConn()
+	}
+	addr := s.ns.Addr()
+	if addr == nil {
+		return nil, errors.New("stream: the NATS server is shutting down")
+	}
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return nil, err
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.DialTimeout("tcp", net.JoinHostPort(host, port), 5*time.Second)
+}
+
 // Shutdown stops the embedded server and waits until its files are closed; it does nothing for an external one.
 // Calling it twice is harmless.
 func (s *Server) Shutdown() {
