@@ -64,6 +64,10 @@ var rules = map[string]rule{
 	"bench/measure": {},
 	"bench/world":   {imports: []string{"bench/measure", "geo"}},
 
+	// The load test judges the gateway from outside: it shares no code with it.
+	"bench/report": {},
+	"bench/load":   {imports: []string{"bench/report"}},
+
 	"cmd/footfall": {anything: true},
 	// An app of somebody else's: it knows the protocol and none of our packages.
 	"examples/ping": {},
@@ -76,13 +80,14 @@ var doors = map[string][]string{
 	"github.com/uber/h3-go":          {"geo"},         // cgo: one file, so that replacing it touches one package
 	"github.com/dgraph-io/badger":    {"internal/db"}, // the ledger's guarantees are those of the group commit
 	"github.com/nats-io/nats-server": {"stream"},
-	"github.com/nats-io/nats.go":     {"stream", "cmd/footfall", "examples/ping"},
+	"github.com/nats-io/nats.go":     {"stream", "cmd/footfall", "examples/ping", "bench/load"},
 	"github.com/tidwall/geojson":     {}, // tests only, as an oracle
 	"github.com/osteele/liquid":      {"campaign"},
 	"github.com/sideshow/apns2":      {"push/apns"},
 	"firebase.google.com/go":         {"push/fcm"},
 	"google.golang.org/api":          {"push/fcm"},
 	"github.com/alecthomas/kong":     {"cmd/footfall"},
+	"github.com/HdrHistogram":        {"bench/report"},
 	"github.com/google/go-cmp":       {"push/pushtest"}, // a suite for tests of other packages
 	"pgregory.net/rapid":             {},                // tests only
 }
