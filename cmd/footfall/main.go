@@ -1,7 +1,7 @@
 // Command footfall is the geofencing gateway: it takes positions over NATS, decides who entered which store, and
 // sends the push that a campaign asks for.
 //
-// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check has findings.
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check has findings, 4 a load test missed its thresholds.
 package main
 
 import (
@@ -19,9 +19,10 @@ import (
 
 // Exit codes.
 const (
-	exitFailed   = 1
-	exitUsage    = 2
-	exitFindings = 3
+	exitFailed     = 1
+	exitUsage      = 2
+	exitFindings   = 3
+	exitThresholds = 4
 )
 
 // errFindings ends a check that found something; what it found has been printed.
@@ -39,6 +40,7 @@ type cli struct {
 	Explain  explainCmd  `cmd:"" help:"Say why a device got a push, or none."`
 	Fake     fakeCmd     `cmd:"" help:"Run a stand-in for a push service, to try a gateway without an account."`
 	Receipts receiptsCmd `cmd:"" help:"Work with the secret that proves receipts."`
+	Bench    benchCmd    `cmd:"" help:"Load a gateway and measure it."`
 	Config   configCmd   `cmd:"" help:"Check, print and document the configuration."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
@@ -97,6 +99,8 @@ func exitCode(e *env, err error) int {
 		return 0
 	case errors.Is(err, errFindings):
 		return exitFindings
+	case errors.Is(err, errThresholds):
+		return exitThresholds
 	}
 	fmt.Fprintf(e.err, "footfall: %v\n", err)
 	if _, ok := errors.AsType[usageError](err); ok {
