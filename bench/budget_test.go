@@ -25,7 +25,7 @@ type operation func(tb testing.TB) func(n int)
 
 // operations are what has a budget and, named h3go/ and so on, the twins that a budget
 // compares with. A file for each part of the path adds to them.
-var operations = merged(geoOperations, decisionOperations)
+var operations = merged(geoOperations, decisionOperations, campaignOperations)
 
 func merged(groups ...map[string]operation) map[string]operation {
 	all := map[string]operation{}

@@ -197,8 +197,8 @@ func (v Visits) String() string {
 // the tags. Tags are compared exactly.
 type Selector struct {
 	All  bool
-	IDs  []fences.ID
-	Tags []string
+	IDs  []fences.ID // ascending; there may be thousands
+	Tags []string    // ascending
 }
 
 // PushStep is the push of a campaign.
@@ -225,8 +225,16 @@ func (t *Trigger) selects(tr *track.Transition) bool {
 
 // has reports whether the selector names a fence with this id and these tags.
 func (s *Selector) has(id fences.ID, tags []string) bool {
-	return s.All || slices.Contains(s.IDs, id) ||
-		slices.ContainsFunc(s.Tags, func(tag string) bool { return slices.Contains(tags, tag) })
+	if s.All {
+		return true
+	}
+	if _, ok := slices.BinarySearch(s.IDs, id); ok {
+		return true
+	}
+	return slices.ContainsFunc(tags, func(tag string) bool {
+		_, ok := slices.BinarySearch(s.Tags, tag)
+		return ok
+	})
 }
 
 // whole is the share of everybody.

@@ -587,15 +587,15 @@ func (t *Trigger) String() string {
 	if t.Fences.All {
 		parts = append(parts, "any fence")
 	}
-	for _, id := range t.Fences.IDs {
+	const most = 5 // a campaign may name thousands of ids
+	for _, id := range t.Fences.IDs[:min(most, len(t.Fences.IDs))] {
 		parts = append(parts, string(id))
 	}
-	for _, tag := range t.Fences.Tags {
+	for _, tag := range t.Fences.Tags[:min(most-len(parts), len(t.Fences.Tags))] {
 		parts = append(parts, "tag "+tag)
 	}
-	const most = 5 // a campaign may name thousands of ids
-	if more := len(parts) - most; more > 0 {
-		parts = append(parts[:most], fmt.Sprintf("%d more", more))
+	if more := len(t.Fences.IDs) + len(t.Fences.Tags) - len(parts); more > 0 && !t.Fences.All {
+		parts = append(parts, fmt.Sprintf("%d more", more))
 	}
 	kind := t.Kind.String()
 	if t.Crossed {

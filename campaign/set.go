@@ -19,7 +19,8 @@ import (
 type Set struct {
 	all    []*Campaign // by id
 	byKind [track.Crossed + 1]triggers
-	starts []start // by wall
+	starts []int64 // of all enter campaigns, ascending: Window.From, read as UTC
+	begins startIndex
 }
 
 // triggers are the campaigns of one kind of transition.
@@ -29,10 +30,49 @@ type triggers struct {
 	byTag map[string][]*Campaign
 }
 
+// startIndex finds the enter campaigns that begin, by the fence and then by
+// when; thousands that begin elsewhere at the same hour cost nothing.
+type startIndex struct {
+	any   []start // each list by wall
+	byID  map[fences.ID][]start
+	byTag map[string][]start
+}
+
 // start is the beginning of an enter campaign.
 type start struct {
 	wallMS int64 // Window.From, read as UTC
 	c      *Campaign
+}
+
+func (x *startIndex) add(c *Campaign) {
+	s, sel := start{c.Window.From.Wall.UnixMilli(), c}, &c.Trigger.Fences
+	if sel.All {
+		x.any = append(x.any, s)
+		return
+	}
+	if x.byID == nil {
+		x.byID, x.byTag = make(map[fences.ID][]start), make(map[string][]start)
+	}
+	for _, id := range sel.IDs {
+		x.byID[id] = append(x.byID[id], s)
+	}
+	for _, tag := range sel.Tags {
+		x.byTag[tag] = append(x.byTag[tag], s)
+	}
+}
+
+// sort ends the building.
+func (x *startIndex) sort() {
+	byWall := func(list []start) {
+		slices.SortStableFunc(list, func(a, b start) int { return cmp.Compare(a.wallMS, b.wallMS) })
+	}
+	byWall(x.any)
+	for _, list := range x.byID {
+		byWall(list)
+	}
+	for _, list := range x.byTag {
+		byWall(list)
+	}
 }
 
 // NewSet builds a set. Two campaigns with one id are an error that names both
@@ -55,10 +95,12 @@ func NewSet(cs []*Campaign) (*Set, error) {
 			s.add(c, track.Crossed)
 		}
 		if c.Trigger.Kind == track.Enter && !c.Window.From.IsZero() {
-			s.starts = append(s.starts, start{c.Window.From.Wall.UnixMilli(), c})
+			s.starts = append(s.starts, c.Window.From.Wall.UnixMilli())
+			s.begins.add(c)
 		}
 	}
-	slices.SortStableFunc(s.starts, func(a, b start) int { return cmp.Compare(a.wallMS, b.wallMS) })
+	slices.Sort(s.starts)
+	s.begins.sort()
 	return s, nil
 }
 
@@ -188,31 +230,44 @@ func (s *Set) Decide(dst []Decision, trs []track.Transition, p *audience.Profile
 // fix times, whatever the fence: the question for every ping of a device that
 // is inside somewhere. It costs one binary search.
 func (s *Set) StartsBetween(prev, at time.Time) bool {
-	i, high := s.startsFrom(prev), at.Add(14*time.Hour).UnixMilli()
-	return i < len(s.starts) && s.starts[i].wallMS <= high
+	low, high := startRange(prev, at)
+	i, _ := slices.BinarySearch(s.starts, low)
+	return i < len(s.starts) && s.starts[i] <= high
 }
 
-// startsFrom is the first start that may lie after prev. A wall clock reading W
-// happens somewhere between W-14h and W+12h UTC.
-func (s *Set) startsFrom(prev time.Time) int {
-	i, _ := slices.BinarySearchFunc(s.starts, prev.Add(-12*time.Hour).UnixMilli(), func(st start, ms int64) int { return cmp.Compare(st.wallMS, ms) })
-	return i
+// startRange bounds the readings of a wall clock that may lie after prev and
+// not after at: a clock reads W somewhere between W-14h and W+12h UTC.
+func startRange(prev, at time.Time) (low, high int64) {
+	return prev.Add(-12 * time.Hour).UnixMilli(), at.Add(14 * time.Hour).UnixMilli()
 }
 
 // Starting appends the enter campaigns that begin, at the fence, after prev and
-// not after at. For a device that is inside f, prev and at are the fix times
-// of its last two fixes: a campaign that begins while people are inside owes
-// each of them one entry. The caller hands it to Decide as an Enter with
-// Reason track.Initial and At = the later fix. No campaign beginning costs one
-// binary search and allocates nothing.
+// not after at, in order of id. For a device that is inside f, prev and at are
+// the fix times of its last two fixes: a campaign that begins while people are
+// inside owes each of them one entry. The caller hands it to Decide as an Enter
+// with Reason track.Initial and At = the later fix. It costs one binary search
+// for the fence and for each of its tags, and the campaigns of this fence that
+// begin within a day; none beginning allocates nothing.
 func (s *Set) Starting(dst []*Campaign, f *fences.Fence, prev, at time.Time) []*Campaign {
-	high := at.Add(14 * time.Hour).UnixMilli()
-	for i := s.startsFrom(prev); i < len(s.starts) && s.starts[i].wallMS <= high; i++ {
-		c := s.starts[i].c
-		begin := c.Window.From.In(c.Window.location(f.Location))
-		if begin.After(prev) && !begin.After(at) && c.Trigger.selects(&track.Transition{Kind: track.Enter, Fence: f, FenceID: f.ID}) {
-			dst = append(dst, c)
+	low, high := startRange(prev, at)
+	from := len(dst)
+	add := func(list []start) {
+		i, _ := slices.BinarySearchFunc(list, low, func(st start, ms int64) int { return cmp.Compare(st.wallMS, ms) })
+		for ; i < len(list) && list[i].wallMS <= high; i++ {
+			c := list[i].c
+			if begin := c.Window.From.In(c.Window.location(f.Location)); begin.After(prev) && !begin.After(at) {
+				dst = append(dst, c)
+			}
 		}
+	}
+	add(s.begins.any)
+	add(s.begins.byID[f.ID])
+	for _, tag := range f.Tags {
+		add(s.begins.byTag[tag])
+	}
+	if tail := dst[from:]; len(tail) > 1 {
+		slices.SortFunc(tail, func(a, b *Campaign) int { return strings.Compare(a.ID, b.ID) })
+		dst = dst[:from+len(slices.Compact(tail))]
 	}
 	return dst
 }
