@@ -145,9 +145,9 @@ func DevicesOf(tx *db.Tx, person string) ([]string, error) {
 }
 
 // Erase removes the profile of device, its place in the person's list, and its
-// visits. A device without a profile is not an error.
+// history. A device without a profile is not an error.
 func Erase(tx *db.Tx, device string) error {
-	if err := eraseVisits(tx, device); err != nil {
+	if err := eraseHistory(tx, device); err != nil {
 		return err
 	}
 	old, found, err := Get(tx, device)

@@ -75,15 +75,9 @@ func EndVisit(tx *db.Tx, device, fence string, at, until int64) error {
 // one fence at the same time are one visit, the longer of the two. Visits made
 // before the person signed in on the device are among them.
 func VisitsOf(tx *db.Tx, p *Profile) ([]Visit, error) {
-	devices := []string{p.Device}
-	if p.Person != "" {
-		var err error
-		if devices, err = DevicesOf(tx, p.Person); err != nil {
-			return nil, err
-		}
-		if !slices.Contains(devices, p.Device) {
-			devices = append(devices, p.Device)
-		}
+	devices, err := devicesOf(tx, p)
+	if err != nil {
+		return nil, err
 	}
 	var out []Visit
 	for _, device := range devices {
@@ -113,12 +107,15 @@ func VisitsOf(tx *db.Tx, p *Profile) ([]Visit, error) {
 	return out, nil
 }
 
-func eraseVisits(tx *db.Tx, device string) error {
-	err := tx.Scan(visitSpace.Key([]byte(device)), nil, func(key, _ []byte) (bool, error) {
-		return true, tx.Delete(bytes.Clone(key))
-	})
-	if err != nil {
-		return fmt.Errorf("audience: erase visits of %s: %w", device, err)
+// eraseHistory removes the visits and events of a device.
+func eraseHistory(tx *db.Tx, device string) error {
+	for _, space := range []db.Space{visitSpace, customerSpace} {
+		err := tx.Scan(space.Key([]byte(device)), nil, func(key, _ []byte) (bool, error) {
+			return true, tx.Delete(bytes.Clone(key))
+		})
+		if err != nil {
+			return fmt.Errorf("audience: erase the history of %s: %w", device, err)
+		}
 	}
 	return nil
 }

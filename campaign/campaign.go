@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"footfall/audience"
 	"footfall/dedupe"
 	"footfall/fences"
 	"footfall/track"
@@ -38,14 +39,16 @@ type Campaign struct {
 	Zone    string // IANA; "" when not given
 	Trigger Trigger
 	Window  Window
-	Quiet   Quiet
-	Once    dedupe.Period
-	Scope   Scope
-	Groups  []string // of ScopeGroup: fence tags, the first that a fence has is its group
-	Caps    []Cap
-	Holdout Share         // of the subjects, who get nothing and are counted
-	MaxAge  time.Duration // of a fix on arrival
-	Push    PushStep
+	// Audience is who may get it; nil is everybody.
+	Audience *audience.Rule
+	Quiet    Quiet
+	Once     dedupe.Period
+	Scope    Scope
+	Groups   []string // of ScopeGroup: fence tags, the first that a fence has is its group
+	Caps     []Cap
+	Holdout  Share         // of the subjects, who get nothing and are counted
+	MaxAge   time.Duration // of a fix on arrival
+	Push     PushStep
 
 	File      string // where it was read, for messages
 	Line, Col int

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,20 +23,25 @@ type Input struct {
 	// Now is the receive time of the ping that settled Tr: when the push would
 	// leave. Freshness and quiet hours are measured against it.
 	Now time.Time
-	// Sends and Visits are what the ledger remembers of the subject, oldest
+	// Sends, Visits and Events are what the ledger remembers of the subject, oldest
 	// first; read them when [Campaign.Needs] says so. What happened at Tr itself
 	// may be among them and is left out, so that a decision that is made again
 	// comes out the same.
 	Sends  []dedupe.Send
 	Visits []audience.Visit
+	Events []audience.Event
 }
 
 // Needs says what of a subject's history Decide looks at.
-type Needs struct{ Sends, Visits bool }
+type Needs struct{ Sends, Visits, Events bool }
 
 // Needs says what to read before Decide; most campaigns need nothing.
 func (c *Campaign) Needs() Needs {
-	return Needs{Sends: len(c.Caps) > 0, Visits: !c.Trigger.Visits.any()}
+	return Needs{
+		Sends:  len(c.Caps) > 0,
+		Visits: !c.Trigger.Visits.any() || c.Audience != nil && c.Audience.NeedsVisits(),
+		Events: c.Audience != nil && c.Audience.NeedsEvents(),
+	}
 }
 
 // Check is one rung of the ladder that explain prints.
@@ -88,6 +94,7 @@ const (
 	ruleFresh
 	ruleTTL
 	ruleVisits
+	ruleAudience
 	ruleConsent
 	ruleToken
 	ruleQuiet
@@ -96,7 +103,7 @@ const (
 )
 
 var ruleNames = [ruleCount]string{
-	"trigger", "enabled", "paused", "trusted", "fence_edit", "initial", "confidence", "window", "fresh", "ttl", "visits", "consent", "token", "quiet", "caps",
+	"trigger", "enabled", "paused", "trusted", "fence_edit", "initial", "confidence", "window", "fresh", "ttl", "visits", "audience", "consent", "token", "quiet", "caps",
 }
 
 // facts are what the rules look at, worked out once.
@@ -112,6 +119,7 @@ type facts struct {
 	ifInside bool
 	waits    string // for what, and until when
 	visit    int    // number of the visit
+	problem  string // why the audience could not be evaluated
 	capped   *Cap   // the one that is reached
 	used     int    // pushes that it counts
 }
@@ -128,6 +136,13 @@ func (f *facts) due() time.Time {
 		return f.sendAt
 	}
 	return f.Now
+}
+
+// person is who the audience is asked about, before this visit.
+func (f *facts) person() audience.Person {
+	began := cmp.Or(f.Tr.EnteredAt, f.Tr.At)
+	n, _ := slices.BinarySearchFunc(f.Visits, began, func(v audience.Visit, at int64) int { return cmp.Compare(v.At, at) })
+	return audience.Person{Profile: f.Profile, Events: f.Events, Visits: f.Visits[:n]}
 }
 
 // own is the zone of the device, else the store's.
@@ -196,6 +211,8 @@ func (c *Campaign) has(r rule) bool {
 	switch r {
 	case ruleVisits:
 		return !c.Trigger.Visits.any()
+	case ruleAudience:
+		return c.Audience != nil
 	case ruleQuiet:
 		return len(c.Quiet.Hours) > 0
 	case ruleCaps:
@@ -263,6 +280,11 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 		f.visit = c.visitNumber(f)
 		if !c.Trigger.Visits.has(f.visit) {
 			return OtherVisit
+		}
+	case ruleAudience:
+		fits, problem := c.Audience.Match(f.person(), f.at.UnixMilli())
+		if f.problem = problem; !fits {
+			return NotInAudience
 		}
 	case ruleConsent:
 		if !f.Profile.MayPush() {
@@ -462,6 +484,9 @@ func (c *Campaign) describe(r rule, f *facts) string {
 		return fmt.Sprintf("push: %s, location: %s", consent(p.ConsentPush), consent(p.ConsentLocation))
 	case ruleVisits:
 		return fmt.Sprintf("this is visit %d of %s; the campaign waits for %s", f.visit, p.Subject(), c.Trigger.Visits)
+	case ruleAudience:
+		text := c.Audience.Source + "; " + c.Audience.Describe(f.person())
+		return text + yesNo(f.problem != "", "; it could not be evaluated: "+f.problem, "")
 	case ruleQuiet:
 		return c.describeQuiet(f)
 	case ruleCaps:

@@ -27,6 +27,7 @@
 //	  hours: "10:00-21:00"               # or a list; 22:00-06:00 belongs to the day on which it opens
 //	  closed: drop                       # or hold, or notify_if_inside
 //	  hold_for: 24h                      # how long a push waits for the next opening
+//	audience: 'tags.loyalty == "gold"'   # see audience.Rule
 //	once_per: {day: store, starts: "04:00"}  # or {rolling: PT24H}, campaign, none
 //	scope: campaign                      # or fence, store, or {group: [north, south]}
 //	caps:

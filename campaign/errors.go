@@ -41,6 +41,7 @@ const (
 	CodeVariable    Code = "variable"     // no such variable
 	CodeNoTemplate  Code = "no_template"  // a step names a template that is not there
 	CodeEmptyWindow Code = "empty_window" // from is not before to, or hours that leave nothing
+	CodeAudience    Code = "rule"         // not a rule about people
 	CodeNoEnd       Code = "no_end"       // warning: a campaign that says nothing about its end
 )
 

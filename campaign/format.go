@@ -71,6 +71,9 @@ func (c *Campaign) document() yaml.MapSlice {
 	if w := c.Window.document(); len(w) > 0 {
 		m.add("window", w)
 	}
+	if c.Audience != nil {
+		m.add("audience", c.Audience.Source)
+	}
 	if c.Once != (dedupe.Period{}) {
 		m.add("once_per", oncePerDocument(c.Once))
 	}

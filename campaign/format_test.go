@@ -31,6 +31,7 @@ window:
   hours: ["10:00-14:00", "22:00-06:00"]
   closed: notify_if_inside
   hold_for: 90m
+audience: 'tags.loyalty == "gold" && !("staff" in tags.groups) && events("purchase", {within: "30d"}) > 0'
 once_per: {day: campaign, starts: "04:00"}
 scope: {group: [north, south]}
 caps: [{max: 2, per: 7d, of: all}, {max: 1, per: day}, {max: 5, per: campaign}, {max: 3, per: 90m}]
@@ -108,7 +109,7 @@ func TestFormatRoundTrip(t *testing.T) {
 // on a screen would lose it.
 func TestFormatKnowsEveryField(t *testing.T) {
 	known := map[reflect.Type][]string{
-		reflect.TypeFor[Campaign]():   {"ID", "Name", "Enabled", "Paused", "Zone", "Trigger", "Window", "Quiet", "Once", "Scope", "Groups", "Caps", "Holdout", "MaxAge", "Push", "File", "Line", "Col"},
+		reflect.TypeFor[Campaign]():   {"ID", "Name", "Enabled", "Paused", "Zone", "Trigger", "Window", "Audience", "Quiet", "Once", "Scope", "Groups", "Caps", "Holdout", "MaxAge", "Push", "File", "Line", "Col"},
 		reflect.TypeFor[Trigger]():    {"Kind", "Fences", "Initial", "Edits", "Crossed", "MinConfidence", "Visits"},
 		reflect.TypeFor[Visits]():     {"Min", "Max", "Every", "Within"},
 		reflect.TypeFor[Selector]():   {"All", "IDs", "Tags"},

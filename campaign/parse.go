@@ -21,8 +21,8 @@ import (
 // Keys of the file format: those that this version reads, and those that the
 // design foresees and this version refuses by name.
 var (
-	topKeys   = []string{"campaign", "name", "enabled", "paused", "zone", "trigger", "window", "once_per", "scope", "caps", "quiet", "holdout", "max_age", "steps", "templates"}
-	topLater  = []string{"audience", "goal", "variants", "priority", "channels"}
+	topKeys   = []string{"campaign", "name", "enabled", "paused", "zone", "trigger", "window", "audience", "once_per", "scope", "caps", "quiet", "holdout", "max_age", "steps", "templates"}
+	topLater  = []string{"goal", "variants", "priority", "channels"}
 	kindKeys  = []string{"enter", "exit", "dwell"}
 	kindLater = []string{"event", "schedule", "segment", "crossed"}
 
@@ -172,6 +172,8 @@ func (s *source) campaign(doc ast.Node) *Campaign {
 			s.trigger(f, &c.Trigger)
 		case "window":
 			s.window(f, &c.Window)
+		case "audience":
+			c.Audience = s.rule(f)
 		case "once_per":
 			once = f
 		case "scope":
@@ -372,6 +374,18 @@ func (s *source) scope(f field, c *Campaign) {
 	if ok && !found && len(s.errs) == before {
 		s.fail(where(f.val), CodeMissing, "campaign, fence, store or {group: [north, south]}", "scope names no group")
 	}
+}
+
+func (s *source) rule(f field) *audience.Rule {
+	text, ok := s.text(f)
+	if !ok {
+		return nil
+	}
+	r, err := audience.ParseRule(text)
+	if re, bad := errors.AsType[*audience.RuleError](err); bad {
+		s.fail(s.inside(f.val, text, re.Offset), CodeAudience, `such as 'tags.loyalty == "gold"', see docs/campaigns.md`, "audience: %s", re.Reason)
+	}
+	return r
 }
 
 func (s *source) share(f field) (Share, bool) {

@@ -18,24 +18,25 @@ type Reason string
 // The reasons that Decide gives, in the order in which it tests. The first one
 // that applies is the reason; the rest of the ladder is shown by explain.
 const (
-	NotSelected   Reason = "not_selected"   // the trigger is for other fences or another kind
-	Disabled      Reason = "disabled"       // enabled: false
-	Paused        Reason = "paused"         // paused: true
-	Untrusted     Reason = "untrusted"      // the phone says that the position was simulated
-	FenceEdit     Reason = "fence_edit"     // an edit of the fence made the transition, not the person
-	InitialOff    Reason = "initial_off"    // already inside at the first position, and initial: false
-	LowConfidence Reason = "low_confidence" // below min_confidence
-	NotStarted    Reason = "not_started"    // before window.from
-	Ended         Reason = "ended"          // at or after window.to
-	WindowClosed  Reason = "window_closed"  // outside days or hours
-	Stale         Reason = "stale"          // the fix was older than max_age on arrival
-	Expired       Reason = "expired"        // the push would be past its ttl
-	OtherVisit    Reason = "other_visit"    // not the visit that the trigger asks for
-	OptedOut      Reason = "opted_out"      // consent refused
-	NoToken       Reason = "no_token"       // nothing to send to, or the provider has refused it
-	QuietHours    Reason = "quiet_hours"    // it would be shown in the quiet hours
-	Capped        Reason = "capped"         // the subject has had as many pushes as a cap allows
-	Eligible      Reason = "eligible"       // nothing is against it: Propose
+	NotSelected   Reason = "not_selected"    // the trigger is for other fences or another kind
+	Disabled      Reason = "disabled"        // enabled: false
+	Paused        Reason = "paused"          // paused: true
+	Untrusted     Reason = "untrusted"       // the phone says that the position was simulated
+	FenceEdit     Reason = "fence_edit"      // an edit of the fence made the transition, not the person
+	InitialOff    Reason = "initial_off"     // already inside at the first position, and initial: false
+	LowConfidence Reason = "low_confidence"  // below min_confidence
+	NotStarted    Reason = "not_started"     // before window.from
+	Ended         Reason = "ended"           // at or after window.to
+	WindowClosed  Reason = "window_closed"   // outside days or hours
+	Stale         Reason = "stale"           // the fix was older than max_age on arrival
+	Expired       Reason = "expired"         // the push would be past its ttl
+	OtherVisit    Reason = "other_visit"     // not the visit that the trigger asks for
+	NotInAudience Reason = "not_in_audience" // the audience is for others
+	OptedOut      Reason = "opted_out"       // consent refused
+	NoToken       Reason = "no_token"        // nothing to send to, or the provider has refused it
+	QuietHours    Reason = "quiet_hours"     // it would be shown in the quiet hours
+	Capped        Reason = "capped"          // the subject has had as many pushes as a cap allows
+	Eligible      Reason = "eligible"        // nothing is against it: Propose
 )
 
 // The reasons that others give to what Decide proposed.
@@ -57,7 +58,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		NotSelected, Disabled, Paused, Untrusted, FenceEdit, InitialOff, LowConfidence, NotStarted, Ended, WindowClosed,
-		Stale, Expired, OtherVisit, OptedOut, NoToken, QuietHours, Capped, Eligible, Overlap, AlreadyClaimed, HeldOut, MissingValue, TemplateError,
+		Stale, Expired, OtherVisit, NotInAudience, OptedOut, NoToken, QuietHours, Capped, Eligible, Overlap, AlreadyClaimed, HeldOut, MissingValue, TemplateError,
 	}
 }
 

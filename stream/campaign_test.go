@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"footfall/dedupe"
 	"footfall/internal/db"
 	"footfall/push"
+	"footfall/track"
 )
 
 const body = `
@@ -213,4 +215,70 @@ func TestHoldoutIsCountedOnce(t *testing.T) {
 		t.Errorf("%d claims, %v", claims, err)
 	}
 	r.await("no claim to be owed", func() bool { return r.gw.Status().Funnel["lift"]["push.accepted"] == int64(people-out) })
+}
+
+// TestAudience: tags, events and visits of the person decide, as they were when it came, over all of its devices.
+func TestAudience(t *testing.T) {
+	r := newRig(t)
+	r.yaml = "campaign: buyers\ntrigger: {enter: {fences: {all: true}}}\nonce_per: none\n" +
+		`audience: 'tags.loyalty == "gold" && events("purchase", {within: "30d", where: {category: "phones"}}) >= 1 && visits() >= 1'` + "\n" + body
+	r.start()
+	defer r.halt()
+	at := noon
+	visit := func(device, want string) {
+		t.Helper()
+		at = at.Add(time.Hour)
+		r.clock.set(at)
+		r.mustAsk("ping.shop."+device, []map[string]any{ping(at.Add(-30*time.Minute), 50.4701, 30.5234), ping(at, 50.4501, 30.5234)})
+		r.settle()
+		e, err := r.gw.Explain(t.Context(), track.DeviceID("shop."+device), at.UnixMilli(), 0)
+		if err != nil || len(e.Decisions) != 1 {
+			t.Fatalf("%d decisions, %v", len(e.Decisions), err)
+		}
+		if got := string(e.Decisions[0].Campaigns[0].Reason); got != want {
+			t.Errorf("%s: %s, want %s: %+v", device, got, want, e.Decisions[0].Campaigns[0].Checks)
+		}
+	}
+	for _, d := range []string{"d1", "d2"} {
+		r.mustAsk("device.shop."+d, map[string]any{"platform": "ios", "token": "t" + d, "user": "u1", "locale": "en", "tags": map[string]any{"loyalty": "gold"}})
+	}
+	visit("d1", "not_in_audience") // no purchase yet, and no visit
+	r.mustAsk("event.shop.d2", map[string]any{"name": "purchase", "t": at.UnixMilli(), "id": "r1", "props": map[string]any{"category": "cases"}})
+	visit("d1", "not_in_audience") // of something else
+	r.mustAsk("event.shop.d2", map[string]any{"name": "purchase", "t": at.UnixMilli(), "id": "r2", "props": map[string]any{"category": "phones"}})
+	r.settle()
+	visit("d1", "eligible")
+	r.mustAsk("device.shop.d1", map[string]any{"tags": map[string]any{"loyalty": nil}})
+	r.settle()
+	visit("d1", "not_in_audience") // the tag is gone from this device
+	at = at.Add(31 * 24 * time.Hour)
+	visit("d2", "not_in_audience") // the purchase is too long ago
+	r.await("the one push", func() bool { return len(r.provider.pushes()) == 1 })
+
+	// The same rule, counted by the running gateway.
+	count := func(rule string) string {
+		t.Helper()
+		q, err := json.Marshal(AudienceRequest{Rule: rule, Sample: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := r.nc.Request(AudienceSubject, q, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(m.Data) + m.Header.Get("Nats-Service-Error")
+	}
+	r.register("d3")
+	r.settle()
+	for rule, want := range map[string]string{
+		`tags.loyalty == "gold"`:       `{"devices":3,"fitting":1,"reachable":1,"people":1,"failed":0,"sample":["shop.d2"]}`,
+		`events("purchase") == 2`:      `{"devices":3,"fitting":2,"reachable":2,"people":1,"failed":0,"sample":["shop.d1","shop.d2"]}`,
+		`visits() == 0 and !signed_in`: `{"devices":3,"fitting":1,"reachable":1,"people":1,"failed":0,"sample":["shop.d3"]}`,
+		`device.platform == "ios"`:     `{"devices":3,"fitting":3,"reachable":3,"people":2,"failed":0,"sample":["shop.d1","shop.d2","shop.d3"]}`,
+		`tag.loyalty == "gold"`:        "audience: unknown name tag",
+	} {
+		if got := count(rule); got != want {
+			t.Errorf("%s: %s, want %s", rule, got, want)
+		}
+	}
 }

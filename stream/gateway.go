@@ -71,6 +71,7 @@ type Gateway struct {
 	outbox    *outbox.Outbox
 	ready     chan struct{}
 	restored  atomic.Bool // the workers are there
+	counting  atomic.Bool // an audience is being counted
 
 	fences    atomic.Pointer[fences.Set]
 	campaigns atomic.Pointer[campaign.Set]

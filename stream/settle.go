@@ -161,6 +161,9 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 	if err != nil {
 		return err
 	}
+	if err := keepEvent(tx, in, id, ev.Name, int64(ev.T), ev.Props); err != nil {
+		return err
+	}
 	return s.creditCode(tx, app, in, receipt.Fact{
 		Ev: receipt.Converted, Ref: cmp.Or(ev.ID, id), At: int64(ev.T), Value: numberOf(ev.Props["value"]), Currency: textOf(ev.Props["currency"]), Via: "code",
 	}, textOf(ev.Props["code"]), t)
@@ -250,6 +253,18 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 	return nil
 }
 
+// keepEvent remembers what a person did, for audiences. A time ahead of the gateway's is taken for now.
+func keepEvent(tx *db.Tx, in *input, id, name string, at int64, props map[string]json.RawMessage) error {
+	var body []byte
+	if len(props) > 0 {
+		var err error
+		if body, err = json.Marshal(props); err != nil {
+			return err
+		}
+	}
+	return audience.PutEvent(tx, string(in.device), id, name, min(cmp.Or(at, in.receivedAt), in.receivedAt), body)
+}
+
 // keepVisit remembers who came where and for how long. An edit of a fence is no visit.
 func keepVisit(tx *db.Tx, device track.DeviceID, tr *track.Transition) error {
 	switch {
@@ -263,10 +278,11 @@ func keepVisit(tx *db.Tx, device track.DeviceID, tr *track.Transition) error {
 
 // history is what the ledger remembers of one subject, read when the first campaign asks.
 type history struct {
-	subject               string
-	sends                 []dedupe.Send
-	visits                []audience.Visit
-	haveSends, haveVisits bool
+	subject                           string
+	sends                             []dedupe.Send
+	visits                            []audience.Visit
+	events                            []audience.Event
+	haveSends, haveVisits, haveEvents bool
 }
 
 func (h *history) read(tx *db.Tx, p *audience.Profile, needs campaign.Needs) (err error) {
@@ -281,6 +297,12 @@ func (h *history) read(tx *db.Tx, p *audience.Profile, needs campaign.Needs) (er
 			return err
 		}
 		h.haveVisits = true
+	}
+	if needs.Events && !h.haveEvents {
+		if h.events, err = audience.EventsOf(tx, p); err != nil {
+			return err
+		}
+		h.haveEvents = true
 	}
 	return nil
 }
@@ -310,7 +332,7 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 	if err := past.read(tx, p, c.Needs()); err != nil {
 		return CampaignDecision{}, err
 	}
-	dec := c.Decide(campaign.Input{Tr: tr, Profile: p, Now: time.UnixMilli(in.receivedAt), Sends: past.sends, Visits: past.visits}, true)
+	dec := c.Decide(campaign.Input{Tr: tr, Profile: p, Now: time.UnixMilli(in.receivedAt), Sends: past.sends, Visits: past.visits, Events: past.events}, true)
 	out := CampaignDecision{Campaign: c.ID, Revision: c.Revision(), Outcome: dec.Outcome, Reason: dec.Reason, Checks: dec.Checks, Variant: dec.Variant}
 	hold := func(reason campaign.Reason, rule, detail string) (CampaignDecision, error) {
 		out.Outcome, out.Reason = campaign.Held, reason

@@ -3,17 +3,12 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"footfall/campaign"
 	"footfall/internal/db"
@@ -25,15 +20,13 @@ import (
 )
 
 type explainCmd struct {
-	Device    string        `arg:"" help:"Device, as app.device or just device with --app."`
-	App       string        `help:"App of the device." placeholder:"APP"`
-	At        string        `help:"Only around this time: RFC 3339, or 15:04 for today." placeholder:"TIME"`
-	Within    time.Duration `help:"How far around --at." default:"10m"`
-	Server    string        `help:"NATS address of the running gateway." default:"nats://127.0.0.1:4222" env:"FOOTFALL_SERVER" placeholder:"URL"`
-	TokenFile string        `help:"File with the token that the server asks for (the gateway's nats.token_file)." placeholder:"FILE"`
-	Data      string        `help:"Read the ledger in this data directory instead; for a gateway that is not running. One that was killed is read through a temporary copy." placeholder:"DIR"`
-	Zone      string        `help:"Time zone for the times shown; default the fence's." placeholder:"ZONE"`
-	JSON      bool          `name:"json" help:"Print the whole record as JSON."`
+	Device  string        `arg:"" help:"Device, as app.device or just device with --app."`
+	App     string        `help:"App of the device." placeholder:"APP"`
+	At      string        `help:"Only around this time: RFC 3339, or 15:04 for today." placeholder:"TIME"`
+	Within  time.Duration `help:"How far around --at." default:"10m"`
+	Gateway gatewayFlags  `embed:""`
+	Zone    string        `help:"Time zone for the times shown; default the fence's." placeholder:"ZONE"`
+	JSON    bool          `name:"json" help:"Print the whole record as JSON."`
 }
 
 func (c *explainCmd) Run(e *env) error {
@@ -97,69 +90,16 @@ func (c *explainCmd) span(loc *time.Location) (from, to int64, err error) {
 
 // ask gets the explanation from the running gateway, or from the ledger of one that is not running.
 func (c *explainCmd) ask(id track.DeviceID, from, to int64) (ex stream.Explanation, err error) {
-	if c.Data != "" {
-		ledger := filepath.Join(c.Data, "ledger")
-		if _, err := os.Stat(ledger); err != nil {
-			return ex, fmt.Errorf("%s holds no ledger: %w", c.Data, err)
-		}
-		d, err := db.OpenReadOnly(db.Config{Dir: ledger})
-		if err != nil {
-			return ex, err
-		}
-		defer d.Close()
-		err = d.View(func(tx *db.Tx) error {
+	if c.Gateway.Data != "" {
+		err := c.Gateway.view(func(tx *db.Tx) (err error) {
 			ex, err = stream.ExplainStored(tx, id, from, to)
 			return err
 		})
 		return ex, err
 	}
-	nc, err := c.connect()
-	if err != nil {
-		return ex, err
-	}
-	defer nc.Close()
 	app, device, _ := wire.SplitDevice(id)
-	q, err := json.Marshal(stream.ExplainRequest{App: app, Device: device, From: from, To: to})
-	if err != nil {
-		return ex, err
-	}
-	m, err := nc.Request(stream.ExplainSubject, q, 10*time.Second)
-	if errors.Is(err, nats.ErrNoResponders) {
-		return ex, fmt.Errorf("%s answers, but no Footfall gateway is connected to it", redactURL(c.Server))
-	}
-	if err != nil {
-		return ex, fmt.Errorf("ask %s: %w", redactURL(c.Server), err)
-	}
-	if text := m.Header.Get("Nats-Service-Error"); text != "" {
-		return ex, errors.New(strings.TrimPrefix(text, "stream: "))
-	}
-	return ex, json.Unmarshal(m.Data, &ex)
-}
-
-// connect dials the running gateway's server.
-func (c *explainCmd) connect() (*nats.Conn, error) {
-	if _, err := natsURLs(c.Server); err != nil {
-		return nil, usage("--server: %v", err)
-	}
-	token, err := readSecret("--token-file", c.TokenFile)
-	if err != nil {
-		return nil, err
-	}
-	opts := []nats.Option{nats.Name("footfall explain"), nats.Timeout(3 * time.Second)}
-	if token != "" {
-		opts = append(opts, nats.Token(token))
-	}
-	server := redactURL(c.Server)
-	nc, err := nats.Connect(c.Server, opts...)
-	switch {
-	case err == nil:
-		return nc, nil
-	case errors.Is(err, nats.ErrAuthorization) && token == "":
-		return nil, fmt.Errorf("%s asks for a token, or refuses the one in the address; give --token-file FILE with the one in the gateway's nats.token_file", server)
-	case errors.Is(err, nats.ErrAuthorization):
-		return nil, fmt.Errorf("%s refuses the token in %s; it must be the one in the gateway's nats.token_file", server, c.TokenFile)
-	}
-	return nil, fmt.Errorf("no gateway at %s (%w); is it running? give --server, or --data DIR to read a stopped one's ledger", server, redacted(err, c.Server))
+	err = c.Gateway.ask(stream.ExplainSubject, stream.ExplainRequest{App: app, Device: device, From: from, To: to}, &ex, 10*time.Second)
+	return ex, err
 }
 
 // writeExplanation prints the ladder of each decision, the newest last.

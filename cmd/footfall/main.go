@@ -37,6 +37,7 @@ type cli struct {
 	Fence    fenceCmd    `cmd:"" help:"Work with fence files."`
 	Campaign campaignCmd `cmd:"" help:"Work with campaign files."`
 	Replay   replayCmd   `cmd:"" help:"Run recorded positions through the gateway's rules and print the transitions."`
+	Audience audienceCmd `cmd:"" help:"Ask who fits a rule."`
 	Explain  explainCmd  `cmd:"" help:"Say why a device got a push, or none."`
 	Fake     fakeCmd     `cmd:"" help:"Run a stand-in for a push service, to try a gateway without an account."`
 	Receipts receiptsCmd `cmd:"" help:"Work with the secret that proves receipts."`

@@ -82,6 +82,7 @@ var doors = map[string][]string{
 	"github.com/nats-io/nats-server": {"stream"},
 	"github.com/nats-io/nats.go":     {"stream", "cmd/footfall", "examples/ping", "bench/load"},
 	"github.com/tidwall/geojson":     {}, // tests only, as an oracle
+	"github.com/expr-lang/expr":      {"audience"},
 	"github.com/osteele/liquid":      {"campaign"},
 	"github.com/sideshow/apns2":      {"push/apns"},
 	"firebase.google.com/go":         {"push/fcm"},

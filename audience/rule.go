@@ -1,0 +1,508 @@
+package audience
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+)
+
+// A Rule is a parsed condition on a person: what a campaign's audience and a
+// segment are made of.
+//
+//	tags.loyalty == "gold" && !("staff" in tags.groups)
+//	tags.age >= 18 and device.platform == "ios"
+//	events("purchase", {within: "30d", where: {category: "phones"}}) >= 2
+//	days_since_event("purchase") > 90
+//	visits({tag: "kyiv", within: "7d", stay: "5m"}) >= 3
+//	version(tags.app_version) >= version("2.10")
+//
+// What is not known is not an error: a tag that is not there equals nothing, is
+// neither more nor less than anything, contains nothing, and is not true.
+// Values of different kinds compare as unknown. A rule that cannot be
+// evaluated (a sum of texts and numbers) is false, and Match says why.
+//
+// A Rule is immutable and safe for concurrent use. It reads no clock: within
+// and the days since count from the time that Match is given, and what happens
+// later does not count.
+type Rule struct {
+	Source  string
+	program *vm.Program
+	events  bool
+	visits  bool
+}
+
+// MaxRuleBytes bounds the source of a rule.
+const MaxRuleBytes = 4 << 10
+
+// maxRuleNodes and maxRuleMemory bound what a rule costs: its parts, and the
+// elements that one evaluation may make.
+const (
+	maxRuleNodes  = 500
+	maxRuleMemory = 10_000
+)
+
+// A RuleError is a fault in a rule, with its place in the source.
+type RuleError struct {
+	Offset int // in bytes
+	Reason string
+}
+
+func (e *RuleError) Error() string { return "audience: " + e.Reason }
+
+// scope is what a rule can name.
+type scope struct {
+	Tags           map[string]any                          `expr:"tags"`
+	Device         map[string]string                       `expr:"device"`
+	SignedIn       bool                                    `expr:"signed_in"`
+	Events         func(string, ...map[string]any) int     `expr:"events"`
+	DaysSinceEvent func(string, ...map[string]any) float64 `expr:"days_since_event"`
+	DaysSinceFirst func(string, ...map[string]any) float64 `expr:"days_since_first_event"`
+	Visits         func(...map[string]any) int             `expr:"visits"`
+	DaysSinceVisit func(...map[string]any) float64         `expr:"days_since_visit"`
+}
+
+var deviceFields = []string{"platform", "locale", "language", "zone", "os", "sdk", "app"}
+
+// never is the number of days since what has not happened.
+var never = math.Inf(1)
+
+// ParseRule reads a rule. The error is a *[RuleError].
+func ParseRule(source string) (*Rule, error) {
+	if len(source) > MaxRuleBytes {
+		return nil, &RuleError{0, fmt.Sprintf("%d bytes; at most %d", len(source), MaxRuleBytes)}
+	}
+	r := &Rule{Source: source}
+	// As it is written first: the types within what the linter rewrites are not
+	// checked again.
+	_, err := expr.Compile(source, ruleOptions()...)
+	check := &linter{rule: r}
+	program, again := expr.Compile(source, append(ruleOptions(), expr.Patch(check))...)
+	if check.fault != nil { // says more than what the compiler makes of it
+		return nil, check.fault
+	}
+	if err = cmp.Or(err, again); err != nil {
+		if fe, ok := errors.AsType[*file.Error](err); ok {
+			return nil, &RuleError{runeOffset(source, fe.From), fe.Message}
+		}
+		return nil, &RuleError{0, err.Error()}
+	}
+	r.program = program
+	return r, nil
+}
+
+func ruleOptions() []expr.Option {
+	compare := func(name string, test func(order int) bool) expr.Option {
+		return expr.Function(name, func(p ...any) (any, error) {
+			order, ok := compareValues(p[0], p[1])
+			return ok && test(order), nil
+		}, new(func(any, any) bool))
+	}
+	texts := func(name string, test func(string, string) bool) expr.Option {
+		return expr.Function(name, func(p ...any) (any, error) {
+			a, ok1 := p[0].(string)
+			b, ok2 := p[1].(string)
+			return ok1 && ok2 && test(a, b), nil
+		}, new(func(any, any) bool))
+	}
+	return []expr.Option{
+		expr.Env(scope{}), expr.AsBool(), expr.MaxNodes(maxRuleNodes), expr.DisableAllBuiltins(),
+		expr.EnableBuiltin("len"), expr.EnableBuiltin("lower"), expr.EnableBuiltin("any"), expr.EnableBuiltin("all"), expr.EnableBuiltin("none"),
+		compare("_less", func(o int) bool { return o < 0 }), compare("_atmost", func(o int) bool { return o <= 0 }),
+		compare("_more", func(o int) bool { return o > 0 }), compare("_atleast", func(o int) bool { return o >= 0 }),
+		texts("_contains", strings.Contains), texts("_begins", strings.HasPrefix), texts("_ends", strings.HasSuffix),
+		expr.Function("_in", func(p ...any) (any, error) { return contains(p[1], p[0]), nil }, new(func(any, any) bool)),
+		expr.Function("_true", func(p ...any) (any, error) { b, ok := p[0].(bool); return ok && b, nil }, new(func(any) bool)),
+		expr.Function("version", func(p ...any) (any, error) { return versionOf(p[0]), nil }, new(func(any) any)),
+	}
+}
+
+// calls are what operators become, so that the unknown has an answer.
+var calls = map[string]string{"<": "_less", "<=": "_atmost", ">": "_more", ">=": "_atleast", "contains": "_contains", "startsWith": "_begins", "endsWith": "_ends", "in": "_in"}
+
+// options that the functions take.
+var (
+	eventOptions = []string{"within", "where"}
+	visitOptions = []string{"within", "fence", "tag", "stay"}
+)
+
+// linter rewrites operators, notes what a rule needs, and finds the mistakes
+// that a type check does not.
+type linter struct {
+	rule  *Rule
+	fault *RuleError
+}
+
+func (l *linter) fail(n ast.Node, format string, args ...any) {
+	if l.fault == nil {
+		l.fault = &RuleError{runeOffset(l.rule.Source, n.Location().From), fmt.Sprintf(format, args...)}
+	}
+}
+
+// Visit implements ast.Visitor.
+func (l *linter) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.BinaryNode:
+		switch n.Operator {
+		case "matches", "..", "|":
+			l.fail(n, "the operator %s is not used in rules", n.Operator)
+		case "&&", "||", "and", "or":
+			truth(&n.Left)
+			truth(&n.Right)
+		}
+		if f := calls[n.Operator]; f != "" {
+			call := &ast.CallNode{Callee: &ast.IdentifierNode{Value: f}, Arguments: []ast.Node{n.Left, n.Right}}
+			call.SetLocation(n.Location())
+			ast.Patch(node, call)
+		}
+	case *ast.UnaryNode:
+		if n.Operator == "!" || n.Operator == "not" {
+			truth(&n.Node)
+		}
+	case *ast.MemberNode:
+		root, ok := n.Node.(*ast.IdentifierNode)
+		name, constant := n.Property.(*ast.StringNode)
+		if ok && constant && root.Value == "device" && !slices.Contains(deviceFields, name.Value) {
+			l.fail(n.Property, "device has no %s; it has %s", name.Value, strings.Join(deviceFields, ", "))
+		}
+	case *ast.CallNode:
+		name, ok := n.Callee.(*ast.IdentifierNode)
+		if !ok {
+			return
+		}
+		switch name.Value {
+		case "events", "days_since_event", "days_since_first_event":
+			l.rule.events = true
+			l.options(n, 1, eventOptions)
+		case "visits", "days_since_visit":
+			l.rule.visits = true
+			l.options(n, 0, visitOptions)
+		}
+	}
+}
+
+// truth makes an operand that need not be a boolean one.
+func truth(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.BoolNode, *ast.BinaryNode, *ast.UnaryNode, *ast.PredicateNode, *ast.BuiltinNode:
+		return
+	case *ast.CallNode:
+		if id, ok := n.Callee.(*ast.IdentifierNode); ok && strings.HasPrefix(id.Value, "_") {
+			return
+		}
+		return // a function that gives a number is a mistake for the type check
+	}
+	call := &ast.CallNode{Callee: &ast.IdentifierNode{Value: "_true"}, Arguments: []ast.Node{*node}}
+	call.SetLocation((*node).Location())
+	*node = call
+}
+
+// options checks the mapping that a function takes as its last argument.
+func (l *linter) options(n *ast.CallNode, at int, allowed []string) {
+	switch {
+	case len(n.Arguments) < at:
+		l.fail(n, "the name of an event is missing, such as %s(\"purchase\")", n.Callee)
+		return
+	case len(n.Arguments) > at+1:
+		l.fail(n.Arguments[at+1], "too many arguments; conditions go into one {…}")
+		return
+	case len(n.Arguments) == at:
+		return
+	}
+	m, ok := n.Arguments[at].(*ast.MapNode)
+	if !ok {
+		l.fail(n.Arguments[at], "conditions are written {within: \"30d\"}")
+		return
+	}
+	for _, p := range m.Pairs {
+		pair := p.(*ast.PairNode)
+		key, ok := pair.Key.(*ast.StringNode)
+		if !ok || !slices.Contains(allowed, key.Value) {
+			l.fail(pair.Key, "no such condition; there are %s", strings.Join(allowed, ", "))
+			return
+		}
+		text, isText := pair.Value.(*ast.StringNode)
+		switch key.Value {
+		case "within", "stay":
+			if isText {
+				if _, ok := parseSpan(text.Value); ok {
+					continue
+				}
+			}
+			l.fail(pair.Value, "%s is a text such as \"30d\", \"12h\" or \"5m\"", key.Value)
+		case "fence", "tag":
+			if !isText {
+				l.fail(pair.Value, "%s is a text", key.Value)
+			}
+		case "where":
+			if _, ok := pair.Value.(*ast.MapNode); !ok {
+				l.fail(pair.Value, "where is a mapping of properties, such as {category: \"phones\"}")
+			}
+		}
+	}
+}
+
+// runeOffset turns an offset in characters into one in bytes.
+func runeOffset(s string, runes int) int {
+	for i := range s {
+		if runes <= 0 {
+			return i
+		}
+		runes--
+	}
+	return len(s)
+}
+
+// NeedsEvents and NeedsVisits say what of a person's history Match looks at.
+func (r *Rule) NeedsEvents() bool { return r.events }
+
+// NeedsVisits: see NeedsEvents.
+func (r *Rule) NeedsVisits() bool { return r.visits }
+
+// MarshalText writes the source, which is what a revision depends on.
+func (r *Rule) MarshalText() ([]byte, error) { return []byte(r.Source), nil }
+
+// Person is what a rule is asked about. Events and Visits are needed only when
+// the rule says so.
+type Person struct {
+	Profile *Profile
+	Events  []Event
+	Visits  []Visit
+}
+
+// Match reports whether the person fits at the time now (Unix ms). problem
+// says why a rule could not be evaluated, in which case it does not fit.
+func (r *Rule) Match(p Person, now int64) (fits bool, problem string) {
+	env := scope{Tags: p.Profile.Tags, Device: map[string]string{}, SignedIn: p.Profile.Person != ""}
+	app, _, _ := strings.Cut(p.Profile.Device, ".")
+	language, _, _ := strings.Cut(p.Profile.Locale, "-")
+	for i, v := range []string{p.Profile.Platform, p.Profile.Locale, language, p.Profile.Zone, p.Profile.OS, p.Profile.SDK, app} {
+		env.Device[deviceFields[i]] = v
+	}
+	events := func(name string, opts []map[string]any) (n int, first, last int64) {
+		o := optionsOf(opts, now)
+		for i := range p.Events {
+			if e := &p.Events[i]; e.Name == name && o.event(e) {
+				if n++; n == 1 {
+					first = e.At
+				}
+				last = e.At
+			}
+		}
+		return n, first, last
+	}
+	visits := func(opts []map[string]any) (n int, last int64) {
+		o := optionsOf(opts, now)
+		for i := range p.Visits {
+			if v := &p.Visits[i]; o.visit(v) {
+				n++
+				last = v.At
+			}
+		}
+		return n, last
+	}
+	days := func(n int, at int64) float64 {
+		if n == 0 {
+			return never
+		}
+		return float64(now-at) / float64(24*time.Hour.Milliseconds())
+	}
+	env.Events = func(name string, opts ...map[string]any) int { n, _, _ := events(name, opts); return n }
+	env.DaysSinceEvent = func(name string, opts ...map[string]any) float64 {
+		n, _, last := events(name, opts)
+		return days(n, last)
+	}
+	env.DaysSinceFirst = func(name string, opts ...map[string]any) float64 {
+		n, first, _ := events(name, opts)
+		return days(n, first)
+	}
+	env.Visits = func(opts ...map[string]any) int { n, _ := visits(opts); return n }
+	env.DaysSinceVisit = func(opts ...map[string]any) float64 { n, last := visits(opts); return days(n, last) }
+
+	machine := vm.VM{MemoryBudget: maxRuleMemory}
+	out, err := machine.Run(r.program, env)
+	if err != nil {
+		problem = err.Error()
+		if fe, ok := errors.AsType[*file.Error](err); ok {
+			problem = fe.Message
+		}
+		return false, problem
+	}
+	fits, _ = out.(bool)
+	return fits, ""
+}
+
+// conditions are the options of one call.
+type conditions struct {
+	now, since int64
+	fence, tag string
+	stay       time.Duration
+	where      map[string]any
+}
+
+func optionsOf(opts []map[string]any, now int64) (c conditions) {
+	c.now, c.since = now, math.MinInt64
+	for _, m := range opts {
+		for k, v := range m {
+			text, _ := v.(string)
+			switch k {
+			case "within":
+				d, _ := parseSpan(text)
+				c.since = now - d.Milliseconds()
+			case "stay":
+				c.stay, _ = parseSpan(text)
+			case "fence":
+				c.fence = text
+			case "tag":
+				c.tag = text
+			case "where":
+				c.where, _ = v.(map[string]any)
+			}
+		}
+	}
+	return c
+}
+
+func (c *conditions) event(e *Event) bool {
+	if e.At < c.since || e.At > c.now {
+		return false
+	}
+	for k, want := range c.where {
+		order, ok := compareValues(e.Props[k], want)
+		if b, isBool := want.(bool); isBool {
+			got, isBool := e.Props[k].(bool)
+			order, ok = 0, isBool && got == b
+		}
+		if !ok || order != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *conditions) visit(v *Visit) bool {
+	until := cmp.Or(v.Until, c.now)
+	return v.At >= c.since && v.At <= c.now && (c.fence == "" || v.Fence == c.fence) && (c.tag == "" || slices.Contains(v.Tags, c.tag)) &&
+		until-v.At >= c.stay.Milliseconds()
+}
+
+// parseSpan reads 30d, 12h, 5m or a sum of Go's units.
+func parseSpan(s string) (time.Duration, bool) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var n int
+		if _, err := fmt.Sscanf(days+" ", "%d ", &n); err != nil || fmt.Sprint(n) != days || n < 1 || n > 3660 {
+			return 0, false
+		}
+		return time.Duration(n) * 24 * time.Hour, true
+	}
+	d, err := time.ParseDuration(s)
+	return d, err == nil && d > 0
+}
+
+// compareValues orders two numbers, two texts or two versions. Everything else
+// has no order, and neither has what is not there.
+func compareValues(a, b any) (int, bool) {
+	if x, ok := number(a); ok {
+		y, ok := number(b)
+		return cmp.Compare(x, y), ok
+	}
+	switch x := a.(type) {
+	case string:
+		y, ok := b.(string)
+		return strings.Compare(x, y), ok
+	case versionNumber:
+		y, ok := b.(versionNumber)
+		return slices.Compare(x, y), ok
+	}
+	return 0, false
+}
+
+func number(v any) (float64, bool) {
+	switch v := v.(type) {
+	case float64:
+		return v, true
+	case int:
+		return float64(v), true
+	}
+	return 0, false
+}
+
+// contains reports whether a list holds a value, or a mapping a name.
+func contains(list, v any) bool {
+	switch list := list.(type) {
+	case []string:
+		s, ok := v.(string)
+		return ok && slices.Contains(list, s)
+	case []any:
+		return slices.ContainsFunc(list, func(x any) bool {
+			order, ok := compareValues(x, v)
+			return ok && order == 0
+		})
+	case map[string]any:
+		s, ok := v.(string)
+		_, found := list[s]
+		return ok && found
+	}
+	return false
+}
+
+// versionNumber is a version by its numbers, so that 2.10 is later than 2.9.
+type versionNumber []int
+
+// versionOf reads 2.10.1, v2 or 2.10.1-beta (whose suffix does not count); nil
+// for anything else.
+func versionOf(v any) any {
+	s, ok := v.(string)
+	if !ok {
+		return nil
+	}
+	s, _, _ = strings.Cut(strings.TrimPrefix(s, "v"), "-")
+	var out versionNumber
+	for part := range strings.SplitSeq(s, ".") {
+		n := 0
+		if part == "" || len(part) > 9 {
+			return nil
+		}
+		for _, r := range part {
+			if r < '0' || r > '9' {
+				return nil
+			}
+			n = n*10 + int(r-'0')
+		}
+		out = append(out, n)
+	}
+	for len(out) > 1 && out[len(out)-1] == 0 { // 2.0 is 2
+		out = out[:len(out)-1]
+	}
+	return out
+}
+
+// Describe lists what the rule could see, for explain: the tags that it names,
+// never others, and how much history there is.
+func (r *Rule) Describe(p Person) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(p.Profile.Tags)) {
+		if strings.Contains(r.Source, name) {
+			parts = append(parts, fmt.Sprintf("%s = %v", name, p.Profile.Tags[name]))
+		}
+	}
+	if r.events {
+		parts = append(parts, fmt.Sprintf("%d events", len(p.Events)))
+	}
+	if r.visits {
+		parts = append(parts, fmt.Sprintf("%d visits", len(p.Visits)))
+	}
+	if len(parts) == 0 {
+		return "none of its tags is set"
+	}
+	return strings.Join(parts, ", ")
+}
