@@ -249,7 +249,14 @@ func held(tx *db.Tx, row []byte, mid string) (Claim, error) {
 	return c, nil
 }
 
+// load reads the claim of a row: from the front, which remembers the last ones, or from the disk.
 func load(tx *db.Tx, row []byte) (Claim, bool, error) {
+	f := frontOf(tx)
+	if f != nil {
+		if c, ok := f.get(row, tx.Now().UnixMilli()); ok {
+			return c, true, nil
+		}
+	}
 	val, err := tx.Get(row)
 	if errors.Is(err, db.ErrNotFound) {
 		return Claim{}, false, nil
@@ -258,16 +265,24 @@ func load(tx *db.Tx, row []byte) (Claim, bool, error) {
 		return Claim{}, false, fmt.Errorf("dedupe: read claim: %w", err)
 	}
 	c, err := decode(val)
+	if err == nil && f != nil {
+		tx.AfterCommit(func() { f.learn(string(row), c) })
+	}
 	return c, err == nil, err
 }
 
 func store(tx *db.Tx, row []byte, c Claim) error {
-	var until time.Time
-	if !c.PeriodEnds.IsZero() {
-		until = c.PeriodEnds.Add(KeepAfterEnd)
-	}
-	if err := tx.SetUntil(row, encode(c), until); err != nil {
+	val := encode(c)
+	if err := tx.SetUntil(row, val, goneAt(c)); err != nil {
 		return fmt.Errorf("dedupe: write claim: %w", err)
+	}
+	if f := frontOf(tx); f != nil {
+		f.forget(row)
+		tx.AfterCommit(func() {
+			if c, err := decode(val); err == nil { // as a reader of the disk would see it
+				f.learn(string(row), c)
+			}
+		})
 	}
 	return nil
 }

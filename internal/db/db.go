@@ -66,6 +66,7 @@ type DB struct {
 	maxCount int64 // bounds of one Badger transaction
 	maxSize  int64
 	disk     *diskGuard
+	local    map[any]any // of the writer goroutine; see Tx.Local
 	queue    chan *request
 	writer   sync.WaitGroup
 	broken   atomic.Pointer[error]
@@ -126,6 +127,7 @@ func open(cfg Config, m mode) (*DB, error) {
 		cfg:       cfg,
 		log:       cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		mode:      m,
+		local:     map[any]any{},
 		queue:     make(chan *request, queueLen),
 		done:      make(chan struct{}),
 		commitTxn: (*badger.Txn).Commit,

@@ -86,6 +86,22 @@ func (t *Tx) Delete(key []byte) error { return t.put(key, write{del: true}) }
 // transaction fails, and once at most when it runs again.
 func (t *Tx) AfterCommit(fn func()) { t.after = append(t.after, fn) }
 
+// Local returns a value that lives as long as the open database and belongs to the writer goroutine: what init returned
+// when key was first asked for. A package keeps there what it remembers between transactions, under a key of a type of
+// its own, without a lock. What it says must be true whether or not earlier transactions were committed; see
+// AfterCommit. In View it returns nil.
+func (t *Tx) Local(key any, init func() any) any {
+	if t.own == nil {
+		return nil
+	}
+	v, ok := t.db.local[key]
+	if !ok {
+		v = init()
+		t.db.local[key] = v
+	}
+	return v
+}
+
 func (t *Tx) put(key []byte, w write) error {
 	if t.own == nil {
 		return errReadTx
