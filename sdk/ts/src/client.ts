@@ -90,9 +90,9 @@ export class Client {
     await this.#add("device", d);
   }
 
-  /** Queues what the customer did. It gets an id, so that it counts once however often it is sent. */
-  async event(name: string, props?: Record<string, unknown>): Promise<void> {
-    await this.#add("event", { name, t: this.now(), id: randomID(), props });
+  /** Queues what the customer did. It has an id, such as the order's, so that it counts once however often it is sent. */
+  async event(name: string, props?: Record<string, unknown>, id: string = randomID()): Promise<void> {
+    await this.#add("event", { name, t: this.now(), id, props });
   }
 
   /** Queues what became of a push. */
@@ -174,6 +174,7 @@ export class Client {
   async #send(): Promise<void> {
     while (!this.#closed) {
       await this.#forget(this.queue.expire(this.now()));
+      if (this.#closed) return; // while the store was busy; nobody would wake us any more
       const request = this.#connected ? this.queue.request() : null;
       if (!request) {
         await new Promise<void>((wake) => (this.#wake = wake));

@@ -1,4 +1,4 @@
-module footfall/sdk/go
+module footfall/sdk
 
 go 1.26.0
 
