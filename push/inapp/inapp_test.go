@@ -43,7 +43,7 @@ func (r requester) Request(ctx context.Context, subject string, data []byte) ([]
 }
 
 // startNATS runs a server without a port and returns a way to connect.
-func startNATS(t *testing.T) func() *nats.Conn {
+func startNATS(t testing.TB) func() *nats.Conn {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true})
 	if err != nil {
