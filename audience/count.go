@@ -3,6 +3,7 @@ package audience
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"footfall/internal/db"
@@ -26,29 +27,11 @@ type Count struct {
 func CountRule(ctx context.Context, tx *db.Tx, r *Rule, now time.Time, sample int) (Count, error) {
 	var c Count
 	people := map[string]struct{}{}
-	err := tx.Scan(profileSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
-		if c.Devices%1024 == 0 && ctx.Err() != nil {
-			return false, context.Cause(ctx)
-		}
-		parts, ok := profileSpace.Split(key)
-		if !ok || len(parts) != 1 {
-			return false, fmt.Errorf("damaged key % x", key)
-		}
-		p, err := decode(string(parts[0]), val)
+	err := scanProfiles(ctx, tx, func(p *Profile) (bool, error) {
+		c.Devices++
+		person, err := personOf(tx, p, r)
 		if err != nil {
 			return false, err
-		}
-		c.Devices++
-		person := Person{Profile: &p}
-		if r.NeedsEvents() {
-			if person.Events, err = EventsOf(tx, &p); err != nil {
-				return false, err
-			}
-		}
-		if r.NeedsVisits() {
-			if person.Visits, err = VisitsOf(tx, &p); err != nil {
-				return false, err
-			}
 		}
 		fits, problem := r.Match(person, now.UnixMilli())
 		if problem != "" {
@@ -73,8 +56,65 @@ func CountRule(ctx context.Context, tx *db.Tx, r *Rule, now time.Time, sample in
 		}
 		return true, nil
 	})
-	if err != nil {
-		return c, fmt.Errorf("audience: count: %w", err)
+	return c, err
+}
+
+// List returns the profiles of one app that fit the rule (nil: all), in order
+// of device. They are in memory together.
+func List(ctx context.Context, tx *db.Tx, app string, r *Rule, now time.Time) ([]Profile, error) {
+	var out []Profile
+	err := scanProfiles(ctx, tx, func(p *Profile) (bool, error) {
+		if of, _, _ := strings.Cut(p.Device, "."); of != app {
+			return true, nil
+		}
+		if r != nil {
+			person, err := personOf(tx, p, r)
+			if err != nil {
+				return false, err
+			}
+			if fits, _ := r.Match(person, now.UnixMilli()); !fits {
+				return true, nil
+			}
+		}
+		out = append(out, *p)
+		return true, nil
+	})
+	return out, err
+}
+
+// personOf reads what the rule looks at.
+func personOf(tx *db.Tx, p *Profile, r *Rule) (person Person, err error) {
+	person.Profile = p
+	if r.NeedsEvents() {
+		if person.Events, err = EventsOf(tx, p); err != nil {
+			return person, err
+		}
 	}
-	return c, nil
+	if r.NeedsVisits() {
+		person.Visits, err = VisitsOf(tx, p)
+	}
+	return person, err
+}
+
+// scanProfiles calls fn for every profile, in order of device.
+func scanProfiles(ctx context.Context, tx *db.Tx, fn func(*Profile) (bool, error)) error {
+	n := 0
+	err := tx.Scan(profileSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
+		if n++; n%1024 == 0 && ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		parts, ok := profileSpace.Split(key)
+		if !ok || len(parts) != 1 {
+			return false, fmt.Errorf("damaged key % x", key)
+		}
+		p, err := decode(string(parts[0]), val)
+		if err != nil {
+			return false, err
+		}
+		return fn(&p)
+	})
+	if err != nil {
+		return fmt.Errorf("audience: read profiles: %w", err)
+	}
+	return nil
 }

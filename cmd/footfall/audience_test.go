@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -47,5 +50,71 @@ func TestAudienceCount(t *testing.T) {
 	}
 	if code, _, errs := runCLI(t, "audience", "count", "--data", t.TempDir(), `true`); code != 1 || !strings.Contains(errs, "holds no ledger") {
 		t.Errorf("no ledger: %d, %s", code, errs)
+	}
+}
+
+// announcement hands over what is written with word in it, once.
+type announcement struct {
+	word string
+	text chan string
+}
+
+func (a *announcement) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(a.word)) {
+		select {
+		case a.text <- string(p):
+		default:
+		}
+	}
+	return len(p), nil
+}
+
+// TestAudienceImportAndExport: a file goes through a running gateway into its ledger, one with a mistake changes
+// nothing, and what is exported afterwards is the same again.
+func TestAudienceImportAndExport(t *testing.T) {
+	data := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	listening := &announcement{word: "listening on", text: make(chan string, 1)}
+	ended := make(chan int, 1)
+	var serveErr bytes.Buffer
+	go func() {
+		ended <- run(&env{ctx: ctx, in: strings.NewReader(""), out: listening, err: &serveErr}, []string{"serve", "--listen", "127.0.0.1:0", "--data", data})
+	}()
+	var server string
+	select {
+	case text := <-listening.text:
+		server = regexp.MustCompile(`nats://[0-9.:]+`).FindString(text)
+	case code := <-ended:
+		t.Fatalf("serve ended with %d: %s", code, &serveErr)
+	}
+	const good = "device,user,platform,token,tags.loyalty,tags.age:integer\nd1,u1,ios,secret,gold,42\nd2,,android,secret2,none,\n"
+	path := file(t, "people.csv", good)
+	if code, out, errs := runCLI(t, "audience", "import", file(t, "bad.csv", good+"d3,,symbian,,,x\n"), "--app", "shop", "--server", server); code != 3 || !strings.Contains(out, "bad.csv: line 4, column 6: age") {
+		t.Errorf("a bad file: %d, %s%s", code, out, errs)
+	}
+	if code, out, _ := runCLI(t, "audience", "import", path, "--app", "shop", "--check"); code != 0 || out != "2 lines ok\n" {
+		t.Errorf("only a check: %d, %s", code, out)
+	}
+	for range 2 {
+		if code, out, errs := runCLI(t, "audience", "import", path, "--app", "shop", "--server", server); code != 0 || out != "2 lines stored\n" {
+			t.Fatalf("import: %d, %s%s", code, out, errs)
+		}
+	}
+	cancel()
+	if code := <-ended; code != 0 {
+		t.Fatalf("serve ended with %d: %s", code, &serveErr)
+	}
+	code, out, errs := runCLI(t, "audience", "export", "--app", "shop", "--data", data, `tags.loyalty == "gold"`)
+	want := "device,user,platform,env,locale,zone,sdk,os,consent.push,consent.location,tags.age:integer,tags.loyalty:string\nd1,u1,ios,,,,,,,,42,gold\n"
+	if code != 0 || out != want {
+		t.Errorf("export: %d, %q, want %q\n%s", code, out, want, errs)
+	}
+	to := filepath.Join(t.TempDir(), "all.csv")
+	if code, _, errs := runCLI(t, "audience", "export", "--app", "shop", "--data", data, "--tokens", "--out", to); code != 0 {
+		t.Fatalf("export: %d, %s", code, errs)
+	}
+	if code, out, _ := runCLI(t, "audience", "import", to, "--app", "shop", "--check"); code != 0 || out != "2 lines ok\n" {
+		t.Errorf("what was exported: %d, %s", code, out)
 	}
 }

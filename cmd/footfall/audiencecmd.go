@@ -1,19 +1,27 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"footfall/audience"
 	"footfall/internal/db"
 	"footfall/stream"
+	"footfall/stream/wire"
 )
 
 type audienceCmd struct {
-	Count audienceCountCmd `cmd:"" help:"How many people fit a rule now, with a sample of their devices."`
+	Count  audienceCountCmd  `cmd:"" help:"How many people fit a rule now, with a sample of their devices."`
+	Import audienceImportCmd `cmd:"" help:"Set tags and other fields of devices from a CSV file. Nothing is changed unless every line is right."`
+	Export audienceExportCmd `cmd:"" help:"Write the profiles in a ledger as CSV that import reads."`
 }
 
 type audienceCountCmd struct {
@@ -61,4 +69,114 @@ func people(n int) string {
 		return "1 person fits"
 	}
 	return thousands(int64(n)) + " people fit"
+}
+
+type audienceImportCmd struct {
+	File    string       `arg:"" help:"CSV with a header: device, user, locale, tags.NAME:TYPE and others." type:"existingfile"`
+	App     string       `required:"" help:"App of the devices." placeholder:"APP"`
+	Check   bool         `help:"Only check the file."`
+	Gateway gatewayFlags `embed:""`
+}
+
+func (c *audienceImportCmd) Run(e *env) error {
+	if c.Gateway.Data != "" {
+		return usage("--data: an import goes through the running gateway, so that its log holds it; start the gateway")
+	}
+	if _, err := wire.JoinDevice(c.App, "x"); err != nil {
+		return usage("--app: %v", err)
+	}
+	f, err := os.Open(c.File)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	rows, err := audience.ReadCSV(bufio.NewReaderSize(f, 1<<20))
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(e.out, "%s: %s\n", c.File, strings.TrimSuffix(line, "\n"))
+		}
+		return errFindings
+	}
+	if c.Check {
+		_, err := fmt.Fprintf(e.out, "%s ok\n", countOf(len(rows), "line"))
+		return err
+	}
+	nc, err := c.Gateway.connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	for i, row := range rows {
+		if err := c.send(e.ctx, nc, row); err != nil {
+			return fmt.Errorf("line %d: %w; the %s before it are stored, and sending the file again does no harm", row.Line, err, countOf(i, "line"))
+		}
+	}
+	_, err = fmt.Fprintf(e.out, "%s stored\n", countOf(len(rows), "line"))
+	return err
+}
+
+// send asks the gateway to store one update, again while it is busy.
+func (c *audienceImportCmd) send(ctx context.Context, nc *nats.Conn, row audience.Row) error {
+	id, err := wire.JoinDevice(c.App, row.Device)
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := nc.RequestWithContext(ctx, wire.DeviceSubject(wire.ClassDevice, id), row.Patch)
+		if err != nil {
+			return err
+		}
+		reply, err := wire.ParseReply(m.Data)
+		switch {
+		case err != nil:
+			return err
+		case reply.OK:
+			return nil
+		case !reply.Busy:
+			if reply.Error != nil {
+				return fmt.Errorf("refused: %s", reply.Error.Reason)
+			}
+			return errors.New("refused")
+		}
+		select {
+		case <-time.After(time.Duration(max(reply.RetryMS, 10)) * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+type audienceExportCmd struct {
+	Rule   string `arg:"" optional:"" help:"Only the devices that fit it."`
+	App    string `required:"" help:"App of the devices." placeholder:"APP"`
+	Data   string `required:"" help:"Data directory of a gateway that is not running." placeholder:"DIR"`
+	Tokens bool   `help:"Write push tokens as well. They let their holder push to the devices."`
+	Out    string `help:"File to write; default the standard output." placeholder:"FILE"`
+}
+
+func (c *audienceExportCmd) Run(e *env) error {
+	var rule *audience.Rule
+	if c.Rule != "" {
+		var err error
+		if rule, err = audience.ParseRule(c.Rule); err != nil {
+			return usage("%v", err)
+		}
+	}
+	var ps []audience.Profile
+	from := gatewayFlags{Data: c.Data}
+	err := from.view(func(tx *db.Tx) (err error) {
+		ps, err = audience.List(e.ctx, tx, c.App, rule, time.Now())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if c.Out == "" {
+		return audience.WriteCSV(e.out, ps, c.Tokens)
+	}
+	o, err := createOut(c.Out)
+	if err != nil {
+		return err
+	}
+	return o.finish(audience.WriteCSV(o, ps, c.Tokens))
 }
