@@ -323,6 +323,21 @@ func TestProviderDownForAWhile(t *testing.T) {
 
 // 429 for the lane: nothing at all is sent before Retry-After, no attempt is
 // spent, other lanes go on.
+// An answer that no table knows is handled by its status, and counted.
+func TestUnknownReasonsAreCounted(t *testing.T) {
+	inRig(t, func(*Config) {}, func(r *rig) {
+		r.prov.script["a"] = []push.Outcome{{Class: push.Bug, Status: 400, Reason: "BadMood", Unknown: true, Sent: true}}
+		a := r.enter("a")
+		b := r.enter("b")
+		synctest.Wait()
+		r.want(a, StateFailed, dedupe.Released)
+		r.want(b, StateAccepted, dedupe.Committed)
+		if n := r.out.Stats().Lanes[testLane].UnknownReasons; n != 1 {
+			t.Errorf("%d unknown reasons, want 1", n)
+		}
+	})
+}
+
 func TestLaneRate(t *testing.T) {
 	other := &fakeProvider{}
 	inRig(t, func(c *Config) { c.Providers["other"] = other }, func(r *rig) {

@@ -39,6 +39,7 @@ type lane struct {
 	alarms   alarms
 	classes  map[push.Class]int64
 	finals   map[State]int64
+	unknown  int64
 }
 
 // Results that the breaker is told of.
@@ -241,6 +242,12 @@ func (l *lane) observe(out push.Outcome) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.classes[out.Class]++
+	if out.Unknown {
+		if l.unknown++; l.unknown&(l.unknown-1) == 0 { // the first, and ever fewer: a proxy's pages may be many
+			log.Warn("the provider answered in a way that it does not document", "lane", l.name, "status", out.Status,
+				"reason", out.Reason, "class", string(out.Class), "so_far", l.unknown)
+		}
+	}
 	l.judge(said)
 	switch act.lane {
 	case laneGood:
@@ -316,6 +323,9 @@ type LaneStats struct {
 	// Request is the time of one attempt, Accepted that from enqueueing to the
 	// provider's acceptance.
 	Request, Accepted Histogram
+	// UnknownReasons counts answers that the provider does not document, the
+	// metric push_unknown_reason; see push.Outcome.
+	UnknownReasons int64
 }
 
 func (l *lane) stats() LaneStats {
@@ -325,7 +335,8 @@ func (l *lane) stats() LaneStats {
 	defer l.mu.Unlock()
 	l.judge(said) // time alone may have ended an alarm
 	s := LaneStats{
-		InFlight: l.held(), Rate: l.gov.now(), BaseRate: l.gov.base, Breaker: state, Alarms: l.alarms.list(),
+		UnknownReasons: l.unknown,
+		InFlight:       l.held(), Rate: l.gov.now(), BaseRate: l.gov.base, Breaker: state, Alarms: l.alarms.list(),
 		Classes: make(map[push.Class]int64, len(l.classes)), Finals: make(map[State]int64, len(l.finals)),
 		Request: l.request.snapshot(), Accepted: l.accepted.snapshot(),
 	}

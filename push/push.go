@@ -168,6 +168,10 @@ type Outcome struct {
 	// without an answer, a short description of what happened. It contains no
 	// token and no text of the message.
 	Reason string
+	// Unknown reports that the answer is none that the provider documents, so
+	// that Class follows from Status alone. Count it: Apple and Google invent
+	// reasons, and each wants a line in the provider's table.
+	Unknown bool
 	// RetryAfter is the provider's wish, or the class's floor. Zero: none given.
 	RetryAfter time.Duration
 	// InvalidSince is when the provider learned that the token was gone.
@@ -178,6 +182,12 @@ type Outcome struct {
 	// Sent reports that the request may have reached the provider. False is a
 	// proof that it did not: no attempt is spent and the claim may be released.
 	// True with InDoubt is the state in which nobody knows.
+	//
+	//	Sent   Class                 the phone has it
+	//	false  any                   no
+	//	true   Accepted              if the provider keeps its word
+	//	true   InDoubt               perhaps
+	//	true   any other             no: the provider has refused it
 	Sent bool
 	// Doubt reports that the person may have the message whatever Class says: another channel was tried first and
 	// gave no answer. The claim is then not released.
@@ -222,4 +232,20 @@ type Provider interface {
 	// Sends in flight end as they would after a cut; later ones return Retry
 	// with Sent = false. A second Close does nothing and returns nil.
 	Close() error
+}
+
+// Rotator is a Provider whose credentials are files that may be replaced while
+// it sends.
+type Rotator interface {
+	// CredentialFiles names the files to watch. None: the credentials were given
+	// as values, and Rotate changes nothing.
+	CredentialFiles() []string
+
+	// Rotate reads the files again. When they hold other credentials, every Send
+	// that begins afterwards uses those, and changed is true. Requests under way
+	// end with the old ones; an old one that is refused because of that is
+	// RetryNow, so no notification is lost and no lane pauses. On an error,
+	// which says what is wrong and what to do, nothing has changed. Nothing is
+	// sent. It may be called at any time, from any goroutine.
+	Rotate() (changed bool, err error)
 }

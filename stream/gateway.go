@@ -437,6 +437,10 @@ func (g *Gateway) settledNow() bool {
 	return true
 }
 
+// ResumeLane ends the pause of a delivery lane at once, for credentials or an account that have been mended. It
+// reports whether there is such a lane.
+func (g *Gateway) ResumeLane(lane string) bool { return g.outbox.Resume(lane) }
+
 // Status is what the gateway says about itself.
 type Status struct {
 	Stats     Stats                       `json:"stats"`

@@ -116,14 +116,14 @@ type HTTPConfig struct {
 
 // WebPushConfig is the push.webpush section; it is on when key_file is set.
 type WebPushConfig struct {
-	KeyFile string `yaml:"key_file" doc:"VAPID private key, in base64url or PEM. Empty: no pushes to browsers."`
+	KeyFile string `yaml:"key_file" doc:"VAPID private key, in base64url or PEM. Subscriptions belong to it: a new key reaches no browser that subscribed with the old one. Empty: no pushes to browsers."`
 	Subject string `yaml:"subject" doc:"Where push services complain, such as mailto:ops@shop.example."`
 }
 
 // HMSConfig is the push.hms section; it is on when client_id is set.
 type HMSConfig struct {
 	ClientID         string `yaml:"client_id" doc:"OAuth client of the app. Empty: no pushes to Huawei phones."`
-	ClientSecretFile string `yaml:"client_secret_file" doc:"File with its secret."`
+	ClientSecretFile string `yaml:"client_secret_file" doc:"File with its secret; watched, and replaced without a restart."`
 	ProjectID        string `yaml:"project_id" doc:"Selects version 2 of the interface; empty is version 1."`
 	Category         string `yaml:"category" doc:"Message category that Huawei has granted the app."`
 }
@@ -131,13 +131,13 @@ type HMSConfig struct {
 // WebhookConfig is the push.webhook section; it is on when url is set.
 type WebhookConfig struct {
 	URL        string `yaml:"url" doc:"Address of the receiver, https. Empty: none."`
-	SecretFile string `yaml:"secret_file" doc:"File with the signing secret (whsec_ and base64); while it is being changed, the new one first, one a line."`
+	SecretFile string `yaml:"secret_file" doc:"File with the signing secret (whsec_ and base64); while it is being changed, the new one first, one a line. Watched, and replaced without a restart."`
 }
 
 // APNsConfig is the push.apns section; it is on when key_file is set.
 type APNsConfig struct {
-	KeyFile     string `yaml:"key_file" doc:"The .p8 key of the team. Empty: no pushes to iOS."`
-	KeyID       string `yaml:"key_id" doc:"Id of that key, ten characters."`
+	KeyFile     string `yaml:"key_file" doc:"The .p8 key of the team; watched, and replaced without a restart. Empty: no pushes to iOS."`
+	KeyID       string `yaml:"key_id" doc:"Id of that key, ten characters. Empty: from the file's name, AuthKey_<id>.p8, also of the file that key_file links to."`
 	TeamID      string `yaml:"team_id" doc:"Id of the team, ten characters."`
 	Topic       string `yaml:"topic" doc:"Bundle id of the app."`
 	Host        string `yaml:"host" doc:"Address of APNs. Empty: Apple's, by the device's env. Set it to a fake's address to test."`
@@ -147,7 +147,7 @@ type APNsConfig struct {
 
 // FCMConfig is the push.fcm section; it is on when credentials_file is set.
 type FCMConfig struct {
-	CredentialsFile string `yaml:"credentials_file" doc:"Service account file (JSON). Empty: no pushes to Android."`
+	CredentialsFile string `yaml:"credentials_file" doc:"Service account file (JSON); watched, and replaced without a restart. Empty: no pushes to Android."`
 	Endpoint        string `yaml:"endpoint" doc:"Address of FCM. Empty: Google's. Set it to a fake's address to test."`
 	CAFile          string `yaml:"ca_file" doc:"Certificate authority of that endpoint, for a fake."`
 	Connections     int    `yaml:"connections" doc:"HTTP/2 connections."`
@@ -358,9 +358,8 @@ func (c *Config) fcm() fcm.Config {
 	return fcm.Config{CredentialsFile: f.CredentialsFile, Endpoint: f.Endpoint, Connections: f.Connections}
 }
 
-func (c *Config) webhook() (webhook.Config, error) {
-	text, err := readSecret("push.webhook.secret_file", c.Push.Webhook.SecretFile)
-	return webhook.Config{URL: c.Push.Webhook.URL, Secrets: strings.Fields(text)}, err
+func (c *Config) webhook() webhook.Config {
+	return webhook.Config{URL: c.Push.Webhook.URL, SecretFile: c.Push.Webhook.SecretFile}
 }
 
 func (c *Config) webpush() webpush.Config {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"reflect"
 	"strings"
 )
@@ -34,7 +35,7 @@ func (c *configCheckCmd) Run(e *env) error {
 			fmt.Fprintf(e.out, "%-16s from %s\n", s.name, s.file)
 		}
 	}
-	providers, err := openProviders(&cfg, io.Discard)
+	providers, err := openProviders(&cfg, io.Discard, slog.New(slog.DiscardHandler))
 	if err != nil {
 		fmt.Fprintln(e.out, err)
 		return errFindings

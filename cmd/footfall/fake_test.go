@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -46,7 +47,7 @@ func TestFakeCommands(t *testing.T) {
 			if err != nil {
 				t.Fatalf("what the fake prints is not a configuration: %v", err)
 			}
-			p, err := openProviders(&cfg, out)
+			p, err := openProviders(&cfg, out, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,15 +1,18 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
 
 	"footfall/audience"
+	"footfall/internal/watch"
 	"footfall/outbox"
 	"footfall/push"
 	"footfall/push/apns"
@@ -39,8 +42,8 @@ type providers struct {
 func newProviders() *providers { return &providers{lanes: map[string]push.Provider{}} }
 
 // openProviders checks the credentials and opens what is configured; every problem is reported at once. With
-// nothing configured every push is printed to w.
-func openProviders(cfg *Config, w io.Writer) (*providers, error) {
+// nothing configured every push is printed to w. log gets what an operator should act on.
+func openProviders(cfg *Config, w io.Writer, log *slog.Logger) (*providers, error) {
 	p := newProviders()
 	var errs []error
 	open := func(set bool, make func() (push.Provider, error), lanes ...string) {
@@ -56,6 +59,7 @@ func openProviders(cfg *Config, w io.Writer) (*providers, error) {
 	}
 	open(cfg.Push.APNs.KeyFile != "", func() (_ push.Provider, err error) {
 		c := cfg.apns()
+		c.Logger = log
 		if c.RootCAs, err = readCA("push.apns.ca_file", cfg.Push.APNs.CAFile); err != nil {
 			return nil, err
 		}
@@ -63,18 +67,25 @@ func openProviders(cfg *Config, w io.Writer) (*providers, error) {
 	}, laneAPNs, laneAPNsSandbox) // a lane each: a pause of the sandbox must not hold up production
 	open(cfg.Push.FCM.CredentialsFile != "", func() (_ push.Provider, err error) {
 		c := cfg.fcm()
+		c.Logger = log
 		if c.RootCAs, err = readCA("push.fcm.ca_file", cfg.Push.FCM.CAFile); err != nil {
 			return nil, err
 		}
 		return fcm.New(c)
 	}, laneFCM)
-	open(cfg.Push.WebPush.KeyFile != "", func() (push.Provider, error) { return webpush.New(cfg.webpush()) }, laneWebPush)
-	open(cfg.Push.HMS.ClientID != "", func() (push.Provider, error) { return hms.New(cfg.hms()) }, laneHMS)
+	open(cfg.Push.WebPush.KeyFile != "", func() (push.Provider, error) {
+		c := cfg.webpush()
+		c.Logger = log
+		return webpush.New(c)
+	}, laneWebPush)
+	open(cfg.Push.HMS.ClientID != "", func() (push.Provider, error) {
+		c := cfg.hms()
+		c.Logger = log
+		return hms.New(c)
+	}, laneHMS)
 	open(cfg.Push.Webhook.URL != "", func() (push.Provider, error) {
-		c, err := cfg.webhook()
-		if err != nil {
-			return nil, err
-		}
+		c := cfg.webhook()
+		c.Logger = log
 		return webhook.New(c)
 	}, laneWebhook)
 	if err := errors.Join(errs...); err != nil {
@@ -135,17 +146,57 @@ func (p *providers) describe() string {
 	return strings.Join(parts, ", ")
 }
 
+// all returns the providers and the lanes of each.
+func (p *providers) all() map[push.Provider][]string {
+	all := map[push.Provider][]string{}
+	for lane, provider := range p.lanes {
+		all[provider] = append(all[provider], lane)
+	}
+	return all
+}
+
 func (p *providers) close() {
-	seen := map[push.Provider]bool{}
-	for _, l := range p.lanes {
-		if !seen[l] {
-			seen[l] = true
-			_ = l.Close()
-		}
+	for provider := range p.all() {
+		_ = provider.Close()
 	}
 	for _, fn := range p.closers {
 		fn()
 	}
+}
+
+// watchers keep the providers' credentials equal to their files, one watcher for each file. A file that cannot be
+// used changes nothing and is logged. resume is told the lanes whose credentials are new, because they may be
+// paused for the old ones.
+func (p *providers) watchers(log *slog.Logger, resume func(lane string)) []func(context.Context) error {
+	var out []func(context.Context) error
+	for provider, lanes := range p.all() {
+		r, ok := provider.(push.Rotator)
+		if !ok {
+			continue
+		}
+		for _, path := range r.CredentialFiles() {
+			out = append(out, func(ctx context.Context) error {
+				first := true
+				return watch.Files(ctx, watch.Config{Path: path, Logger: log}, func() error {
+					changed, err := r.Rotate()
+					if err != nil && first { // spoilt since it was opened: no reason to stop
+						log.Error("credentials not replaced", "provider", provider.Name(), "err", err)
+						err = nil
+					}
+					first = false
+					if !changed {
+						return err
+					}
+					log.Info("credentials replaced", "provider", provider.Name(), "file", path)
+					for _, lane := range lanes {
+						resume(lane)
+					}
+					return nil
+				})
+			})
+		}
+	}
+	return out
 }
 
 // readCA reads the certificates of a private authority; "" is the system's.

@@ -2,12 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"footfall/audience"
+	"footfall/push"
+	"footfall/push/fake"
 	"footfall/push/webhook"
 	"footfall/push/webpush"
 )
@@ -47,7 +53,7 @@ func TestLanes(t *testing.T) {
 			cfg := defaultConfig()
 			tt.tune(&cfg.Push)
 			var printed bytes.Buffer
-			p, err := openProviders(&cfg, &printed)
+			p, err := openProviders(&cfg, &printed, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,5 +68,95 @@ func TestLanes(t *testing.T) {
 				t.Errorf("described as %q, want %q", d, tt.says)
 			}
 		})
+	}
+}
+
+// TestCredentialsRotateWithoutRestart: new key files are noticed and used, a spoilt one changes nothing, and the lanes
+// are told, since they may be paused for the old credentials.
+func TestCredentialsRotateWithoutRestart(t *testing.T) {
+	dir := t.TempDir()
+	apple, err := fake.StartAPNs(fake.APNsConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer apple.Close()
+	google, err := fake.StartFCM(fake.FCMConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer google.Close()
+	aFiles, err := apple.WriteFiles(filepath.Join(dir, "apns"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gFiles, err := google.WriteFiles(filepath.Join(dir, "fcm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := defaultConfig()
+	cfg.DataDir = dir
+	cfg.Push.APNs = APNsConfig{KeyFile: aFiles.Key, KeyID: apple.KeyID, TeamID: apple.TeamID, Topic: apple.Topic, Host: apple.URL(), CAFile: aFiles.CA, Connections: 1}
+	cfg.Push.FCM = FCMConfig{CredentialsFile: gFiles.Credentials, Endpoint: google.Endpoint(), CAFile: gFiles.CA, Connections: 1}
+	log := slog.New(slog.DiscardHandler)
+	p, err := openProviders(&cfg, t.Output(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	resumed := make(chan string, 16)
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer func() { stop(); wg.Wait() }()
+	for _, w := range p.watchers(log, func(lane string) { resumed <- lane }) {
+		wg.Go(func() {
+			if err := w(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	send := func(lane string) push.Outcome {
+		n := push.Notification{MID: "e5133745-bdc3-8e22-9c09-3ff2964918bd", App: "shop", Device: "shop.d1", Platform: push.IOS,
+			Token: fake.DeviceToken("d1"), Title: "Hello", ExpiresAt: time.Now().Add(time.Minute)}
+		return p.lanes[lane].Send(t.Context(), &n)
+	}
+	for _, tt := range []struct {
+		lane, file string
+		lanes      int
+		renew      func() ([]byte, error)
+		revoke     func()
+	}{
+		{laneAPNs, aFiles.Key, 2, func() ([]byte, error) { return apple.AddKey(apple.KeyID) }, func() {}}, // of the same name, so the old one is gone
+		{laneFCM, gFiles.Credentials, 1, google.RotateKey, google.RevokeOldKeys},
+	} {
+		if o := send(tt.lane); o.Class != push.Accepted {
+			t.Fatalf("%s: %+v", tt.lane, o)
+		}
+		if err := os.WriteFile(tt.file, []byte("half a fi"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if o := send(tt.lane); o.Class != push.Accepted {
+			t.Errorf("%s with a spoilt file: %+v", tt.lane, o)
+		}
+		data, err := tt.renew()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(tt.file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range tt.lanes {
+			select {
+			case lane := <-resumed:
+				if p.lanes[lane] != p.lanes[tt.lane] {
+					t.Errorf("lane %s was resumed for %s", lane, tt.file)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatalf("%s: the new file was not noticed", tt.file)
+			}
+		}
+		tt.revoke()
+		if o := send(tt.lane); o.Class != push.Accepted {
+			t.Errorf("%s with the new file: %+v", tt.lane, o)
+		}
 	}
 }

@@ -22,7 +22,7 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	log := newLogger(e, cfg.Log)
-	p, err := openProviders(cfg, e.out)
+	p, err := openProviders(cfg, e.out, log)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	defer n.close()
-	var sources []func(context.Context) error
+	sources := p.watchers(log, func(lane string) { n.gateway.ResumeLane(lane) })
 	if cfg.Fences.Path == "" {
 		log.Warn("no fences: nothing can be entered; give --fences or fences.path")
 	} else {

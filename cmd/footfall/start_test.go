@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -169,7 +170,7 @@ func TestOnlyTheCauseIsReported(t *testing.T) {
 		name  string
 		cause error
 	}{{"a part fails", errors.New("the watch broke")}, {"stopped at once", nil}} {
-		p, err := openProviders(&cfg, t.Output())
+		p, err := openProviders(&cfg, t.Output(), slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

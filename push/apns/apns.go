@@ -30,14 +30,16 @@ const (
 	sandboxHost    = apns2.HostDevelopment
 )
 
-// Config describes one app at Apple. KeyFile (or KeyPEM), KeyID, TeamID and
-// Topic are required.
+// Config describes one app at Apple. KeyFile (or KeyPEM), TeamID and Topic are
+// required, and KeyID unless it is in the name of KeyFile.
 type Config struct {
 	// KeyFile is the AuthKey_XXXXXXXXXX.p8 file; KeyPEM is its content instead.
 	KeyFile string
 	KeyPEM  []byte
 	// KeyID and TeamID are the ten-character ids that Apple gave the key and
-	// the developer team.
+	// the developer team. An empty KeyID is taken from the name of KeyFile, or
+	// of the file that it is a link to; so a link that moves to another key
+	// rotates both (see Rotate).
 	KeyID, TeamID string
 	// Topic is the app's bundle id.
 	Topic string
@@ -80,13 +82,16 @@ type lane struct {
 	client *apns2.Client
 }
 
-var _ push.Provider = (*Provider)(nil)
+var (
+	_ push.Provider = (*Provider)(nil)
+	_ push.Rotator  = (*Provider)(nil)
+)
 
 // New checks cfg and the key and returns a provider. The error names every
 // problem on a line of its own: what is wrong, where, what to do. Nothing is
 // sent and nothing is dialled.
 func New(cfg Config) (*Provider, error) {
-	key, err := cfg.check()
+	key, keyID, err := cfg.check()
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +104,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	p := &Provider{
 		cfg: cfg,
-		signer: &signer{key: key, keyID: cfg.KeyID, teamID: cfg.TeamID, file: cfg.TokenFile,
+		signer: &signer{key: key, keyID: keyID, teamID: cfg.TeamID, file: cfg.TokenFile,
 			now: cfg.Now, log: cfg.Logger},
 	}
 	p.signer.restore()
@@ -168,6 +173,38 @@ func (p *Provider) Warm(ctx context.Context) error { return p.production.pool.Wa
 // Stats describes the connections of the production environment.
 func (p *Provider) Stats() h2pool.Stats { return p.production.pool.Stats() }
 
+// CredentialFiles implements push.Rotator.
+func (p *Provider) CredentialFiles() []string {
+	if p.cfg.KeyFile == "" {
+		return nil
+	}
+	return []string{p.cfg.KeyFile}
+}
+
+// Rotate implements push.Rotator. The new key signs a token of its own, which
+// begins on connections of its own.
+func (p *Provider) Rotate() (changed bool, err error) {
+	key, keyID, err := loadKeyAndID(&p.cfg)
+	if err != nil {
+		return false, named(err)
+	}
+	if !p.signer.replace(key, keyID) {
+		return false, nil
+	}
+	for _, l := range p.lanes() {
+		l.pool.RetireAll()
+	}
+	return true, nil
+}
+
+// lanes are the environments that have connections of their own.
+func (p *Provider) lanes() []*lane {
+	if p.sandbox == p.production {
+		return []*lane{p.production}
+	}
+	return []*lane{p.production, p.sandbox}
+}
+
 // Send implements push.Provider. An answer of ExpiredProviderToken renews the
 // token, at most once in 20 minutes for all callers together, and is RetryNow
 // if there is a new token to retry with, else Auth.
@@ -200,12 +237,16 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 		return exchange.Failure(x.Err)
 	}
 	o = Classify(x.Status, x.Header, x.Body, now)
-	if o.Reason == apns2.ReasonExpiredProviderToken {
+	switch {
+	case o.Class != push.Auth:
+	case o.Reason == apns2.ReasonExpiredProviderToken:
 		if p.signer.renew(bearer) {
 			o.Class = push.RetryNow
 		} else {
 			p.cfg.Logger.Error("apns: Apple says that a fresh provider token has expired: check this machine's clock")
 		}
+	case p.signer.replaced(bearer):
+		o.Class = push.RetryNow // a refusal of the token before this one
 	}
 	return o
 }
@@ -274,9 +315,8 @@ func isToken(s string) bool {
 // Close implements push.Provider.
 func (p *Provider) Close() error {
 	var wg sync.WaitGroup
-	wg.Go(func() { p.production.pool.Close() })
-	if p.sandbox != p.production {
-		wg.Go(func() { p.sandbox.pool.Close() })
+	for _, l := range p.lanes() {
+		wg.Go(func() { l.pool.Close() })
 	}
 	wg.Wait()
 	return nil

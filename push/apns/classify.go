@@ -102,6 +102,7 @@ func Classify(status int, header http.Header, body []byte, now time.Time) push.O
 	class, known := classes[strconv.Itoa(status)+" "+answer.Reason]
 	if !known {
 		class = byStatus(status)
+		o.Unknown = class != push.Accepted
 		if class == push.TokenDead && foreign {
 			class = push.Bug
 		}

@@ -70,26 +70,26 @@ func TestClassify(t *testing.T) {
 		{"token updates", 429, nil, reason("TooManyProviderTokenUpdates"), push.Outcome{Class: push.Auth, Reason: "TooManyProviderTokenUpdates", RetryAfter: time.Minute}},
 
 		// Reasons of years to come.
-		{"unknown 400", 400, nil, reason("BadMood"), push.Outcome{Class: push.Bug, Reason: "BadMood"}},
-		{"unknown 403", 403, nil, reason("BadMood"), push.Outcome{Class: push.Auth, Reason: "BadMood"}},
-		{"unknown 410", 410, nil, `{"reason":"LongGone","timestamp":1764000000000}`, push.Outcome{Class: push.TokenDead, Reason: "LongGone", InvalidSince: time.UnixMilli(1764000000000)}},
-		{"unknown 429", 429, nil, reason("Slower"), push.Outcome{Class: push.LaneRate, Reason: "Slower", RetryAfter: time.Minute}},
-		{"unknown 500", 500, nil, reason("BadMood"), push.Outcome{Class: push.Retry, Reason: "BadMood"}},
-		{"known reason, other status", 500, nil, reason("BadDeviceToken"), push.Outcome{Class: push.Retry, Reason: "BadDeviceToken"}},
-		{"reason full of control characters", 400, nil, `{"reason":"a\nb\u001b[31m"}`, push.Outcome{Class: push.Bug, Reason: "a b [31m"}},
+		{"unknown 400", 400, nil, reason("BadMood"), push.Outcome{Unknown: true, Class: push.Bug, Reason: "BadMood"}},
+		{"unknown 403", 403, nil, reason("BadMood"), push.Outcome{Unknown: true, Class: push.Auth, Reason: "BadMood"}},
+		{"unknown 410", 410, nil, `{"reason":"LongGone","timestamp":1764000000000}`, push.Outcome{Unknown: true, Class: push.TokenDead, Reason: "LongGone", InvalidSince: time.UnixMilli(1764000000000)}},
+		{"unknown 429", 429, nil, reason("Slower"), push.Outcome{Unknown: true, Class: push.LaneRate, Reason: "Slower", RetryAfter: time.Minute}},
+		{"unknown 500", 500, nil, reason("BadMood"), push.Outcome{Unknown: true, Class: push.Retry, Reason: "BadMood"}},
+		{"known reason, other status", 500, nil, reason("BadDeviceToken"), push.Outcome{Unknown: true, Class: push.Retry, Reason: "BadDeviceToken"}},
+		{"reason full of control characters", 400, nil, `{"reason":"a\nb\u001b[31m"}`, push.Outcome{Unknown: true, Class: push.Bug, Reason: "a b [31m"}},
 
 		// Not Apple at all.
-		{"proxy's 502", 502, nil, "<html>Bad Gateway</html>", push.Outcome{Class: push.Retry, Reason: "HTTP 502"}},
-		{"empty 503", 503, nil, "", push.Outcome{Class: push.Retry, Reason: "HTTP 503"}},
-		{"proxy's 410", 410, nil, "<html>Gone</html>", push.Outcome{Class: push.Bug, Reason: "HTTP 410"}},
-		{"proxy's 429", 429, after("90"), "slow down", push.Outcome{Class: push.LaneRate, Reason: "HTTP 429", RetryAfter: 90 * time.Second}},
-		{"proxy's 407", 407, nil, "", push.Outcome{Class: push.Config, Reason: "HTTP 407"}},
-		{"portal", 302, nil, "<html>", push.Outcome{Class: push.Config, Reason: "HTTP 302"}},
-		{"401", 401, nil, "", push.Outcome{Class: push.Auth, Reason: "HTTP 401"}},
-		{"418", 418, nil, "[]", push.Outcome{Class: push.Bug, Reason: "HTTP 418"}},
+		{"proxy's 502", 502, nil, "<html>Bad Gateway</html>", push.Outcome{Unknown: true, Class: push.Retry, Reason: "HTTP 502"}},
+		{"empty 503", 503, nil, "", push.Outcome{Unknown: true, Class: push.Retry, Reason: "HTTP 503"}},
+		{"proxy's 410", 410, nil, "<html>Gone</html>", push.Outcome{Unknown: true, Class: push.Bug, Reason: "HTTP 410"}},
+		{"proxy's 429", 429, after("90"), "slow down", push.Outcome{Unknown: true, Class: push.LaneRate, Reason: "HTTP 429", RetryAfter: 90 * time.Second}},
+		{"proxy's 407", 407, nil, "", push.Outcome{Unknown: true, Class: push.Config, Reason: "HTTP 407"}},
+		{"portal", 302, nil, "<html>", push.Outcome{Unknown: true, Class: push.Config, Reason: "HTTP 302"}},
+		{"401", 401, nil, "", push.Outcome{Unknown: true, Class: push.Auth, Reason: "HTTP 401"}},
+		{"418", 418, nil, "[]", push.Outcome{Unknown: true, Class: push.Bug, Reason: "HTTP 418"}},
 		{"200 with a page", 200, nil, "<html>", push.Outcome{Class: push.Accepted}},
-		{"202", 202, nil, "", push.Outcome{Class: push.InDoubt, Reason: "HTTP 202"}},
-		{"no status", 0, nil, "", push.Outcome{Class: push.InDoubt, Reason: "HTTP 0"}},
+		{"202", 202, nil, "", push.Outcome{Unknown: true, Class: push.InDoubt, Reason: "HTTP 202"}},
+		{"no status", 0, nil, "", push.Outcome{Unknown: true, Class: push.InDoubt, Reason: "HTTP 0"}},
 	}
 	tested := map[string]bool{}
 	for _, tt := range tests {

@@ -3,6 +3,7 @@ package apns_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -26,7 +27,8 @@ func startFake(t *testing.T, cfg fake.APNsConfig) *fake.APNs {
 func provider(t *testing.T, a *fake.APNs, connections int) *apns.Provider {
 	t.Helper()
 	p, err := apns.New(apns.Config{KeyPEM: a.KeyPEM, KeyID: a.KeyID, TeamID: a.TeamID, Topic: a.Topic,
-		Host: a.URL(), RootCAs: a.RootCAs, Connections: connections})
+		Host: a.URL(), RootCAs: a.RootCAs, Connections: connections,
+		Timeout: time.Minute}) // the machine may be busy with something else
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +47,49 @@ func message(i int) *push.Notification {
 func TestConformanceAgainstTheFake(t *testing.T) {
 	pushtest.Conformance(t, func(t *testing.T) pushtest.Harness {
 		a := startFake(t, fake.APNsConfig{})
+		dir := t.TempDir()
+		files, err := a.WriteFiles(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As orchestrators do: a link that moves to another file. Its name is the
+		// key's id.
+		link := filepath.Join(dir, "current.p8")
+		pointTo := func(target string) {
+			os.Remove(link)
+			if err := os.Symlink(target, link); err != nil {
+				t.Error(err)
+			}
+		}
+		write := func(name string, data []byte) string {
+			path := filepath.Join(dir, name)
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Error(err)
+			}
+			return path
+		}
+		pointTo(files.Key)
+		p, err := apns.New(apns.Config{KeyFile: link, TeamID: a.TeamID, Topic: a.Topic, Host: a.URL(), RootCAs: a.RootCAs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
 		return pushtest.Harness{
-			Provider:     provider(t, a, 0),
+			Provider: p,
+			RetryAfter: func(d time.Duration, date bool) {
+				a.Script(fake.Rule{Times: 1, Answer: fake.Answer{Reason: "ServiceUnavailable", RetryAfter: d, RetryAfterDate: date}})
+			},
+			Rotation: &pushtest.Rotation{
+				Spoil: func() { pointTo(write("AuthKey_SPOILT0001.p8", []byte("-----BEGIN PRIVATE KEY-----\nhalf"))) },
+				Replace: func() {
+					pem, err := a.AddKey("NEWKEY0002")
+					if err != nil {
+						t.Error(err)
+					}
+					pointTo(write("AuthKey_NEWKEY0002.p8", pem))
+				},
+				Revoke: func() { a.RevokeKey(a.KeyID) },
+			},
 			Notification: *message(1),
 			Requests:     func() int { return int(a.Stats().Requests) },
 			Script: func(answer pushtest.Answer) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -51,11 +52,25 @@ func loadKey(cfg *Config) (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
-// check reports every problem of cfg at once and fills in the defaults.
-func (cfg *Config) check() (*ecdsa.PrivateKey, error) {
+// loadKeyAndID returns the signing key and its id: cfg.KeyID, or the one in the
+// name that Apple gave the file, which a link to it may hide.
+func loadKeyAndID(cfg *Config) (*ecdsa.PrivateKey, string, error) {
 	key, err := loadKey(cfg)
+	id := cfg.KeyID
+	if id == "" && cfg.KeyFile != "" {
+		if real, err := filepath.EvalSymlinks(cfg.KeyFile); err == nil {
+			if name, ok := strings.CutPrefix(filepath.Base(real), "AuthKey_"); ok {
+				id = strings.TrimSuffix(name, ".p8")
+			}
+		}
+	}
+	return key, id, errors.Join(err, checkID("key_id", id, "the ten characters in the name of the .p8 file"))
+}
+
+// check reports every problem of cfg at once and fills in the defaults.
+func (cfg *Config) check() (*ecdsa.PrivateKey, string, error) {
+	key, id, err := loadKeyAndID(cfg)
 	problems := []error{err,
-		checkID("key_id", cfg.KeyID, "the ten characters in the name of the .p8 file"),
 		checkID("team_id", cfg.TeamID, "the ten characters at the top right of developer.apple.com, Membership"),
 	}
 	switch {
@@ -65,8 +80,7 @@ func (cfg *Config) check() (*ecdsa.PrivateKey, error) {
 		problems = append(problems, fmt.Errorf(`topic %q is not a bundle id: it looks like "com.example.shop"`, cfg.Topic))
 	}
 	if err := errors.Join(problems...); err != nil {
-		lines := strings.Split(err.Error(), "\n")
-		return nil, fmt.Errorf("apns: %s", strings.Join(lines, "\napns: "))
+		return nil, "", named(err)
 	}
 	if cfg.SandboxHost == "" {
 		// A deployment that names its own host (a fake, a relay) must not leak
@@ -74,7 +88,12 @@ func (cfg *Config) check() (*ecdsa.PrivateKey, error) {
 		cfg.SandboxHost = cmp.Or(cfg.Host, sandboxHost)
 	}
 	cfg.Host = cmp.Or(cfg.Host, productionHost)
-	return key, nil
+	return key, id, nil
+}
+
+// named begins every line of err with the package's name.
+func named(err error) error {
+	return errors.New("apns: " + strings.ReplaceAll(err.Error(), "\n", "\napns: "))
 }
 
 func checkID(name, value, where string) error {

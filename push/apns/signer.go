@@ -30,13 +30,14 @@ const (
 // signer makes the provider token that all connections share. It is safe for
 // concurrent use.
 type signer struct {
-	key           *ecdsa.PrivateKey
-	keyID, teamID string
-	file          string // where the token outlives the process; "" is nowhere
-	now           func() time.Time
-	log           *slog.Logger
+	teamID string
+	file   string // where the token outlives the process; "" is nowhere
+	now    func() time.Time
+	log    *slog.Logger
 
 	mu     sync.Mutex
+	key    *ecdsa.PrivateKey
+	keyID  string
 	bearer string
 	issued time.Time
 	// renewed is when Apple's refusal last led to a new token.
@@ -76,6 +77,25 @@ func (s *signer) renew(rejected string) bool {
 	}
 	s.renewed = now
 	return true
+}
+
+// replace signs with another key from now on. It reports whether it is another
+// one.
+func (s *signer) replace(key *ecdsa.PrivateKey, keyID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keyID == keyID && s.key.Equal(key) {
+		return false
+	}
+	s.key, s.keyID, s.bearer = key, keyID, ""
+	return true
+}
+
+// replaced reports whether bearer is no longer the token in use.
+func (s *signer) replaced(bearer string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bearer != bearer
 }
 
 func (s *signer) issueLocked() error {

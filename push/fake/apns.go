@@ -138,7 +138,8 @@ func StartAPNs(cfg APNsConfig) (*APNs, error) {
 		RootCAs: ca.pool, CAPEM: ca.pem, KeyPEM: keyPEM, KeyID: cfg.KeyID, TeamID: cfg.TeamID, Topic: cfg.Topic,
 		cfg: cfg, ln: ln, tls: ca.tlsConfig(), conns: make(map[*apnsConn]struct{}),
 		auth: &providerTokens{
-			pub: &key.PublicKey, keyID: cfg.KeyID, teamID: cfg.TeamID, interval: cfg.TokenUpdateInterval,
+			teamID: cfg.TeamID, interval: cfg.TokenUpdateInterval,
+			keys:  map[string]*providerKey{cfg.KeyID: {pub: &key.PublicKey}},
 			known: make(map[string]*providerToken),
 		},
 	}
@@ -203,6 +204,20 @@ func (a *APNs) open() []*apnsConn {
 	}
 	return cs
 }
+
+// AddKey gives the team another signing key, as developer.apple.com does, and
+// returns its .p8 file. Both keys are good until one is revoked.
+func (a *APNs) AddKey(keyID string) (keyPEM []byte, err error) {
+	key, keyPEM, err := newSigningKey()
+	if err == nil {
+		err = a.auth.addKey(keyID, &key.PublicKey)
+	}
+	return keyPEM, err
+}
+
+// RevokeKey takes a signing key back: its tokens are InvalidProviderToken from
+// now on.
+func (a *APNs) RevokeKey(keyID string) { a.auth.revokeKey(keyID) }
 
 // Phones is the book that accepted pushes go to.
 func (a *APNs) Phones() *PhoneBook { return a.cfg.Phones }

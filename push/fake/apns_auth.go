@@ -3,6 +3,7 @@ package fake
 import (
 	"crypto/ecdsa"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -19,17 +20,22 @@ const (
 // has accepted, both to spare the signature check and to see how often the
 // sender changes them. Safe for concurrent use.
 type providerTokens struct {
-	pub           *ecdsa.PublicKey
-	keyID, teamID string
-	interval      time.Duration // at least this between two new tokens
+	teamID   string
+	interval time.Duration // at least this between two new tokens of one key
 
-	mu      sync.Mutex
-	known   map[string]*providerToken
-	changed time.Time // when the newest token was first accepted
-	count   int64     // tokens ever accepted
+	mu    sync.Mutex
+	keys  map[string]*providerKey // by key id
+	known map[string]*providerToken
+	count int64 // tokens ever accepted
+}
+
+type providerKey struct {
+	pub     *ecdsa.PublicKey
+	changed time.Time // when its newest token was first accepted
 }
 
 type providerToken struct {
+	keyID   string
 	issued  time.Time
 	revoked bool // by ExpireProviderTokens
 }
@@ -55,18 +61,20 @@ func (p *providerTokens) check(authorization string, now time.Time) string {
 	defer p.mu.Unlock()
 	t := p.known[bearer]
 	if t == nil {
-		issued, ok := p.verify(bearer)
-		if !ok {
+		var ok bool
+		if t, ok = p.verify(bearer); !ok {
 			return "InvalidProviderToken"
 		}
-		t = &providerToken{issued: issued}
 		if t.expired(now) {
 			return "ExpiredProviderToken"
 		}
-		if !p.changed.IsZero() && now.Sub(p.changed) < p.interval {
+		if changed := p.keys[t.keyID].changed; !changed.IsZero() && now.Sub(changed) < p.interval {
 			return "TooManyProviderTokenUpdates"
 		}
 		p.remember(bearer, t, now)
+	}
+	if p.keys[t.keyID] == nil {
+		return "InvalidProviderToken" // the key was revoked
 	}
 	if t.revoked || t.expired(now) {
 		return "ExpiredProviderToken"
@@ -78,11 +86,15 @@ func (t *providerToken) expired(now time.Time) bool {
 	return now.Sub(t.issued).Abs() > providerTokenLife
 }
 
-// verify checks signature, key id and team, and returns the time of issue.
-func (p *providerTokens) verify(bearer string) (time.Time, bool) {
+// verify checks signature, key id and team. Callers hold mu.
+func (p *providerTokens) verify(bearer string) (*providerToken, bool) {
 	t, err := parseJWT(bearer)
-	if err != nil || t.Kid != p.keyID || !t.verifyES256(p.pub) {
-		return time.Time{}, false
+	if err != nil {
+		return nil, false
+	}
+	key := p.keys[t.Kid]
+	if key == nil || !t.verifyES256(key.pub) {
+		return nil, false
 	}
 	var c struct {
 		Iss string `json:"iss"`
@@ -90,9 +102,28 @@ func (p *providerTokens) verify(bearer string) (time.Time, bool) {
 		Iat *int64 `json:"iat"`
 	}
 	if json.Unmarshal(t.claims, &c) != nil || c.Iss != p.teamID || c.Iat == nil {
-		return time.Time{}, false
+		return nil, false
 	}
-	return time.Unix(*c.Iat, 0), true
+	return &providerToken{keyID: t.Kid, issued: time.Unix(*c.Iat, 0)}, true
+}
+
+// maxProviderKeys is more than Apple gives a team, which is two.
+const maxProviderKeys = 16
+
+func (p *providerTokens) addKey(id string, pub *ecdsa.PublicKey) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.keys) >= maxProviderKeys {
+		return fmt.Errorf("fake: more than %d signing keys", maxProviderKeys)
+	}
+	p.keys[id] = &providerKey{pub: pub}
+	return nil
+}
+
+func (p *providerTokens) revokeKey(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.keys, id)
 }
 
 func (p *providerTokens) remember(bearer string, t *providerToken, now time.Time) {
@@ -102,7 +133,7 @@ func (p *providerTokens) remember(bearer string, t *providerToken, now time.Time
 		clear(p.known)
 	}
 	p.known[bearer] = t
-	p.changed = now
+	p.keys[t.keyID].changed = now
 	p.count++
 }
 
@@ -114,7 +145,9 @@ func (p *providerTokens) expireAll() {
 	for _, t := range p.known {
 		t.revoked = true
 	}
-	p.changed = time.Time{}
+	for _, k := range p.keys {
+		k.changed = time.Time{}
+	}
 }
 
 func (p *providerTokens) accepted() int64 {

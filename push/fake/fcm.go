@@ -210,7 +210,19 @@ func (f *FCM) Phones() *PhoneBook { return f.cfg.Phones }
 // CredentialsJSON is a service account file with a key of its own, whose
 // token_uri is this fake. A client that uses it must trust RootCAs for the
 // token request as well.
-func (f *FCM) CredentialsJSON() []byte { return f.oauth.credentials }
+func (f *FCM) CredentialsJSON() []byte {
+	_, _, credentials := f.oauth.account()
+	return credentials
+}
+
+// RotateKey gives the service account a new key in place of the old one, and
+// returns the new file. Access tokens given out live on until RevokeOldKeys.
+func (f *FCM) RotateKey() (credentialsJSON []byte, err error) {
+	if err := f.oauth.newKey(); err != nil {
+		return nil, err
+	}
+	return f.CredentialsJSON(), nil
+}
 
 // Script adds rules for messages:send. They are looked at in the order in
 // which they were added, the first match applies, and only for requests that
@@ -227,6 +239,9 @@ func (f *FCM) SetToken(token string, s TokenState, since time.Time) { f.tokens.s
 
 // SetLatency changes the latency of requests that arrive from now on.
 func (f *FCM) SetLatency(l Latency) { f.latency.set(l) }
+
+// RevokeOldKeys makes the access tokens of keys before the present one invalid.
+func (f *FCM) RevokeOldKeys() { f.oauth.revokeOldKeys() }
 
 // RevokeAccessTokens makes all access tokens given out so far invalid, as a
 // change of key does.

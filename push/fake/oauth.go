@@ -27,40 +27,66 @@ const (
 // oauth gives out access tokens for signed assertions (RFC 7523) and checks
 // them. Safe for concurrent use.
 type oauth struct {
-	key         *rsa.PrivateKey
-	keyID       string
-	email       string
-	audience    string // its own address
-	credentials []byte
-	now         func() time.Time
+	project  string
+	email    string
+	audience string // its own address
+	now      func() time.Time
 
-	mu     sync.Mutex
-	access map[string]time.Time // token to its end
-	count  int64
+	mu          sync.Mutex
+	key         *rsa.PublicKey
+	keyID       string
+	credentials []byte
+	access      map[string]accessToken
+	count       int64
+}
+
+type accessToken struct {
+	end   time.Time
+	keyID string
 }
 
 func newOAuth(project, audience string, now func() time.Time) (*oauth, error) {
+	o := &oauth{
+		project: project, email: "footfall-fake@" + project + ".iam.gserviceaccount.com",
+		audience: audience, now: now, access: make(map[string]accessToken),
+	}
+	return o, o.newKey()
+}
+
+// newKey replaces the account's key, so that assertions of the old one are
+// refused. Access tokens given out live on.
+func (o *oauth) newKey() error {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	o := &oauth{
-		key: key, keyID: randomHex(20), email: "footfall-fake@" + project + ".iam.gserviceaccount.com",
-		audience: audience, now: now, access: make(map[string]time.Time),
-	}
-	o.credentials, err = json.MarshalIndent(map[string]string{
-		"type": "service_account", "project_id": project,
-		"private_key_id": o.keyID,
+	keyID := randomHex(20)
+	credentials, err := json.MarshalIndent(map[string]string{
+		"type": "service_account", "project_id": o.project,
+		"private_key_id": keyID,
 		"private_key":    string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 		"client_email":   o.email, "client_id": "100000000000000000000",
-		"auth_uri":  strings.TrimSuffix(audience, "/token") + "/auth",
-		"token_uri": audience, "universe_domain": "googleapis.com",
+		"auth_uri":  strings.TrimSuffix(o.audience, "/token") + "/auth",
+		"token_uri": o.audience, "universe_domain": "googleapis.com",
 	}, "", "  ")
-	return o, err
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.key, o.keyID, o.credentials = &key.PublicKey, keyID, credentials
+	return nil
+}
+
+// account returns the key in use and its file.
+func (o *oauth) account() (key *rsa.PublicKey, keyID string, credentials []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.key, o.keyID, o.credentials
 }
 
 // handleToken is the token endpoint.
@@ -102,7 +128,8 @@ func (o *oauth) checkAssertion(assertion string) (code, text string) {
 	if err != nil {
 		return grant, "Invalid JWT: not a JSON web token."
 	}
-	if t.Kid != "" && t.Kid != o.keyID || !t.verifyRS256(&o.key.PublicKey) {
+	key, keyID, _ := o.account()
+	if t.Kid != "" && t.Kid != keyID || !t.verifyRS256(key) {
 		return grant, "Invalid JWT Signature."
 	}
 	var c struct {
@@ -137,8 +164,8 @@ func (o *oauth) issue() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.access) >= maxAccessTokens {
-		for t, end := range o.access {
-			if !end.After(now) {
+		for t, a := range o.access {
+			if !a.end.After(now) {
 				delete(o.access, t)
 			}
 		}
@@ -146,7 +173,7 @@ func (o *oauth) issue() string {
 			clear(o.access) // a client in a loop; it will ask again
 		}
 	}
-	o.access[tok] = now.Add(accessTokenLife)
+	o.access[tok] = accessToken{now.Add(accessTokenLife), o.keyID}
 	o.count++
 	return tok
 }
@@ -159,14 +186,25 @@ func (o *oauth) allows(authorization string) bool {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	end, ok := o.access[tok]
-	return ok && o.now().Before(end)
+	a, ok := o.access[tok]
+	return ok && o.now().Before(a.end)
 }
 
 func (o *oauth) revoke() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clear(o.access)
+}
+
+// revokeOldKeys ends the access tokens of every key but the one in use.
+func (o *oauth) revokeOldKeys() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for t, a := range o.access {
+		if a.keyID != o.keyID {
+			delete(o.access, t)
+		}
+	}
 }
 
 func (o *oauth) given() int64 {

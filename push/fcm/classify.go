@@ -57,6 +57,16 @@ func (a *answer) deviceQuota() bool {
 	return false
 }
 
+// documented are the answers that Google's reference lists, as status and word:
+// the FCM code, or without one the status of google.rpc.
+var documented = map[string]bool{
+	"400 INVALID_ARGUMENT": true, "404 UNREGISTERED": true, "404 NOT_FOUND": true,
+	"401 UNAUTHENTICATED": true, "401 THIRD_PARTY_AUTH_ERROR": true,
+	"403 SENDER_ID_MISMATCH": true, "403 PERMISSION_DENIED": true,
+	"429 QUOTA_EXCEEDED": true, "429 RESOURCE_EXHAUSTED": true,
+	"500 INTERNAL": true, "503 UNAVAILABLE": true, "504 DEADLINE_EXCEEDED": true,
+}
+
 // Classify says what an answer of FCM means. It is a pure function: now is
 // used for a Retry-After date only. Status 0 is "no answer is known".
 func Classify(status int, header http.Header, body []byte, now time.Time) push.Outcome {
@@ -87,6 +97,7 @@ func Classify(status int, header http.Header, body []byte, now time.Time) push.O
 		o.Reason = "no answer"
 	}
 	o.Class = classOf(status, code, &a)
+	o.Unknown = !documented[strconv.Itoa(status)+" "+o.Reason]
 	o.RetryAfter = exchange.RetryAfter(header, now)
 	switch o.Class {
 	case push.LaneRate, push.DeviceRate:

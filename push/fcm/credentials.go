@@ -1,6 +1,7 @@
 package fcm
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
@@ -25,6 +26,12 @@ const credentialsHint = "use the service account's JSON file from the Firebase c
 type credentials struct {
 	project string
 	oauth   *jwt.Config
+}
+
+// same reports whether a token of one is a token of the other.
+func (c *credentials) same(o *credentials) bool {
+	return c.project == o.project && c.oauth.Email == o.oauth.Email && c.oauth.PrivateKeyID == o.oauth.PrivateKeyID &&
+		c.oauth.TokenURL == o.oauth.TokenURL && bytes.Equal(c.oauth.PrivateKey, o.oauth.PrivateKey)
 }
 
 // loadCredentials reads and checks the service account of cfg. An error says

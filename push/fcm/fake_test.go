@@ -2,6 +2,8 @@ package fcm_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -46,8 +48,34 @@ func TestConformanceAgainstTheFake(t *testing.T) {
 		t.Run(string(style), func(t *testing.T) {
 			pushtest.Conformance(t, func(t *testing.T) pushtest.Harness {
 				f := startFake(t, fake.FCMConfig{})
+				file := filepath.Join(t.TempDir(), "service-account.json")
+				write := func(data []byte) {
+					if err := os.WriteFile(file, data, 0o600); err != nil {
+						t.Error(err)
+					}
+				}
+				write(f.CredentialsJSON())
+				p, err := fcm.New(fcm.Config{CredentialsFile: file, Endpoint: f.Endpoint(), RootCAs: f.RootCAs, Style: style})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { p.Close() })
 				return pushtest.Harness{
-					Provider:     provider(t, f, style, 0),
+					Provider: p,
+					RetryAfter: func(d time.Duration, date bool) {
+						f.Script(fake.Rule{Times: 1, Answer: fake.Answer{Reason: fake.FCMQuotaExceeded, RetryAfter: d, RetryAfterDate: date}})
+					},
+					Rotation: &pushtest.Rotation{
+						Spoil: func() { write([]byte(`{"type":"service_account"`)) },
+						Replace: func() {
+							data, err := f.RotateKey()
+							if err != nil {
+								t.Error(err)
+							}
+							write(data)
+						},
+						Revoke: f.RevokeOldKeys,
+					},
 					Notification: *message(1),
 					Requests:     func() int { return int(f.Stats().Requests) },
 					Script: func(answer pushtest.Answer) {

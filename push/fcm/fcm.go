@@ -15,13 +15,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"footfall/push"
 	"footfall/push/h2pool"
+	"footfall/push/internal/access"
 	"footfall/push/internal/exchange"
 
 	"firebase.google.com/go/v4/messaging"
@@ -66,11 +69,17 @@ type Provider struct {
 	cfg    Config
 	pool   *h2pool.Pool
 	client *messaging.Client
-	tokens *tokens
-	oauth  *http.Transport // of the token server
+	tokens *access.Source
+	oauth  *http.Client // of the token server
+
+	rotating sync.Mutex   // one Rotate at a time; guards account
+	account  *credentials // in use
 }
 
-var _ push.Provider = (*Provider)(nil)
+var (
+	_ push.Provider = (*Provider)(nil)
+	_ push.Rotator  = (*Provider)(nil)
+)
 
 // New checks cfg and the credentials and returns a provider. The error says
 // what is wrong, where, and what to do. Nothing is sent and nothing dialled.
@@ -117,16 +126,41 @@ func New(cfg Config) (*Provider, error) {
 		pool.Close()
 		return nil, fmt.Errorf("fcm: set up the messaging client: %w", err)
 	}
-	p := &Provider{cfg: cfg, pool: pool, client: client}
-	p.oauth = &http.Transport{
+	p := &Provider{cfg: cfg, pool: pool, client: client, account: creds}
+	p.oauth = &http.Client{Transport: &http.Transport{
 		Proxy:             http.ProxyFromEnvironment,
 		TLSClientConfig:   &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2: true,
 		IdleConnTimeout:   30 * time.Second, // one request an hour
-	}
-	p.tokens = &tokens{conf: creds.oauth, client: &http.Client{Transport: p.oauth}, now: cfg.Now}
-	p.tokens.ctx, p.tokens.stop = context.WithCancel(context.Background())
+	}}
+	p.tokens = access.New(fetcher(creds.oauth, p.oauth), cfg.Now)
 	return p, nil
+}
+
+// CredentialFiles implements push.Rotator.
+func (p *Provider) CredentialFiles() []string {
+	if p.cfg.CredentialsFile == "" {
+		return nil
+	}
+	return []string{p.cfg.CredentialsFile}
+}
+
+// Rotate implements push.Rotator. The project stays: tokens belong to it.
+func (p *Provider) Rotate() (changed bool, err error) {
+	p.rotating.Lock()
+	defer p.rotating.Unlock()
+	creds, err := loadCredentials(&p.cfg)
+	switch {
+	case err != nil:
+		return false, err
+	case creds.project != p.account.project:
+		return false, fmt.Errorf("fcm: credentials_file is of project %q, and this gateway sends for %q: registration tokens belong to a project, so restart to change it", creds.project, p.account.project)
+	case creds.same(p.account):
+		return false, nil
+	}
+	p.account = creds
+	p.tokens.Replace(fetcher(creds.oauth, p.oauth))
+	return true, nil
 }
 
 // authorize adds the access token of the call.
@@ -149,7 +183,7 @@ func (p *Provider) Name() string { return "fcm" }
 // them, and fetches an access token, so that wrong credentials show at start.
 // Optional.
 func (p *Provider) Warm(ctx context.Context) error {
-	if _, err := p.tokens.get(ctx); err != nil {
+	if _, err := p.tokens.Get(ctx); err != nil {
 		return errors.New("fcm: " + tokenFailure(err, p.cfg.Now()).Reason)
 	}
 	return p.pool.Warm(ctx)
@@ -159,7 +193,8 @@ func (p *Provider) Warm(ctx context.Context) error {
 func (p *Provider) Stats() h2pool.Stats { return p.pool.Stats() }
 
 // Send implements push.Provider. A 401 for an access token that had been in
-// use for a minute is RetryNow with a new one, else Auth.
+// use for a minute, or that other credentials have replaced meanwhile, is
+// RetryNow with a new one, else Auth.
 func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome {
 	now := p.cfg.Now()
 	if !n.ExpiresAt.IsZero() && !now.Before(n.ExpiresAt) {
@@ -180,7 +215,7 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
-	bearer, err := p.tokens.get(ctx)
+	bearer, err := p.tokens.Get(ctx)
 	if err != nil {
 		return tokenFailure(err, now)
 	}
@@ -194,8 +229,12 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 		return exchange.Failure(x.Err)
 	}
 	o := Classify(x.Status, x.Header, x.Body, now)
-	if o.Class == push.Auth && x.Status == http.StatusUnauthorized && o.Reason != "THIRD_PARTY_AUTH_ERROR" {
-		if p.tokens.refused(bearer) {
+	if o.Class == push.Auth && o.Reason != "THIRD_PARTY_AUTH_ERROR" {
+		fresh := freshFor
+		if x.Status != http.StatusUnauthorized {
+			fresh = math.MaxInt64 // a right is missing: only other credentials help
+		}
+		if p.tokens.Refused(bearer, fresh) {
 			o.Class = push.RetryNow
 		} else {
 			p.cfg.Logger.Error("fcm: Google refuses a fresh access token: check the service account and its role", "reason", o.Reason)
@@ -214,7 +253,7 @@ func scrub(err error, n *push.Notification) string {
 
 // Close implements push.Provider.
 func (p *Provider) Close() error {
-	p.tokens.close()
+	p.tokens.Close()
 	p.pool.Close()
 	p.oauth.CloseIdleConnections()
 	return nil

@@ -168,11 +168,11 @@ func TestOneSendIsOneRequest(t *testing.T) {
 			w.Header().Set("Retry-After", "3")
 			answerWith(503, unavailable)(w, r, b)
 		}, push.Outcome{Class: push.Retry, Status: 503, Reason: "UNAVAILABLE", RetryAfter: 3 * time.Second, Sent: true}},
-		{"500", answerWith(500, ""), push.Outcome{Class: push.Retry, Status: 500, Reason: "HTTP 500", Sent: true}},
+		{"500", answerWith(500, ""), push.Outcome{Class: push.Retry, Status: 500, Reason: "HTTP 500", Unknown: true, Sent: true}},
 		{"redirect", func(w http.ResponseWriter, r *http.Request, b []byte) {
 			w.Header().Set("Location", g.URL+"/elsewhere")
 			w.WriteHeader(307)
-		}, push.Outcome{Class: push.Config, Status: 307, Reason: "HTTP 307", Sent: true}},
+		}, push.Outcome{Class: push.Config, Status: 307, Reason: "HTTP 307", Unknown: true, Sent: true}},
 		{"200 with a page", answerWith(200, "<html>"), push.Outcome{Class: push.InDoubt, Status: 200, Reason: "200 without a message name", Sent: true}},
 		{"200 cut in the body", func(w http.ResponseWriter, r *http.Request, b []byte) {
 			w.Header().Set("Content-Length", "100")

@@ -70,7 +70,6 @@ func TestGolden(t *testing.T) {
 			cfg := g.config()
 			cfg.Now, cfg.Style, cfg.Channel = func() time.Time { return now }, tt.style, "offers"
 			p := newProvider(t, cfg)
-			p.tokens.now = time.Now // the golden day is not today
 			n := base
 			tt.mod(&n)
 			if o := p.Send(t.Context(), &n); o.Class != push.Accepted {

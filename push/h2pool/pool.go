@@ -274,6 +274,17 @@ func (p *Pool) Retire(resp *http.Response) bool {
 	return p.retireLocked(b.conn)
 }
 
+// RetireAll takes every connection out of use, for a change of credentials that
+// the peer ties to connections: new requests get new ones, and those in flight
+// end as with Retire.
+func (p *Pool) RetireAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range append([]*conn(nil), p.conns...) {
+		p.retireLocked(c)
+	}
+}
+
 // CloseIdleConnections retires connections without a request in flight.
 // http.Client and apns2.Client call it by this name.
 func (p *Pool) CloseIdleConnections() {

@@ -63,8 +63,10 @@ func Classify(status int, header http.Header, body []byte, now time.Time) push.O
 		a.Code = "" // a proxy's page, or a text of ours: never repeated in a reason
 	}
 	o.Class, o.Reason = classOf(status, a.Code), a.Code
+	_, known := codes[a.Code]
+	o.Unknown = !known && !(a.Code == "" && status == http.StatusServiceUnavailable) // flow control has no code
 	if a.Code == codePartial {
-		o.Class = partial(a.Msg)
+		o.Class, o.Unknown = partial(a.Msg), false
 	}
 	switch {
 	case o.Class == push.Accepted:

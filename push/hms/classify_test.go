@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"footfall/push"
+	"footfall/push/internal/access"
 	"footfall/push/internal/post"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,10 +40,10 @@ func TestClassify(t *testing.T) {
 		{"success", 200, nil, code("80000000", "Success"), push.Outcome{Class: push.Accepted, ProviderID: "r1"}},
 		{"success without an id", 200, nil, `{"code":"80000000"}`, push.Outcome{Class: push.Accepted}},
 		{"success with another status", 400, nil, code("80000000", ""), push.Outcome{Class: push.InDoubt, Reason: "80000000"}},
-		{"200 with a page", 200, nil, "<html>", push.Outcome{Class: push.InDoubt, Reason: "200 without a code"}},
-		{"200, empty object", 200, nil, "{}", push.Outcome{Class: push.InDoubt, Reason: "200 without a code"}},
-		{"200, code as a number", 200, nil, `{"code":80000000}`, push.Outcome{Class: push.InDoubt, Reason: "200 without a code"}},
-		{"200, code is text", 200, nil, code("IQAAAA", ""), push.Outcome{Class: push.InDoubt, Reason: "200 without a code"}},
+		{"200 with a page", 200, nil, "<html>", push.Outcome{Unknown: true, Class: push.InDoubt, Reason: "200 without a code"}},
+		{"200, empty object", 200, nil, "{}", push.Outcome{Unknown: true, Class: push.InDoubt, Reason: "200 without a code"}},
+		{"200, code as a number", 200, nil, `{"code":80000000}`, push.Outcome{Unknown: true, Class: push.InDoubt, Reason: "200 without a code"}},
+		{"200, code is text", 200, nil, code("IQAAAA", ""), push.Outcome{Unknown: true, Class: push.InDoubt, Reason: "200 without a code"}},
 
 		{"partial: ours is the bad one", 200, nil, code("80100000", `{"success":0,"failure":1,"illegal_tokens":["x"]}`), push.Outcome{Class: push.TokenDead, Reason: "80100000"}},
 		{"partial: ours is good", 200, nil, code("80100000", `{"success":1,"failure":0,"illegal_tokens":[]}`), push.Outcome{Class: push.Accepted, ProviderID: "r1"}},
@@ -68,26 +69,26 @@ func TestClassify(t *testing.T) {
 		{"receipt", 200, nil, code("80300013", ""), push.Outcome{Class: push.Config, Reason: "80300013"}},
 		{"OAuth", 200, nil, code("80600003", ""), push.Outcome{Class: push.Auth, Reason: "80600003"}},
 		{"internal", 500, after("7"), code("81000001", ""), push.Outcome{Class: push.Retry, Reason: "81000001", RetryAfter: 7 * time.Second}},
-		{"internal, unknown", 200, nil, code("81000999", ""), push.Outcome{Class: push.Retry, Reason: "81000999"}},
-		{"unknown", 200, nil, code("80999999", ""), push.Outcome{Class: push.Bug, Reason: "80999999"}},
-		{"unknown, 400", 400, nil, code("80999999", ""), push.Outcome{Class: push.Bug, Reason: "80999999"}},
-		{"unknown, 502", 502, nil, code("80999999", ""), push.Outcome{Class: push.Retry, Reason: "80999999"}},
+		{"internal, unknown", 200, nil, code("81000999", ""), push.Outcome{Unknown: true, Class: push.Retry, Reason: "81000999"}},
+		{"unknown", 200, nil, code("80999999", ""), push.Outcome{Unknown: true, Class: push.Bug, Reason: "80999999"}},
+		{"unknown, 400", 400, nil, code("80999999", ""), push.Outcome{Unknown: true, Class: push.Bug, Reason: "80999999"}},
+		{"unknown, 502", 502, nil, code("80999999", ""), push.Outcome{Unknown: true, Class: push.Retry, Reason: "80999999"}},
 
 		{"flow control", 503, nil, "", push.Outcome{Class: push.LaneRate, Reason: "HTTP 503", RetryAfter: 10 * time.Second}},
 		{"flow control, date", 503, after("Sat, 28 Nov 2026 12:00:30 GMT"), "", push.Outcome{Class: push.LaneRate, Reason: "HTTP 503", RetryAfter: 30 * time.Second}},
 		{"flow control with a code", 503, nil, code("80300007", ""), push.Outcome{Class: push.LaneRate, Reason: "80300007", RetryAfter: 10 * time.Second}},
-		{"429", 429, after("3"), "", push.Outcome{Class: push.LaneRate, Reason: "HTTP 429", RetryAfter: 3 * time.Second}},
-		{"401", 401, nil, "", push.Outcome{Class: push.Auth, Reason: "HTTP 401"}},
-		{"403", 403, nil, "<html>", push.Outcome{Class: push.Auth, Reason: "HTTP 403"}},
-		{"404", 404, nil, "", push.Outcome{Class: push.Config, Reason: "HTTP 404"}},
-		{"302", 302, nil, "", push.Outcome{Class: push.Config, Reason: "HTTP 302"}},
-		{"400", 400, nil, "", push.Outcome{Class: push.Bug, Reason: "HTTP 400"}},
-		{"410 is none of theirs", 410, nil, "", push.Outcome{Class: push.Bug, Reason: "HTTP 410"}},
-		{"413", 413, nil, "", push.Outcome{Class: push.TooLarge, Reason: "HTTP 413"}},
-		{"408", 408, nil, "", push.Outcome{Class: push.Retry, Reason: "HTTP 408"}},
-		{"500", 500, nil, "", push.Outcome{Class: push.Retry, Reason: "HTTP 500"}},
-		{"502", 502, nil, "<html>", push.Outcome{Class: push.Retry, Reason: "HTTP 502"}},
-		{"nothing", 0, nil, "", push.Outcome{Class: push.InDoubt, Reason: "no answer"}},
+		{"429", 429, after("3"), "", push.Outcome{Unknown: true, Class: push.LaneRate, Reason: "HTTP 429", RetryAfter: 3 * time.Second}},
+		{"401", 401, nil, "", push.Outcome{Unknown: true, Class: push.Auth, Reason: "HTTP 401"}},
+		{"403", 403, nil, "<html>", push.Outcome{Unknown: true, Class: push.Auth, Reason: "HTTP 403"}},
+		{"404", 404, nil, "", push.Outcome{Unknown: true, Class: push.Config, Reason: "HTTP 404"}},
+		{"302", 302, nil, "", push.Outcome{Unknown: true, Class: push.Config, Reason: "HTTP 302"}},
+		{"400", 400, nil, "", push.Outcome{Unknown: true, Class: push.Bug, Reason: "HTTP 400"}},
+		{"410 is none of theirs", 410, nil, "", push.Outcome{Unknown: true, Class: push.Bug, Reason: "HTTP 410"}},
+		{"413", 413, nil, "", push.Outcome{Unknown: true, Class: push.TooLarge, Reason: "HTTP 413"}},
+		{"408", 408, nil, "", push.Outcome{Unknown: true, Class: push.Retry, Reason: "HTTP 408"}},
+		{"500", 500, nil, "", push.Outcome{Unknown: true, Class: push.Retry, Reason: "HTTP 500"}},
+		{"502", 502, nil, "<html>", push.Outcome{Unknown: true, Class: push.Retry, Reason: "HTTP 502"}},
+		{"nothing", 0, nil, "", push.Outcome{Unknown: true, Class: push.InDoubt, Reason: "no answer"}},
 	} {
 		tt.want.Status, tt.want.Sent = tt.status, true
 		if d := cmp.Diff(tt.want, Classify(tt.status, tt.header, []byte(tt.body), now)); d != "" {
@@ -116,7 +117,7 @@ func FuzzParseToken(f *testing.F) {
 	f.Add(200, []byte(`{"access_token":"a","expires_in":1e300}`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		text, life, err := parseToken(&post.Answer{Status: status, Body: body}, time.Unix(1795859999, 0))
-		if (err == nil) != (text != "") || err == nil && (life < fetchPause || life > 12*24*time.Hour || status != 200) {
+		if (err == nil) != (text != "") || err == nil && (life < access.FetchPause || life > 12*24*time.Hour || status != 200) {
 			t.Errorf("%q %v %v", text, life, err)
 		}
 		if err != nil {

@@ -20,9 +20,11 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"footfall/push"
+	"footfall/push/internal/access"
 	"footfall/push/internal/exchange"
 	"footfall/push/internal/post"
 )
@@ -70,10 +72,18 @@ type Provider struct {
 	cfg    Config
 	send   *url.URL
 	client *post.Client
-	tokens *tokens
+
+	tokenURL *url.URL
+	tokens   *access.Source
+
+	rotating sync.Mutex // one Rotate at a time; guards secret
+	secret   string     // in use; never shown
 }
 
-var _ push.Provider = (*Provider)(nil)
+var (
+	_ push.Provider = (*Provider)(nil)
+	_ push.Rotator  = (*Provider)(nil)
+)
 
 // New checks cfg and returns a provider. The error names every problem on a
 // line of its own: what is wrong, where, what to do. Nothing is sent.
@@ -120,12 +130,34 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.ClientSecret = "" // the token source has it
-	p := &Provider{cfg: cfg, send: send}
+	p := &Provider{cfg: cfg, send: send, tokenURL: token, secret: secret}
 	p.client = post.New(post.Config{RootCAs: cfg.RootCAs, InFlight: cfg.InFlight})
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {cfg.ClientID}, "client_secret": {secret}}
-	p.tokens = &tokens{client: p.client, url: token, secret: secret, form: []byte(form.Encode()), now: cfg.Now}
-	p.tokens.ctx, p.tokens.stop = context.WithCancel(context.Background())
+	p.tokens = access.New(p.fetcher(secret), cfg.Now)
 	return p, nil
+}
+
+// CredentialFiles implements push.Rotator.
+func (p *Provider) CredentialFiles() []string {
+	if p.cfg.ClientSecretFile == "" {
+		return nil
+	}
+	return []string{p.cfg.ClientSecretFile}
+}
+
+// Rotate implements push.Rotator.
+func (p *Provider) Rotate() (changed bool, err error) {
+	if p.cfg.ClientSecretFile == "" {
+		return false, nil
+	}
+	p.rotating.Lock()
+	defer p.rotating.Unlock()
+	secret, err := p.cfg.loadSecret()
+	if err != nil || secret == p.secret {
+		return false, err
+	}
+	p.secret = secret
+	p.tokens.Replace(p.fetcher(secret))
+	return true, nil
 }
 
 func (cfg *Config) loadSecret() (string, error) {
@@ -159,7 +191,7 @@ func (p *Provider) Name() string { return "hms" }
 // Warm fetches an access token, so that wrong credentials show at start.
 // Optional.
 func (p *Provider) Warm(ctx context.Context) error {
-	if _, err := p.tokens.get(ctx); err != nil {
+	if _, err := p.tokens.Get(ctx); err != nil {
 		return errors.New("hms: " + tokenFailure(err).Reason)
 	}
 	return nil
@@ -188,7 +220,7 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
-	bearer, err := p.tokens.get(ctx)
+	bearer, err := p.tokens.Get(ctx)
 	if err != nil {
 		return tokenFailure(err)
 	}
@@ -205,10 +237,13 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 		o.ProviderID = n.MID
 	}
 	if refusal(&o) {
-		switch {
-		case p.tokens.refused(bearer, o.Reason == codeExpired):
+		fresh := freshFor
+		if o.Reason == codeExpired {
+			fresh = access.FetchPause // its own word for it
+		}
+		if p.tokens.Refused(bearer, fresh) {
 			o.Class = push.RetryNow
-		default:
+		} else {
 			p.cfg.Logger.Error("hms: Huawei refuses a fresh access token: check client_id and client_secret, and that both are of this app", "reason", o.Reason)
 		}
 	}
@@ -217,6 +252,6 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 
 // Close implements push.Provider.
 func (p *Provider) Close() error {
-	p.tokens.close()
+	p.tokens.Close()
 	return p.client.Close()
 }

@@ -28,8 +28,26 @@ func TestConformance(t *testing.T) {
 				s := startHuawei(t)
 				cfg := s.config()
 				cfg.ProjectID = project
+				cfg.ClientSecret, cfg.ClientSecretFile = "", filepath.Join(t.TempDir(), "secret")
+				write := func(text string) {
+					if err := os.WriteFile(cfg.ClientSecretFile, []byte(text), 0o600); err != nil {
+						t.Error(err)
+					}
+				}
+				write(secret)
 				return pushtest.Harness{
-					Provider:     newProvider(t, cfg),
+					Provider: newProvider(t, cfg),
+					RetryAfter: func(d time.Duration, date bool) {
+						s.respond(func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+							w.Header().Set("Retry-After", pushtest.RetryAfter(d, date))
+							w.WriteHeader(503)
+						})
+					},
+					Rotation: &pushtest.Rotation{
+						Spoil:   func() { write("") },
+						Replace: func() { s.oldIsGood.Store(true); s.secret.Store(new("another-secret")); write("another-secret\n") },
+						Revoke:  func() { s.oldIsGood.Store(false) },
+					},
 					Notification: example(),
 					Requests:     s.Requests,
 					Script: func(a pushtest.Answer) {

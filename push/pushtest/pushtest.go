@@ -5,7 +5,9 @@ package pushtest
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -43,6 +45,22 @@ type Harness struct {
 	// Requests is how many whole requests for a push the server's application
 	// has seen.
 	Requests func() int
+	// RetryAfter makes the server turn requests away for d, with a Retry-After
+	// in seconds or as a date. Nil: the channel has no such thing.
+	RetryAfter func(d time.Duration, date bool)
+	// Rotation changes credentials in the files that Provider reads them from.
+	// Nil: there are none, or they cannot change.
+	Rotation *Rotation
+}
+
+// Rotation is a change of credentials, in the order of its fields.
+type Rotation struct {
+	// Spoil makes the files unusable.
+	Spoil func()
+	// Replace puts other credentials into them; the server takes both.
+	Replace func()
+	// Revoke makes the server refuse the old ones.
+	Revoke func()
 }
 
 // Conformance runs the suite. start makes a fresh harness for each test and
@@ -63,6 +81,8 @@ func Conformance(t *testing.T, start func(t *testing.T) Harness) {
 		{"expired", testExpired},
 		{"nothing to say", testEmpty},
 		{"too large", testTooLarge},
+		{"retry after", testRetryAfter},
+		{"credentials rotate", testRotation},
 		{"many at once", testConcurrent},
 		{"close", testClose},
 		{"close while sending", testCloseWhileSending},
@@ -72,6 +92,15 @@ func Conformance(t *testing.T, start func(t *testing.T) Harness) {
 			c.run(t, &h)
 		})
 	}
+}
+
+// RetryAfter is the value of a Retry-After header, rounded up: seconds, or the
+// date that far ahead (RFC 9110 section 10.2.3).
+func RetryAfter(d time.Duration, date bool) string {
+	if date {
+		return time.Now().Add(d + time.Second).UTC().Format(http.TimeFormat)
+	}
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
 // limit is how long anything may take that does not wait for a peer.
@@ -218,24 +247,106 @@ func testTooLarge(t *testing.T, h *Harness) {
 	}), push.Accepted, true, 1)
 }
 
-func testConcurrent(t *testing.T, h *Harness) {
-	const n = 100
+func testRetryAfter(t *testing.T, h *Harness) {
+	if h.RetryAfter == nil {
+		t.Skip("the channel has no Retry-After")
+	}
+	for _, date := range []bool{false, true} {
+		h.RetryAfter(90*time.Second, date)
+		before, start := h.Requests(), time.Now()
+		o := h.send(t.Context(), t, nil)
+		switch o.Class {
+		case push.Retry, push.LaneRate, push.DeviceRate:
+		default:
+			t.Errorf("date %v: %+v is not told to wait", date, o)
+		}
+		if o.RetryAfter < 88*time.Second || o.RetryAfter > 92*time.Second || !o.Sent {
+			t.Errorf("date %v: got %+v; want to wait for 90 s", date, o)
+		}
+		if n := h.Requests() - before; n != 1 || time.Since(start) > limit {
+			t.Errorf("date %v: %d requests in %v: the provider waits or retries by itself", date, n, time.Since(start))
+		}
+	}
+}
+
+// Credentials change under load: every message is accepted, at worst after a
+// RetryNow, and nothing says Auth, which would pause the lane.
+func testRotation(t *testing.T, h *Harness) {
+	r := h.Rotation
+	if r == nil {
+		t.Skip("no credentials in files")
+	}
+	p, ok := h.Provider.(push.Rotator)
+	if !ok || len(p.CredentialFiles()) == 0 {
+		t.Fatal("the provider's credentials are in files, and it is no push.Rotator")
+	}
+	h.want(t, h.send(t.Context(), t, nil), push.Accepted, true, 1)
+	if changed, err := p.Rotate(); changed || err != nil {
+		t.Errorf("nothing has changed: got %v, %v", changed, err)
+	}
+	r.Spoil()
+	if changed, err := p.Rotate(); changed || err == nil {
+		t.Errorf("spoilt files: got %v, %v; want an error", changed, err)
+	}
+	h.want(t, h.send(t.Context(), t, nil), push.Accepted, true, 2)
+
+	ctx, stop := context.WithCancel(within(t, 4*limit))
 	var wg sync.WaitGroup
-	for i := range n {
+	for range 20 {
 		wg.Go(func() {
-			o := h.Provider.Send(within(t, 4*limit), &push.Notification{
-				MID: fmt.Sprintf("00000000-0000-4000-8000-%012x", i), Token: h.Notification.Token,
-				App: h.Notification.App, Device: h.Notification.Device, // a channel may address by name
-				Platform: h.Notification.Platform, Title: "t", ExpiresAt: time.Now().Add(time.Minute),
-			})
-			if o.Class != push.Accepted {
-				t.Errorf("got %+v", o)
+			for ctx.Err() == nil {
+				o := h.send(t.Context(), t, nil)
+				for again := 0; o.Class == push.RetryNow && again < 10; again++ {
+					o = h.send(t.Context(), t, nil)
+				}
+				if o.Class != push.Accepted {
+					t.Errorf("%+v", o)
+					return
+				}
+			}
+		})
+	}
+	more := func() {
+		for from := h.Requests(); h.Requests() < from+100 && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		}
+	}
+	more()
+	r.Replace()
+	if changed, err := p.Rotate(); !changed || err != nil {
+		t.Errorf("other credentials: got %v, %v", changed, err)
+	}
+	more()
+	r.Revoke()
+	more()
+	if ctx.Err() != nil {
+		t.Error("the sending stopped")
+	}
+	stop()
+	wg.Wait()
+	before := h.Requests()
+	h.want(t, h.send(t.Context(), t, nil), push.Accepted, true, before+1)
+}
+
+func testConcurrent(t *testing.T, h *Harness) {
+	const workers, each = 200, 3
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := range each {
+				o := h.Provider.Send(within(t, 6*limit), &push.Notification{
+					MID: fmt.Sprintf("00000000-0000-4000-8000-%012x", each*w+i), Token: h.Notification.Token,
+					App: h.Notification.App, Device: h.Notification.Device, // a channel may address by name
+					Platform: h.Notification.Platform, Title: "t", ExpiresAt: time.Now().Add(time.Minute),
+				})
+				if o.Class != push.Accepted {
+					t.Errorf("got %+v", o)
+				}
 			}
 		})
 	}
 	wg.Wait()
-	if got := h.Requests(); got != n {
-		t.Errorf("the server has seen %d requests for %d messages", got, n)
+	if got := h.Requests(); got != workers*each {
+		t.Errorf("the server has seen %d requests for %d messages", got, workers*each)
 	}
 }
 

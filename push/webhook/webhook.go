@@ -31,6 +31,7 @@
 package webhook
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/x509"
@@ -40,8 +41,11 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"footfall/push"
@@ -49,7 +53,7 @@ import (
 	"footfall/push/internal/post"
 )
 
-// Config describes one endpoint. URL and Secrets are required.
+// Config describes one endpoint. URL and Secrets (or SecretFile) are required.
 type Config struct {
 	// URL is the receiver's address, https. http is taken for loopback only:
 	// the body names people's devices.
@@ -57,7 +61,9 @@ type Config struct {
 	// Secrets sign each request, the current one first. While a receiver
 	// changes secrets both are here, and it accepts either. The form is
 	// "whsec_" and 24 to 64 random bytes in base64; NewSecret makes one.
-	Secrets []string
+	// SecretFile is a file with them instead, one a line.
+	Secrets    []string
+	SecretFile string
 	// Header is added to each request, for example an Authorization that a
 	// gateway in front of the receiver asks for. Values are not logged.
 	Header http.Header
@@ -81,28 +87,24 @@ type Config struct {
 type Provider struct {
 	cfg     Config
 	url     *url.URL
-	secrets []Secret
+	secrets atomic.Pointer[[]Secret]
 	client  *post.Client
 }
 
-var _ push.Provider = (*Provider)(nil)
+var (
+	_ push.Provider = (*Provider)(nil)
+	_ push.Rotator  = (*Provider)(nil)
+)
 
 // New checks cfg and returns a provider. The error names every problem on a
 // line of its own: what is wrong, where, what to do. Nothing is sent.
 func New(cfg Config) (*Provider, error) {
 	u, err := checkURL(cfg.URL)
 	errs := []error{err}
-	if len(cfg.Secrets) == 0 {
-		errs = append(errs, errors.New(`webhook: secrets is not set: give the receiver and this gateway a common one, "whsec_" and the output of: openssl rand -base64 32`))
-	}
+	secrets, err := cfg.loadSecrets()
+	errs = append(errs, err)
 	p := &Provider{cfg: cfg, url: u}
-	for i, text := range cfg.Secrets {
-		s, err := ParseSecret(text)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("webhook: secrets[%d] %w", i, err))
-		}
-		p.secrets = append(p.secrets, s)
-	}
+	p.secrets.Store(&secrets)
 	for name := range cfg.Header {
 		switch k := http.CanonicalHeaderKey(name); {
 		case k == "Content-Type", k == "Content-Length", k == "Host", k == "User-Agent", strings.HasPrefix(k, "Webhook-"):
@@ -124,6 +126,60 @@ func New(cfg Config) (*Provider, error) {
 	}
 	p.client = post.New(post.Config{RootCAs: cfg.RootCAs, InFlight: cfg.InFlight})
 	return p, nil
+}
+
+func (cfg *Config) loadSecrets() ([]Secret, error) {
+	const hint = `give the receiver and this gateway a common one, "whsec_" and the output of: openssl rand -base64 32`
+	texts, where := cfg.Secrets, func(i int) string { return fmt.Sprintf("secrets[%d]", i) }
+	switch {
+	case len(texts) > 0 && cfg.SecretFile != "":
+		return nil, errors.New("webhook: both secret_file and secrets are given: keep one of them")
+	case len(texts) == 0 && cfg.SecretFile == "":
+		return nil, errors.New("webhook: secrets is not set: " + hint)
+	case len(texts) == 0:
+		data, err := os.ReadFile(cfg.SecretFile)
+		if err != nil {
+			return nil, fmt.Errorf("webhook: secret_file %q cannot be read: %w; %s", cfg.SecretFile, err, hint)
+		}
+		if texts = strings.Fields(string(data)); len(texts) == 0 {
+			return nil, fmt.Errorf("webhook: secret_file %q is empty; %s", cfg.SecretFile, hint)
+		}
+		where = func(i int) string { return fmt.Sprintf("secret_file %q, secret %d", cfg.SecretFile, i+1) }
+	}
+	var secrets []Secret
+	var errs []error
+	for i, text := range texts {
+		s, err := ParseSecret(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("webhook: %s %w", where(i), err))
+		}
+		secrets = append(secrets, s)
+	}
+	return secrets, errors.Join(errs...)
+}
+
+// CredentialFiles implements push.Rotator.
+func (p *Provider) CredentialFiles() []string {
+	if p.cfg.SecretFile == "" {
+		return nil
+	}
+	return []string{p.cfg.SecretFile}
+}
+
+// Rotate implements push.Rotator.
+func (p *Provider) Rotate() (changed bool, err error) {
+	if p.cfg.SecretFile == "" {
+		return false, nil
+	}
+	secrets, err := p.cfg.loadSecrets()
+	if err != nil {
+		return false, err
+	}
+	if slices.EqualFunc(*p.secrets.Load(), secrets, func(a, b Secret) bool { return bytes.Equal(a.key, b.key) }) {
+		return false, nil
+	}
+	p.secrets.Store(&secrets)
+	return true, nil
 }
 
 // checkURL does not repeat the URL in its errors: it may hold a key.
@@ -182,7 +238,8 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	h.Set("User-Agent", "Footfall")
 	h.Set(headerID, n.MID)
 	h.Set(headerTimestamp, stamp)
-	h.Set(headerSignature, sign(p.secrets, n.MID, stamp, body))
+	secrets := p.secrets.Load()
+	h.Set(headerSignature, sign(*secrets, n.MID, stamp, body))
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
 	a, err := p.client.Post(ctx, p.url, h, body)
@@ -195,7 +252,11 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	}
 	// A receiver may repeat what it was sent.
 	o.Reason, o.ProviderID = scrub(o.Reason, n), scrub(o.ProviderID, n)
-	if o.Class == push.Auth {
+	switch {
+	case o.Class != push.Auth:
+	case p.secrets.Load() != secrets:
+		o.Class = push.RetryNow // signed with the secrets before these
+	default:
 		p.cfg.Logger.Error("webhook: the receiver refuses the signature or the header: compare secrets on both sides", "host", p.url.Host, "status", o.Status)
 	}
 	return o

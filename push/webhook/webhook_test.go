@@ -35,6 +35,8 @@ type receiver struct {
 	roots    *x509.CertPool
 	requests atomic.Int64
 	handle   atomic.Pointer[http.HandlerFunc] // nil: take it
+	secrets  atomic.Pointer[[]Secret]
+	revoked  atomic.Bool // signatures with older ones are no surprise
 	last     atomic.Pointer[http.Request]
 	body     atomic.Pointer[[]byte]
 	done     chan struct{}
@@ -55,9 +57,10 @@ func startReceiver(t *testing.T, h2 bool) *receiver {
 			(*h)(w, q)
 			return
 		}
-		a, _ := ParseSecret(secretA)
-		if _, err := Verify([]Secret{a}, q.Header, body, time.Now()); err != nil {
-			t.Errorf("the receiver cannot verify: %v", err)
+		if _, err := Verify(*r.secrets.Load(), q.Header, body, time.Now()); err != nil {
+			if !r.revoked.Load() {
+				t.Errorf("the receiver cannot verify: %v", err)
+			}
 			w.WriteHeader(401)
 			return
 		}
@@ -65,11 +68,25 @@ func startReceiver(t *testing.T, h2 bool) *receiver {
 			t.Errorf("the receiver cannot parse: %v", err)
 		}
 	}))
+	r.accept(secretA)
 	r.EnableHTTP2 = h2
 	r.StartTLS()
 	r.roots.AddCert(r.Certificate())
 	t.Cleanup(func() { close(r.done); r.CloseClientConnections(); r.Close() })
 	return r
+}
+
+// accept verifies with these secrets from now on.
+func (r *receiver) accept(texts ...string) {
+	var secrets []Secret
+	for _, text := range texts {
+		s, err := ParseSecret(text)
+		if err != nil {
+			panic(err)
+		}
+		secrets = append(secrets, s)
+	}
+	r.secrets.Store(&secrets)
 }
 
 func (r *receiver) answer(h http.HandlerFunc) {
@@ -111,8 +128,27 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pushtest.Conformance(t, func(t *testing.T) pushtest.Harness {
 				r := startReceiver(t, h2)
+				cfg := r.config()
+				cfg.Secrets, cfg.SecretFile = nil, filepath.Join(t.TempDir(), "secret")
+				write := func(text string) {
+					if err := os.WriteFile(cfg.SecretFile, []byte(text), 0o600); err != nil {
+						t.Error(err)
+					}
+				}
+				write(secretA + "\n")
 				return pushtest.Harness{
-					Provider:     newProvider(t, r.config()),
+					Provider: newProvider(t, cfg),
+					RetryAfter: func(d time.Duration, date bool) {
+						r.answer(func(w http.ResponseWriter, _ *http.Request) {
+							w.Header().Set("Retry-After", pushtest.RetryAfter(d, date))
+							w.WriteHeader(429)
+						})
+					},
+					Rotation: &pushtest.Rotation{
+						Spoil:   func() { write("whsec_short\n") },
+						Replace: func() { r.accept(secretA, secretB); write(secretB + "\n") },
+						Revoke:  func() { r.revoked.Store(true); r.accept(secretB) },
+					},
 					Notification: example(),
 					Requests:     func() int { return int(r.requests.Load()) },
 					Script: func(a pushtest.Answer) {
@@ -159,7 +195,7 @@ func TestNothingSecretIsShown(t *testing.T) {
 	r.Close()
 	shown += fmt.Sprintf("%+v %+v\n", send(), send())
 	a, _ := ParseSecret(secretA)
-	shown += fmt.Sprintf("%v %+v %#v %s", a, p.secrets, p.secrets, log.String())
+	shown += fmt.Sprintf("%v %+v %#v %s", a, p.secrets.Load(), *p.secrets.Load(), log.String())
 	for _, secret := range []string{token, "URLSECRET", "GATEWAYKEY", secretA[6:]} {
 		if strings.Contains(shown, secret) {
 			t.Errorf("%q is shown in\n%s", secret, shown)

@@ -24,6 +24,12 @@ var otherKey = []string{
 	"VAPID public key mismatch", // Mozilla, 401 with errno 109
 }
 
+// documented are the statuses that RFC 8030, RFC 8292 and the three large push
+// services speak of.
+var documented = map[int]bool{
+	400: true, 401: true, 403: true, 404: true, 406: true, 410: true, 413: true, 429: true, 500: true, 503: true,
+}
+
 // Classify says what an answer of a push service means. It is a pure function:
 // now is used for a Retry-After date only. Status 0 is "no answer is known".
 //
@@ -41,6 +47,7 @@ func Classify(status int, header http.Header, body []byte, now time.Time) push.O
 	}
 	o.Class = classOf(status, mismatch, strings.Contains(string(body), "UnauthorizedRegistration"))
 	o.Reason = reasonOf(status, body)
+	o.Unknown = !documented[status]
 	if o.Class == push.TokenForeign {
 		o.Reason = "the subscription was made with another VAPID key"
 	}

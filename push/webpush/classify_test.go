@@ -26,8 +26,8 @@ func TestClassify(t *testing.T) {
 		{"created", 201, http.Header{"Location": {"https://x/m/1"}}, "", push.Outcome{Class: push.Accepted}},
 		{"with a receipt to come", 202, nil, "", push.Outcome{Class: push.Accepted}},
 		{"ok", 200, nil, "<html>", push.Outcome{Class: push.Accepted}},
-		{"redirect", 307, nil, "", push.Outcome{Class: push.Config, Reason: "HTTP 307"}},
-		{"proxy", 407, nil, "", push.Outcome{Class: push.Config, Reason: "HTTP 407"}},
+		{"redirect", 307, nil, "", push.Outcome{Unknown: true, Class: push.Config, Reason: "HTTP 307"}},
+		{"proxy", 407, nil, "", push.Outcome{Unknown: true, Class: push.Config, Reason: "HTTP 407"}},
 
 		{"Mozilla: TTL", 400, nil, `{"code":400,"errno":112,"error":"Bad Request"}`, push.Outcome{Class: push.Bug, Reason: "errno 112"}},
 		{"Apple: topic", 400, nil, `{"reason":"BadWebPushTopic"}`, push.Outcome{Class: push.Bug, Reason: "BadWebPushTopic"}},
@@ -52,15 +52,15 @@ func TestClassify(t *testing.T) {
 		{"rate", 429, nil, "", push.Outcome{Class: push.LaneRate, Reason: "HTTP 429", RetryAfter: time.Minute}},
 		{"rate, seconds", 429, after("120"), "", push.Outcome{Class: push.LaneRate, Reason: "HTTP 429", RetryAfter: 2 * time.Minute}},
 		{"rate, date", 429, date, "", push.Outcome{Class: push.LaneRate, Reason: "HTTP 429", RetryAfter: 30 * time.Second}},
-		{"timeout of theirs", 408, nil, "", push.Outcome{Class: push.Retry, Reason: "HTTP 408"}},
+		{"timeout of theirs", 408, nil, "", push.Outcome{Unknown: true, Class: push.Retry, Reason: "HTTP 408"}},
 		{"500", 500, nil, `{"errno":999}`, push.Outcome{Class: push.Retry, Reason: "errno 999"}},
-		{"502", 502, nil, "<html>", push.Outcome{Class: push.Retry, Reason: "HTTP 502"}},
+		{"502", 502, nil, "<html>", push.Outcome{Unknown: true, Class: push.Retry, Reason: "HTTP 502"}},
 		{"503, seconds", 503, after("5"), "", push.Outcome{Class: push.Retry, Reason: "HTTP 503", RetryAfter: 5 * time.Second}},
 		{"503, date", 503, date, "", push.Outcome{Class: push.Retry, Reason: "HTTP 503", RetryAfter: 30 * time.Second}},
-		{"415", 415, nil, "", push.Outcome{Class: push.Bug, Reason: "HTTP 415"}},
+		{"415", 415, nil, "", push.Outcome{Unknown: true, Class: push.Bug, Reason: "HTTP 415"}},
 		{"a reason that is none", 400, nil, `{"reason":"see https://x/wpush/secret"}`, push.Outcome{Class: push.Bug, Reason: "HTTP 400"}},
 		{"errno that is none", 400, nil, `{"errno":-1}`, push.Outcome{Class: push.Bug, Reason: "HTTP 400"}},
-		{"nothing", 0, nil, "", push.Outcome{Class: push.InDoubt, Reason: "no answer"}},
+		{"nothing", 0, nil, "", push.Outcome{Unknown: true, Class: push.InDoubt, Reason: "no answer"}},
 	} {
 		tt.want.Status, tt.want.Sent = tt.status, true
 		if d := cmp.Diff(tt.want, Classify(tt.status, tt.header, []byte(tt.body), now)); d != "" {

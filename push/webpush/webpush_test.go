@@ -156,6 +156,12 @@ func TestConformance(t *testing.T) {
 			Provider:     newProvider(t, b.config()),
 			Notification: b.example(),
 			Requests:     b.Requests,
+			RetryAfter: func(d time.Duration, date bool) {
+				b.respond(func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+					w.Header().Set("Retry-After", pushtest.RetryAfter(d, date))
+					w.WriteHeader(429)
+				})
+			},
 			Script: func(a pushtest.Answer) {
 				b.respond(map[pushtest.Answer]h2test.Handler{
 					pushtest.TokenDead:   status(410, `{"code":410,"errno":106}`),
