@@ -2,6 +2,8 @@ package campaign
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -255,6 +257,10 @@ func (t *Template) document() yaml.MapSlice {
 		}
 		m.add("data", d.MapSlice)
 	}
+	t.documentLook(&m)
+	if t.Background {
+		return m.MapSlice
+	}
 	var locales members
 	for i := range t.Locales {
 		l := &t.Locales[i]
@@ -264,6 +270,23 @@ func (t *Template) document() yaml.MapSlice {
 		d.text("body", l.Body.Source, "")
 		d.text("image", l.Image.Source, "")
 		d.text("link", l.Link.Source, "")
+		d.text("alt", l.Alt.Source, "")
+		if len(l.Labels) > 0 {
+			var labels members
+			for _, id := range slices.Sorted(maps.Keys(l.Labels)) {
+				labels.add(id, l.Labels[id].Source)
+			}
+			d.add("actions", labels.MapSlice)
+		}
+		for _, name := range platforms {
+			if p := l.Platforms[name]; p != nil {
+				var own members
+				own.text("title", p.Title.Source, "")
+				own.text("subtitle", p.Subtitle.Source, "")
+				own.text("body", p.Body.Source, "")
+				d.add(name, own.MapSlice)
+			}
+		}
 		locales.add(l.Locale, d.MapSlice)
 	}
 	m.add("locales", locales.MapSlice)

@@ -53,11 +53,24 @@ templates:
     sound: chime.caf
     thread: "{{ campaign.id }}"
     data: {coupon: BDAY18, "no": "{{ fence.id }}"}
+    badge: 3
+    category: offer
+    importance: time_sensitive
+    relevance: 0.75
+    style: data
+    actions:
+      - {id: route, label: Route, link: "geo:0,0?q={{ fence.name | url_encode }}", foreground: true}
+      - {id: never, label: "Never again", destructive: true}
+    ios: {sound: bell.caf, category: other}
+    android: {channel: offers, color: "#ff0066", icon: ic_offer, visibility: public}
+    web: {sticky: true}
+    hms: {channel: offers}
     locales:
-      uk: {title: "Вітаємо: {{ fence.name }}", subtitle: "#1", body: "рядок\nдругий", image: "https://x.example/a.jpg", link: "shop://s/{{ fence.id | url_encode }}"}
+      uk: {title: "Вітаємо: {{ fence.name }}", subtitle: "#1", body: "рядок\nдругий", image: "https://x.example/a.jpg", link: "shop://s/{{ fence.id | url_encode }}", alt: "a shop", actions: {route: Шлях}, ios: {title: iOS}, web: {body: "{{ fence.name }}"}}
       en: {title: "'quotes' and \"more\"", body: "{{ tags.first | default: 'friend' }}, 10:00 - yes & no %"}
   other:
-    locales: {en: {body: "- not a list"}}
+    kind: background
+    data: {refresh: fences}
 `
 
 // TestFormatRoundTrip: what Format writes is read back to equal campaigns, and written again it is the same bytes.
@@ -109,17 +122,21 @@ func TestFormatRoundTrip(t *testing.T) {
 // on a screen would lose it.
 func TestFormatKnowsEveryField(t *testing.T) {
 	known := map[reflect.Type][]string{
-		reflect.TypeFor[Campaign]():   {"ID", "Name", "Enabled", "Paused", "Zone", "Trigger", "Window", "Audience", "Quiet", "Once", "Scope", "Groups", "Caps", "Holdout", "MaxAge", "Push", "File", "Line", "Col"},
-		reflect.TypeFor[Trigger]():    {"Kind", "Fences", "Initial", "Edits", "Crossed", "MinConfidence", "Visits"},
-		reflect.TypeFor[Visits]():     {"Min", "Max", "Every", "Within"},
-		reflect.TypeFor[Selector]():   {"All", "IDs", "Tags"},
-		reflect.TypeFor[Window]():     {"From", "To", "Zone", "Days", "Hours", "Closed", "HoldFor", "Endless"},
-		reflect.TypeFor[Quiet]():      {"Hours", "Device", "Closed"},
-		reflect.TypeFor[Cap]():        {"Max", "Per", "Day", "Ever", "All"},
-		reflect.TypeFor[PushStep]():   {"Template", "TTL", "Variants"},
-		reflect.TypeFor[Variant]():    {"Name", "Share", "Template"},
-		reflect.TypeFor[Template]():   {"Name", "DefaultLocale", "Required", "Sound", "Thread", "Data", "Locales"},
-		reflect.TypeFor[LocaleText](): {"Locale", "Title", "Subtitle", "Body", "Image", "Link"},
+		reflect.TypeFor[Campaign](): {"ID", "Name", "Enabled", "Paused", "Zone", "Trigger", "Window", "Audience", "Quiet", "Once", "Scope", "Groups", "Caps", "Holdout", "MaxAge", "Push", "File", "Line", "Col"},
+		reflect.TypeFor[Trigger]():  {"Kind", "Fences", "Initial", "Edits", "Crossed", "MinConfidence", "Visits"},
+		reflect.TypeFor[Visits]():   {"Min", "Max", "Every", "Within"},
+		reflect.TypeFor[Selector](): {"All", "IDs", "Tags"},
+		reflect.TypeFor[Window]():   {"From", "To", "Zone", "Days", "Hours", "Closed", "HoldFor", "Endless"},
+		reflect.TypeFor[Quiet]():    {"Hours", "Device", "Closed"},
+		reflect.TypeFor[Cap]():      {"Max", "Per", "Day", "Ever", "All"},
+		reflect.TypeFor[PushStep](): {"Template", "TTL", "Variants"},
+		reflect.TypeFor[Variant]():  {"Name", "Share", "Template"},
+		reflect.TypeFor[Template](): {"Name", "DefaultLocale", "Required", "Sound", "Thread", "Data", "Locales",
+			"Background", "Badge", "Category", "Importance", "Relevance", "Style", "Actions", "Looks"},
+		reflect.TypeFor[LocaleText]():   {"Locale", "Title", "Subtitle", "Body", "Image", "Link", "Alt", "Labels", "Platforms"},
+		reflect.TypeFor[ActionText]():   {"ID", "Label", "Link", "Foreground", "Destructive"},
+		reflect.TypeFor[Look]():         {"Sound", "Category", "Channel", "Color", "Icon", "Visibility", "Sticky"},
+		reflect.TypeFor[PlatformText](): {"Title", "Subtitle", "Body"},
 	}
 	for typ, want := range known {
 		var got []string

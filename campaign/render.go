@@ -24,6 +24,21 @@ type Content struct {
 	Thread   string            `json:"thread,omitempty"`
 	Data     map[string]string `json:"data,omitempty"`
 	Locale   string            `json:"locale"` // the template's, not the device's
+
+	// Background: nothing is shown, and Title and Body may be empty.
+	Background bool     `json:"background,omitempty"`
+	Alt        string   `json:"alt,omitempty"` // of the image
+	Actions    []Button `json:"actions,omitempty"`
+	Badge      *int     `json:"badge,omitempty"` // nil leaves it
+	Category   string   `json:"category,omitempty"`
+	Importance string   `json:"importance,omitempty"` // "" is active
+	Relevance  float64  `json:"relevance,omitempty"`
+	Style      string   `json:"style,omitempty"`
+	Channel    string   `json:"channel,omitempty"`
+	Color      string   `json:"color,omitempty"`
+	Icon       string   `json:"icon,omitempty"`
+	Visibility string   `json:"visibility,omitempty"`
+	Sticky     bool     `json:"sticky,omitempty"`
 }
 
 // RenderContext is what a template can read. It survives a round trip through
@@ -256,13 +271,26 @@ func (t *Template) fill(l *LocaleText, rc RenderContext) (Content, error) {
 		}
 	}
 	out := Content{Sound: t.Sound, Locale: l.Locale}
+	platform, _ := rc.Device["platform"].(string)
+	title, subtitle, body := &l.Title, &l.Subtitle, &l.Body
+	if own := l.Platforms[platform]; own != nil {
+		for _, o := range []struct {
+			dst  **Text
+			text *Text
+		}{{&title, &own.Title}, {&subtitle, &own.Subtitle}, {&body, &own.Body}} {
+			if o.text.Source != "" {
+				*o.dst = o.text
+			}
+		}
+	}
 	for _, p := range []struct {
 		field string
 		text  *Text
 		dst   *string
 	}{
-		{"title", &l.Title, &out.Title}, {"subtitle", &l.Subtitle, &out.Subtitle}, {"body", &l.Body, &out.Body},
+		{"title", title, &out.Title}, {"subtitle", subtitle, &out.Subtitle}, {"body", body, &out.Body},
 		{"image", &l.Image, &out.Image}, {"link", &l.Link, &out.Link}, {"thread", &t.Thread, &out.Thread},
+		{"alt", &l.Alt, &out.Alt},
 	} {
 		v, err := p.text.fill(rc)
 		if err != nil {
@@ -270,7 +298,7 @@ func (t *Template) fill(l *LocaleText, rc RenderContext) (Content, error) {
 		}
 		*p.dst = v
 	}
-	if out.Title == "" && out.Body == "" {
+	if out.Title == "" && out.Body == "" && !t.Background {
 		return fail("body", true, "title and body are both empty")
 	}
 	if out.Image != "" {
@@ -293,6 +321,9 @@ func (t *Template) fill(l *LocaleText, rc RenderContext) (Content, error) {
 		}
 		out.Data[t.Data[i].Key] = v
 	}
+	if field, err := t.dress(&out, l, platform, rc); err != nil {
+		return fail(field, false, err.Error())
+	}
 	return out, nil
 }
 
@@ -308,9 +339,9 @@ func (t *Text) fill(rc RenderContext) (string, error) {
 
 // sampleContext is a plausible delivery for a check, with a value for each
 // path that the template requires.
-func sampleContext(c *Campaign, t *Template) RenderContext {
+func sampleContext(c *Campaign, t *Template, platform string) RenderContext {
 	rc := RenderContext{
-		Device:  map[string]any{"id": "shop.4f2a", "app": "shop", "platform": "ios", "locale": t.DefaultLocale, "zone": "Europe/Kyiv", "os": "26.1", "sdk": "1.0"},
+		Device:  map[string]any{"id": "shop.4f2a", "app": "shop", "platform": platform, "locale": t.DefaultLocale, "zone": "Europe/Kyiv", "os": "26.1", "sdk": "1.0"},
 		Person:  map[string]any{"id": "1001", "tags": map[string]any{}},
 		Store:   map[string]any{"id": "k01", "zone": "Europe/Kyiv"},
 		Fence:   map[string]any{"id": "k01", "name": "Khreshchatyk", "tags": []string{"kyiv"}, "props": map[string]any{}},
@@ -325,8 +356,8 @@ func sampleContext(c *Campaign, t *Template) RenderContext {
 	}
 	// Optional values are there as well: a link such as shop://{{ fence.props.slug }}
 	// is to be tried with one.
-	for _, l := range t.Locales {
-		for _, text := range []Text{l.Title, l.Subtitle, l.Body, l.Image, l.Link, t.Thread} {
+	for i := range t.Locales {
+		for _, text := range t.texts(&t.Locales[i]) {
 			if text.tpl != nil {
 				paths, _ := lint(text.Source)
 				for _, p := range paths {
@@ -338,11 +369,33 @@ func sampleContext(c *Campaign, t *Template) RenderContext {
 	return rc
 }
 
+// Samples fills every template of the campaign in every language with sample
+// values, as a platform ("ios", "android", "web", "hms") shows it, for a look or
+// a check before anything is sent. The order is that of variants and locales.
+func (c *Campaign) Samples(platform string) []Content {
+	templates := []*Template{c.Push.Template}
+	for _, v := range c.Push.Variants {
+		templates = append(templates, v.Template)
+	}
+	var out []Content
+	for i, t := range templates {
+		if t == nil || slices.Contains(templates[:i], t) {
+			continue
+		}
+		for j := range t.Locales {
+			if content, err := t.fill(&t.Locales[j], sampleContext(c, t, platform)); err == nil { // tried when it was loaded
+				out = append(out, content)
+			}
+		}
+	}
+	return out
+}
+
 var sampleTime = time.Date(2026, 11, 28, 10, 15, 0, 0, time.FixedZone("", 2*3600))
 
 // sampleVars are variables in which each of the paths has a value.
 func sampleVars(paths []string) map[string]any {
-	rc := sampleContext(&Campaign{ID: "sample", Name: "sample"}, &Template{DefaultLocale: "en"})
+	rc := sampleContext(&Campaign{ID: "sample", Name: "sample"}, &Template{DefaultLocale: "en"}, "ios")
 	vars := rc.vars()
 	for _, p := range paths {
 		fillSample(vars, p)

@@ -23,9 +23,23 @@ import (
 //	  image: "https://…"               # image and link for locales without their own
 //	  link: "shop://store/{{ store.id }}"
 //	  data: {coupon: BDAY18}           # key and text, for the app
+//	  kind: alert                      # or background: nothing is shown, the app is woken with data
+//	  importance: active               # passive, time_sensitive, critical (needs push.apns.critical_alerts)
+//	  badge: 1                         # number on the icon; none leaves it
+//	  category: offer                  # set of buttons that the app has registered
+//	  relevance: 0.8                   # place in a summary, 0 to 1
+//	  style: data                      # android: display or data; default: the provider's
+//	  actions:                         # at most 3 buttons, drawn by the SDK or the browser
+//	    - {id: route, label: Route, link: "geo:0,0?q={{ fence.name | url_encode }}"}
+//	  ios:     {sound: chime.caf, category: offer}
+//	  android: {channel: offers, color: "#ff0066", icon: ic_offer, visibility: public, sound: chime}
+//	  hms:     as android
+//	  web:     {sticky: true}
 //	  locales:
-//	    uk: {title: …, subtitle: …, body: …, image: …, link: …}
-//	    en: …
+//	    uk: {title: …, subtitle: …, body: …, image: …, alt: …, link: …}
+//	    en:
+//	      actions: {route: Route}      # labels in this language
+//	      ios: {title: …}              # title, subtitle, body for one platform
 //
 // Every text is Liquid with limits: the tags if, unless, case, assign and
 // comment, no loops, 2 KB of source and 1 KB of result. The variables are
@@ -40,6 +54,15 @@ type Template struct {
 	Data          []DataText
 	Locales       []LocaleText // the default first, then in order of tag
 
+	Background bool             `json:",omitzero"`
+	Badge      *int             `json:",omitzero"` // nil leaves it
+	Category   string           `json:",omitzero"`
+	Importance string           `json:",omitzero"` // "" is active
+	Relevance  float64          `json:",omitzero"`
+	Style      string           `json:",omitzero"`
+	Actions    []ActionText     `json:",omitzero"`
+	Looks      map[string]*Look `json:",omitzero"` // by platform
+
 	matcher language.Matcher
 }
 
@@ -47,6 +70,10 @@ type Template struct {
 type LocaleText struct {
 	Locale                             string // canonical BCP 47
 	Title, Subtitle, Body, Image, Link Text
+
+	Alt       Text                     `json:",omitzero"`
+	Labels    map[string]Text          `json:",omitzero"` // by action
+	Platforms map[string]*PlatformText `json:",omitzero"`
 
 	at pos
 }
@@ -67,10 +94,11 @@ type Text struct {
 func (t Text) MarshalText() ([]byte, error) { return []byte(t.Source), nil }
 
 var (
-	templateKeys  = []string{"default_locale", "required", "sound", "thread", "image", "link", "data", "locales"}
-	templateLater = []string{"kind", "badge", "category", "importance", "relevance", "actions", "style", "collapse", "ios", "android", "web", "hms", "alt", "ttl"}
-	localeKeys    = []string{"title", "subtitle", "body", "image", "link"}
-	localeLater   = []string{"actions", "alt", "ticker"}
+	templateKeys = []string{"default_locale", "required", "sound", "thread", "image", "link", "data", "locales",
+		"kind", "badge", "category", "importance", "relevance", "actions", "style", "ios", "android", "web", "hms"}
+	templateLater = []string{"collapse", "ttl"}
+	localeKeys    = []string{"title", "subtitle", "body", "image", "link", "alt", "actions", "ios", "android", "web", "hms"}
+	localeLater   = []string{"ticker"}
 
 	// reservedData are payload keys that APNs and FCM keep for themselves, and
 	// the gateway's own.
@@ -115,10 +143,7 @@ func (s *source) template(name string, f field, c *Campaign) *Template {
 		case "required":
 			t.Required = s.required(k)
 		case "sound":
-			if v, ok := s.text(k); ok {
-				if len(v) > 64 || strings.ContainsAny(v, "/\\\n") {
-					s.fail(where(k.val), CodeValue, "default, none, or a file name such as chime.caf", "%q cannot be a sound", v)
-				}
+			if v := s.sound(k); v != "" {
 				t.Sound = v
 			}
 		case "thread":
@@ -131,10 +156,26 @@ func (s *source) template(name string, f field, c *Campaign) *Template {
 			t.Data = s.data(k)
 		case "locales":
 			locales = k
+		default:
+			s.look(k, t)
 		}
 	})
 	switch {
 	case !ok:
+		return t
+	case t.Background && locales.val != nil:
+		s.fail(locales.key, CodeConflict, "remove locales, or kind: background", "a background push shows nothing")
+		return t
+	case t.Background:
+		t.DefaultLocale = "und"
+		t.Locales = []LocaleText{{Locale: "und", at: f.key}}
+		t.matcher = language.NewMatcher([]language.Tag{language.Und})
+		if len(s.errs) == before {
+			s.checkLook(t, f.key)
+		}
+		if len(s.errs) == before {
+			s.tryTemplate(t, c)
+		}
 		return t
 	case locales.val == nil:
 		s.fail(f.key, CodeMissing, "locales: {en: {title: …, body: …}}", "the template has no locales")
@@ -174,22 +215,28 @@ func (s *source) template(name string, f field, c *Campaign) *Template {
 	}
 	t.matcher = language.NewMatcher(tags)
 	if len(s.errs) == before {
+		s.checkLook(t, f.key)
+	}
+	if len(s.errs) == before {
 		s.tryTemplate(t, c)
 	}
 	return t
 }
 
-// tryTemplate fills every language with sample values, as a delivery would.
+// tryTemplate fills every language for every platform with sample values, as a
+// delivery would.
 func (s *source) tryTemplate(t *Template, c *Campaign) {
-	rc := sampleContext(c, t)
 	for i := range t.Locales {
 		l := &t.Locales[i]
-		if _, err := t.fill(l, rc); err != nil {
-			// The parts were tried one by one; what is left concerns the whole.
-			if re, ok := errors.AsType[*RenderError](err); ok {
-				s.fail(l.at, CodeTemplate, "", "filled with sample values, %s fails: %s", re.Field, re.Problem)
-			} else {
-				s.fail(l.at, CodeTemplate, "", "filled with sample values: %v", err)
+		for _, platform := range platforms {
+			if _, err := t.fill(l, sampleContext(c, t, platform)); err != nil {
+				// The parts were tried one by one; what is left concerns the whole.
+				if re, ok := errors.AsType[*RenderError](err); ok {
+					s.fail(l.at, CodeTemplate, "", "filled with sample values, %s fails: %s", re.Field, re.Problem)
+				} else {
+					s.fail(l.at, CodeTemplate, "", "filled with sample values: %v", err)
+				}
+				break // the other platforms would most likely say the same
 			}
 		}
 	}
@@ -229,6 +276,15 @@ func (s *source) locales(f field, t *Template) {
 				l.Image = s.address(p, true)
 			case "link":
 				l.Link = s.address(p, false)
+			case "alt":
+				l.Alt = s.liquid(p)
+			case "actions":
+				l.Labels = s.labels(p)
+			default: // a platform
+				if l.Platforms == nil {
+					l.Platforms = make(map[string]*PlatformText)
+				}
+				l.Platforms[p.name] = s.platformText(p)
 			}
 		})
 		if !ok || l.Locale == "" {

@@ -62,6 +62,28 @@ type Notification struct {
 	Thread string
 	// Category names the set of buttons that the app has registered.
 	Category string
+	// Alt describes the image, for those who do not see it.
+	Alt string
+	// Actions are buttons that the SDK draws, at most MaxActions. Providers that
+	// have buttons of their own (browsers) show them as such.
+	Actions []Action
+	// Badge is the number on the app's icon, 0 removes it. Nil leaves it.
+	Badge *int
+	// Importance is how much the notification may disturb; empty is Active.
+	Importance Importance
+	// Relevance, 0 to 1, orders the notifications of one app in a summary (iOS).
+	Relevance float64
+	// Style overrides who draws the notification on Android: "display" or
+	// "data"; empty is the provider's setting.
+	Style string
+	// Channel is the notification channel on Android and Huawei phones; empty is
+	// the provider's setting.
+	Channel string
+	// Color (#rrggbb) and Icon (a resource of the app) tint and mark it on
+	// Android. Visibility on its lock screen is "private", "public" or "secret".
+	Color, Icon, Visibility string
+	// Sticky keeps the notification of a browser until the person acts on it.
+	Sticky bool
 	// Data is passed to the app next to the gateway's own object.
 	Data map[string]string
 
@@ -78,6 +100,37 @@ type Notification struct {
 	// Silent asks for a background push: nothing is shown, the app is woken.
 	Silent bool
 }
+
+// MaxActions is how many buttons a notification may have: browsers and phones
+// show two or three.
+const MaxActions = 3
+
+// Action is one button.
+type Action struct {
+	ID    string `json:"id"` // of the app's choosing; it comes back in a receipt
+	Label string `json:"label"`
+	Link  string `json:"link,omitempty"`
+	// Foreground opens the app, Destructive marks the label as a warning.
+	Foreground  bool `json:"foreground,omitempty"`
+	Destructive bool `json:"destructive,omitempty"`
+}
+
+// Importance is how much a notification may disturb.
+type Importance string
+
+const (
+	// Passive goes to the list without sound or light.
+	Passive Importance = "passive"
+	// Active is the ordinary notification.
+	Active Importance = "active"
+	// TimeSensitive breaks through a focus mode; Apple asks for an entitlement,
+	// and without it treats it as Active.
+	TimeSensitive Importance = "time_sensitive"
+	// Critical sounds through do-not-disturb. It needs an entitlement that
+	// Apple grants to few; a provider that is not told of one sends it as
+	// TimeSensitive.
+	Critical Importance = "critical"
+)
 
 // LogValue describes n without its content and without its token, because
 // logs are read by more people than the campaign was written for.

@@ -85,14 +85,25 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 		return nil, suppressTemplate
 	}
 	_, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
-	return &push.Notification{
-		MID: d.MID, ReceiptKey: g.cfg.Receipts.Key(d.App, device, d.MID), App: d.App, Device: device,
-		Token: p.Token, Env: cmp.Or(d.Env, p.Env), Platform: push.Platform(p.Platform),
-		Campaign: d.Campaign, Fence: d.Fence,
-		Title: content.Title, Subtitle: content.Subtitle, Body: content.Body, Image: content.Image, Link: content.Link,
-		Sound: content.Sound, Thread: content.Thread, Data: content.Data,
-		ExpiresAt: time.UnixMilli(d.ExpiresAt),
-	}, ""
+	n := Notification(&content)
+	n.MID, n.ReceiptKey, n.App, n.Device = d.MID, g.cfg.Receipts.Key(d.App, device, d.MID), d.App, device
+	n.Token, n.Env, n.Platform = p.Token, cmp.Or(d.Env, p.Env), push.Platform(p.Platform)
+	n.Campaign, n.Fence, n.ExpiresAt = d.Campaign, d.Fence, time.UnixMilli(d.ExpiresAt)
+	return n, ""
+}
+
+// Notification is what a filled template says, without an addressee.
+func Notification(c *campaign.Content) *push.Notification {
+	n := &push.Notification{
+		Title: c.Title, Subtitle: c.Subtitle, Body: c.Body, Image: c.Image, Alt: c.Alt, Link: c.Link,
+		Sound: c.Sound, Thread: c.Thread, Category: c.Category, Data: c.Data, Silent: c.Background,
+		Badge: c.Badge, Importance: push.Importance(c.Importance), Relevance: c.Relevance,
+		Style: c.Style, Channel: c.Channel, Color: c.Color, Icon: c.Icon, Visibility: c.Visibility, Sticky: c.Sticky,
+	}
+	for _, b := range c.Actions {
+		n.Actions = append(n.Actions, push.Action(b))
+	}
+	return n
 }
 
 // stillInside reports whether the device of a delivery is in its fence, as far as the ledger knows: the stored

@@ -44,6 +44,10 @@ func (c *campaignCheckCmd) Run(e *env) error {
 			bad = true
 		}
 	}
+	if err := checkPayloads(all); err != nil {
+		fmt.Fprintln(e.out, err)
+		bad = true
+	}
 	for _, cm := range all {
 		for _, w := range cm.Warnings() {
 			fmt.Fprintln(e.out, w)

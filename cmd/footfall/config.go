@@ -143,6 +143,7 @@ type APNsConfig struct {
 	Host        string `yaml:"host" doc:"Address of APNs. Empty: Apple's, by the device's env. Set it to a fake's address to test."`
 	CAFile      string `yaml:"ca_file" doc:"Certificate authority of that host, for a fake."`
 	Connections int    `yaml:"connections" doc:"HTTP/2 connections per environment."`
+	Critical    bool   `yaml:"critical_alerts" doc:"Apple has granted the app its entitlement for critical alerts. Without it nothing is sent as critical."`
 }
 
 // FCMConfig is the push.fcm section; it is on when credentials_file is set.
@@ -151,6 +152,8 @@ type FCMConfig struct {
 	Endpoint        string `yaml:"endpoint" doc:"Address of FCM. Empty: Google's. Set it to a fake's address to test."`
 	CAFile          string `yaml:"ca_file" doc:"Certificate authority of that endpoint, for a fake."`
 	Connections     int    `yaml:"connections" doc:"HTTP/2 connections."`
+	Style           string `yaml:"style" doc:"Who draws a notification on Android: display (the system) or data (the app's SDK, which drops duplicates and reports what was delivered). A template may say otherwise." enum:"display,data"`
+	IOS             bool   `yaml:"ios" doc:"The iOS app holds registration tokens of Google: send to iPhones through FCM, too."`
 }
 
 // RetentionConfig is the retention section.
@@ -184,7 +187,7 @@ func defaultConfig() Config {
 			ExitBlind: r.ExitBlindM, MinStay: Duration(r.MinStay), Dwell: Duration(r.Dwell), Crossed: r.Crossed,
 			CrossedMaxGap: Duration(r.CrossedMaxGap), Initial: r.Initial,
 		},
-		Push: PushConfig{APNs: APNsConfig{Connections: 2}, FCM: FCMConfig{Connections: 2}, Rate: 5000, InApp: Duration(2 * time.Second)},
+		Push: PushConfig{APNs: APNsConfig{Connections: 2}, FCM: FCMConfig{Connections: 2, Style: string(fcm.Display)}, Rate: 5000, InApp: Duration(2 * time.Second)},
 		Retention: RetentionConfig{
 			Positions: Duration(15 * time.Minute), LogBytes: 256 << 20, Events: Duration(7 * 24 * time.Hour), EventBytes: 1 << 30,
 			Decisions: Duration(7 * 24 * time.Hour), Deliveries: Duration(7 * 24 * time.Hour), Checkpoint: Duration(30 * time.Second),
@@ -264,6 +267,12 @@ func (c *Config) validate() error {
 		if z.is <= 0 {
 			bad(z.key, "0 is no length of time here; write %s, or leave the line out for %s", z.instead, z.normal)
 		}
+	}
+	if c.Push.FCM.IOS && c.Push.APNs.KeyFile != "" {
+		bad("push.fcm.ios", "is on, and push.apns is configured: an iPhone's token belongs to one of them")
+	}
+	if c.Push.FCM.IOS && c.Push.FCM.CredentialsFile == "" {
+		bad("push.fcm.ios", "needs push.fcm.credentials_file")
 	}
 	for key, n := range map[string]int{"push.apns.connections": c.Push.APNs.Connections, "push.fcm.connections": c.Push.FCM.Connections} {
 		if n < 1 {
@@ -350,12 +359,12 @@ func (c *Config) gateway() stream.Config {
 
 func (c *Config) apns() apns.Config {
 	a := c.Push.APNs
-	return apns.Config{TokenFile: filepath.Join(c.DataDir, "apns-provider-token"), KeyFile: a.KeyFile, KeyID: a.KeyID, TeamID: a.TeamID, Topic: a.Topic, Host: a.Host, Connections: a.Connections}
+	return apns.Config{TokenFile: filepath.Join(c.DataDir, "apns-provider-token"), KeyFile: a.KeyFile, KeyID: a.KeyID, TeamID: a.TeamID, Topic: a.Topic, Host: a.Host, Connections: a.Connections, CriticalAlerts: a.Critical}
 }
 
 func (c *Config) fcm() fcm.Config {
 	f := c.Push.FCM
-	return fcm.Config{CredentialsFile: f.CredentialsFile, Endpoint: f.Endpoint, Connections: f.Connections}
+	return fcm.Config{CredentialsFile: f.CredentialsFile, Endpoint: f.Endpoint, Connections: f.Connections, Style: fcm.Style(f.Style)}
 }
 
 func (c *Config) webhook() webhook.Config {

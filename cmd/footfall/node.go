@@ -229,6 +229,9 @@ func (n *node) loadCampaigns() error {
 	if err != nil {
 		return err
 	}
+	if err := checkPayloads(cs); err != nil {
+		return err
+	}
 	before := revisions(n.gateway.Campaigns())
 	n.gateway.SetCampaigns(set)
 	if after := revisions(set); !slices.Equal(after, before) {

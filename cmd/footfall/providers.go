@@ -35,8 +35,9 @@ var (
 
 // providers is the set of push providers that a configuration asks for, by lane.
 type providers struct {
-	lanes   map[string]push.Provider
-	closers []func() // after the lanes
+	lanes         map[string]push.Provider
+	closers       []func() // after the lanes
+	iosThroughFCM bool
 }
 
 func newProviders() *providers { return &providers{lanes: map[string]push.Provider{}} }
@@ -45,6 +46,7 @@ func newProviders() *providers { return &providers{lanes: map[string]push.Provid
 // nothing configured every push is printed to w. log gets what an operator should act on.
 func openProviders(cfg *Config, w io.Writer, log *slog.Logger) (*providers, error) {
 	p := newProviders()
+	p.iosThroughFCM = cfg.Push.FCM.IOS
 	var errs []error
 	open := func(set bool, make func() (push.Provider, error), lanes ...string) {
 		if !set {
@@ -112,9 +114,13 @@ func (p *providers) lane(_ string, profile *audience.Profile) (string, bool) {
 	var lane string
 	switch push.Platform(profile.Platform) {
 	case push.IOS:
-		lane = laneAPNs
-		if profile.Env == push.EnvSandbox {
+		switch {
+		case p.iosThroughFCM:
+			lane = laneFCM
+		case profile.Env == push.EnvSandbox:
 			lane = laneAPNsSandbox
+		default:
+			lane = laneAPNs
 		}
 	case push.Android:
 		lane = laneFCM

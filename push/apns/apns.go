@@ -61,6 +61,9 @@ type Config struct {
 	Timeout time.Duration
 	// Category is used by notifications that have none.
 	Category string
+	// CriticalAlerts says that Apple has granted the app its entitlement for
+	// them. Without it nothing is ever sent as critical.
+	CriticalAlerts bool
 	// Now is the clock for expiry and token age; nil is time.Now.
 	Now func() time.Time
 	// Logger gets what an operator should act on; nil discards.
@@ -267,7 +270,7 @@ func (p *Provider) message(n *push.Notification) (*apns2.Notification, push.Outc
 	case !isToken(n.Token):
 		return nil, push.Outcome{Class: push.TokenBad, Reason: "not a device token"}
 	}
-	payload, err := compose(n, cmp.Or(n.Category, p.cfg.Category))
+	payload, _, err := compose(n, form{p.cfg.Category, p.cfg.CriticalAlerts})
 	switch {
 	case errors.Is(err, errTooLarge):
 		return nil, push.Outcome{Class: push.TooLarge, Reason: err.Error()}
@@ -291,8 +294,11 @@ func (p *Provider) message(n *push.Notification) (*apns2.Notification, push.Outc
 		// would mean "store it"; a moment long past means the same as 0.
 		msg.Expiration = time.Unix(1, 0)
 	}
-	if n.Silent {
+	switch {
+	case n.Silent:
 		msg.Priority, msg.PushType = apns2.PriorityLow, apns2.PushTypeBackground
+	case n.Importance == push.Passive:
+		msg.Priority = apns2.PriorityLow // when it suits the phone's battery
 	}
 	return msg, push.Outcome{}
 }

@@ -123,27 +123,27 @@ func golden(t *testing.T, name string, got []byte) {
 func TestPayloadLimit(t *testing.T) {
 	n := example()
 	n.Title, n.Body = "Ціна & якість <3 🎉", ""
-	empty, err := compose(&n, "")
+	empty, _, err := compose(&n, form{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// `,"body":""` comes with the first byte.
 	fill := MaxPayload - len(empty) - len(`,"body":""`)
 	n.Body = strings.Repeat("x", fill)
-	if data, err := compose(&n, ""); err != nil || len(data) != MaxPayload {
+	if data, _, err := compose(&n, form{}); err != nil || len(data) != MaxPayload {
 		t.Errorf("%d bytes, %v; want %d", len(data), err, MaxPayload)
 	}
 	n.Body += "x"
-	if data, err := compose(&n, ""); err != errTooLarge {
+	if data, _, err := compose(&n, form{}); err != errTooLarge {
 		t.Errorf("%d bytes, %v; want errTooLarge", len(data), err)
 	}
 	n.Body = n.Body[:len(n.Body)-7] + "&" // six bytes as \u0026, seven letters fewer
-	if data, err := compose(&n, ""); err != nil || len(data) != MaxPayload {
+	if data, _, err := compose(&n, form{}); err != nil || len(data) != MaxPayload {
 		t.Errorf("with an &: %d bytes, %v", len(data), err)
 	}
 	// One byte over with a subtitle: sent without it.
 	n.Subtitle = "s"
-	data, err := compose(&n, "")
+	data, _, err := compose(&n, form{})
 	if err != nil || len(data) != MaxPayload || bytes.Contains(data, []byte("subtitle")) {
 		t.Errorf("with a subtitle: %d bytes, %v", len(data), err)
 	}
@@ -153,30 +153,40 @@ func TestReservedDataKeys(t *testing.T) {
 	for _, k := range []string{"aps", "g"} {
 		n := example()
 		n.Data = map[string]string{k: "x"}
-		if _, err := compose(&n, ""); err != errReserved {
+		if _, _, err := compose(&n, form{}); err != errReserved {
 			t.Errorf("%s: %v", k, err)
 		}
 	}
 }
 
 // A critical alert needs an entitlement from Apple and sounds through
-// do-not-disturb: no notification may turn into one.
-func TestSoundIsNeverCritical(t *testing.T) {
-	for _, sound := range []string{"", "default", "bell.caf", "critical", `{"critical":1}`} {
-		n := example()
-		n.Sound = sound
-		data, err := compose(&n, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var p struct {
-			Aps struct{ Sound any }
-		}
-		if err := json.Unmarshal(data, &p); err != nil {
-			t.Fatal(err)
-		}
-		if _, ok := p.Aps.Sound.(string); !ok {
-			t.Errorf("sound %q became %v", sound, p.Aps.Sound)
+// do-not-disturb: no notification turns into one by its sound, nor by its
+// importance unless the app is said to have the entitlement.
+func TestCriticalOnlyWithTheEntitlement(t *testing.T) {
+	for _, sound := range []string{"", "default", "none", "bell.caf", "critical", `{"critical":1}`} {
+		for _, importance := range []push.Importance{"", push.Passive, push.Active, push.TimeSensitive, push.Critical} {
+			for _, granted := range []bool{false, true} {
+				n := example()
+				n.Sound, n.Importance = sound, importance
+				data, _, err := compose(&n, form{critical: granted})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var p struct {
+					Aps struct {
+						Sound any
+						Level string `json:"interruption-level"`
+					}
+				}
+				if err := json.Unmarshal(data, &p); err != nil {
+					t.Fatal(err)
+				}
+				_, isObject := p.Aps.Sound.(map[string]any)
+				want := granted && importance == push.Critical
+				if isObject != (want && sound != "none") || (p.Aps.Level == "critical") != want {
+					t.Errorf("sound %q, importance %q, granted %v: %v, %s", sound, importance, granted, p.Aps.Sound, p.Aps.Level)
+				}
+			}
 		}
 	}
 }

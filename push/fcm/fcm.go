@@ -206,7 +206,7 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	case n.Token == "":
 		return push.Outcome{Class: push.TokenBad, Reason: "no registration token"}
 	}
-	msg, err := compose(n, p.cfg.Style, p.cfg.Channel, now)
+	msg, _, err := compose(n, p.cfg.Style, p.cfg.Channel, now)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return push.Outcome{Class: push.TooLarge, Reason: err.Error()}

@@ -133,7 +133,7 @@ func TestReservedDataKeys(t *testing.T) {
 	for _, k := range []string{"g", "from", "message_type", "collapse_key", "gcm.x", "google.y"} {
 		n := example()
 		n.Data = map[string]string{k: "x"}
-		if _, err := compose(&n, Display, "", time.Now()); err != errReserved {
+		if _, _, err := compose(&n, Display, "", time.Now()); err != errReserved {
 			t.Errorf("%s: %v", k, err)
 		}
 	}
@@ -159,20 +159,20 @@ func TestMessageThatTheSDKRefuses(t *testing.T) {
 func TestMessageLimit(t *testing.T) {
 	n := example()
 	n.Title, n.Body = "Ціна & якість <3 🎉", "x"
-	m, err := compose(&n, Display, "", time.Now())
+	m, _, err := compose(&n, Display, "", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.Body = strings.Repeat("&", 1+MaxMessage-size(m))
-	if m, err = compose(&n, Display, "", time.Now()); err != nil || size(m) != MaxMessage {
+	if m, _, err = compose(&n, Display, "", time.Now()); err != nil || size(m) != MaxMessage {
 		t.Errorf("at the limit: %v", err)
 	}
 	n.Subtitle, n.Data = "s", map[string]string{"k": "v"}
-	if m, err = compose(&n, Display, "", time.Now()); err != nil || m.Data["subtitle"] != "" || m.Data["k"] != "" {
+	if m, _, err = compose(&n, Display, "", time.Now()); err != nil || m.Data["subtitle"] != "" || m.Data["k"] != "" {
 		t.Errorf("with a subtitle and data: %v, %v", m, err)
 	}
 	n.Body += "&"
-	if _, err = compose(&n, Display, "", time.Now()); err != errTooLarge {
+	if _, _, err = compose(&n, Display, "", time.Now()); err != errTooLarge {
 		t.Errorf("one over: %v", err)
 	}
 }

@@ -1,9 +1,10 @@
 package fcm
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,43 +39,68 @@ const (
 )
 
 // compose builds the message of n. One that is over MaxMessage is built once
-// more without subtitle and data; what the campaign says stays.
-func compose(n *push.Notification, style Style, channel string, now time.Time) (*messaging.Message, error) {
+// more without subtitle and data, which reduced reports; what the campaign says
+// stays.
+func compose(n *push.Notification, style Style, channel string, now time.Time) (m *messaging.Message, reduced bool, err error) {
 	for k := range n.Data {
-		if k == "g" || k == "from" || k == "message_type" || k == "collapse_key" ||
+		if k == "g" || k == "aps" || k == "from" || k == "message_type" || k == "collapse_key" ||
 			strings.HasPrefix(k, "gcm") || strings.HasPrefix(k, "google") {
-			return nil, errReserved
+			return nil, false, errReserved
 		}
 	}
 	if !n.Silent && n.Title == "" && n.Body == "" {
-		return nil, errNothing
+		return nil, false, errNothing
 	}
-	m, err := build(n, style, channel, n.Subtitle, n.Data, now)
-	if err != nil {
-		return nil, err
+	if n.Style != "" {
+		style = Style(n.Style)
+	}
+	if n.Channel != "" {
+		channel = n.Channel
+	}
+	if m, err = build(n, style, channel, n.Subtitle, n.Data, now); err != nil {
+		return nil, false, err
 	}
 	if size(m) > MaxMessage {
+		reduced = true
 		if m, err = build(n, style, channel, "", nil, now); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if size(m) > MaxMessage {
-			return nil, errTooLarge
+			return nil, false, errTooLarge
 		}
 	}
 	m.Token = n.Token
-	return m, nil
+	return m, reduced, nil
+}
+
+// previewAhead is how long before its expiry a preview is made: for the time to
+// live in it.
+const previewAhead = 15 * time.Minute
+
+// Preview returns what would be sent of n, before any encryption, and whether
+// subtitle and data had to be left out to keep the limit. It is what a campaign
+// is checked with before it is saved. style is Config.Style.
+func Preview(n *push.Notification, style Style) (message []byte, reduced bool, err error) {
+	m, reduced, err := compose(n, style, "", n.ExpiresAt.Add(-previewAhead))
+	if err == nil {
+		message, err = json.Marshal(m)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("fcm: %w", err)
+	}
+	return message, reduced, nil
 }
 
 func build(n *push.Notification, style Style, channel, subtitle string, extra map[string]string, now time.Time) (*messaging.Message, error) {
-	g, err := plainJSON(struct {
-		V        int    `json:"v"`
-		MID      string `json:"mid"`
-		Campaign string `json:"c,omitempty"`
-		Fence    string `json:"f,omitempty"`
-		Image    string `json:"img,omitempty"`
-		Link     string `json:"link,omitempty"`
-		Key      string `json:"k,omitempty"`
-	}{1, n.MID, n.Campaign, n.Fence, n.Image, n.Link, n.ReceiptKey})
+	m := &messaging.Message{}
+	if label(n.Campaign) {
+		m.FCMOptions = &messaging.FCMOptions{AnalyticsLabel: n.Campaign}
+	}
+	if n.Platform == push.IOS {
+		m.APNS = apple(n, subtitle, extra)
+		return m, nil
+	}
+	g, err := exchange.PlainJSON(exchange.NewGateway(n))
 	if err != nil {
 		return nil, err
 	}
@@ -89,19 +115,13 @@ func build(n *push.Notification, style Style, channel, subtitle string, extra ma
 	}
 	data["g"] = string(g)
 	set("link", n.Link)
-
-	m := &messaging.Message{
-		Data: data,
-		Android: &messaging.AndroidConfig{
-			// Google stores at most four keys per device, so the key is the
-			// campaign's slot; it is the tag that stands for the message.
-			CollapseKey: n.Campaign,
-			Priority:    "high",
-			TTL:         new(ttl(n.ExpiresAt, now)),
-		},
-	}
-	if label(n.Campaign) {
-		m.FCMOptions = &messaging.FCMOptions{AnalyticsLabel: n.Campaign}
+	m.Data = data
+	m.Android = &messaging.AndroidConfig{
+		// Google stores at most four keys per device, so the key is the
+		// campaign's slot; it is the tag that stands for the message.
+		CollapseKey: n.Campaign,
+		Priority:    "high",
+		TTL:         new(ttl(n.ExpiresAt, now)),
 	}
 	switch {
 	case n.Silent:
@@ -117,17 +137,87 @@ func build(n *push.Notification, style Style, channel, subtitle string, extra ma
 		set("sound", sound(n))
 		set("channel", channel)
 		set("tag", exchange.CollapseID(n))
+		set("importance", string(n.Importance))
+		set("color", n.Color)
+		set("icon", n.Icon)
+		set("visibility", n.Visibility)
+		if n.Badge != nil {
+			set("badge", strconv.Itoa(*n.Badge))
+		}
 	default:
 		set("subtitle", subtitle) // Android has none; the app may have a use for it
 		set("category", n.Category)
 		m.Notification = &messaging.Notification{Title: n.Title, Body: n.Body, ImageURL: n.Image}
 		m.Android.Notification = &messaging.AndroidNotification{
-			Tag:       exchange.CollapseID(n),
-			ChannelID: channel,
-			Sound:     sound(n),
+			Tag:               exchange.CollapseID(n),
+			ChannelID:         channel,
+			Sound:             sound(n),
+			Color:             n.Color,
+			Icon:              n.Icon,
+			NotificationCount: n.Badge,
+			Priority:          priorities[n.Importance],
+			Visibility:        visibilities[n.Visibility],
 		}
 	}
 	return m, nil
+}
+
+// What importance and visibility are called here; nothing for what is not set.
+// From Android 8 on the channel decides about importance.
+var (
+	priorities = map[push.Importance]messaging.AndroidNotificationPriority{
+		push.Passive: messaging.PriorityLow, push.Active: messaging.PriorityDefault,
+		push.TimeSensitive: messaging.PriorityHigh, push.Critical: messaging.PriorityMax,
+	}
+	visibilities = map[string]messaging.AndroidNotificationVisibility{
+		"private": messaging.VisibilityPrivate, "public": messaging.VisibilityPublic, "secret": messaging.VisibilitySecret,
+	}
+)
+
+// apple is the message for an iPhone whose app holds a registration token of
+// Google, which hands it on to APNs. Nothing is ever critical on this way.
+func apple(n *push.Notification, subtitle string, data map[string]string) *messaging.APNSConfig {
+	c := &messaging.APNSConfig{
+		Headers: map[string]string{
+			"apns-collapse-id": exchange.CollapseID(n), "apns-expiration": "0", "apns-priority": "10", "apns-push-type": "alert",
+		},
+		Payload: &messaging.APNSPayload{
+			Aps:        &messaging.Aps{Badge: n.Badge},
+			CustomData: map[string]any{"g": exchange.NewGateway(n)},
+		},
+	}
+	for k, v := range data {
+		c.Payload.CustomData[k] = v
+	}
+	if !n.ExpiresAt.IsZero() {
+		c.Headers["apns-expiration"] = strconv.FormatInt(n.ExpiresAt.Unix(), 10)
+	}
+	if exchange.UUID(n.MID) {
+		c.Headers["apns-id"] = n.MID
+	}
+	aps := c.Payload.Aps
+	if n.Silent {
+		c.Headers["apns-priority"], c.Headers["apns-push-type"] = "5", "background"
+		aps.ContentAvailable = true
+		return c
+	}
+	aps.Alert = &messaging.ApsAlert{Title: n.Title, SubTitle: subtitle, Body: n.Body}
+	aps.ThreadID, aps.Category, aps.MutableContent = n.Thread, n.Category, true
+	aps.Sound = sound(n)
+	aps.CustomData = map[string]any{"interruption-level": "active"}
+	switch n.Importance {
+	case push.Passive:
+		aps.CustomData["interruption-level"], c.Headers["apns-priority"] = "passive", "5"
+	case push.TimeSensitive, push.Critical:
+		aps.CustomData["interruption-level"] = "time-sensitive"
+	}
+	if n.Relevance != 0 {
+		aps.CustomData["relevance-score"] = n.Relevance
+	}
+	if n.Image != "" {
+		c.FCMOptions = &messaging.APNSFCMOptions{ImageURL: n.Image}
+	}
+	return c
 }
 
 func sound(n *push.Notification) string {
@@ -172,6 +262,13 @@ func size(m *messaging.Message) int {
 		add("body", x.Body)
 		add("image", x.ImageURL)
 	}
+	if m.APNS != nil {
+		// Apple's limit is of the JSON itself, which the SDK makes with HTML escapes.
+		if payload, err := json.Marshal(m.APNS.Payload); err == nil {
+			n += len(payload)
+		}
+		return n
+	}
 	if a := m.Android; a != nil {
 		add("collapse_key", a.CollapseKey)
 		if x := a.Notification; x != nil {
@@ -184,14 +281,3 @@ func size(m *messaging.Message) int {
 }
 
 const fieldCost = 6 // quotes, colon, comma
-
-// plainJSON encodes without HTML escapes, which would make an & six bytes.
-func plainJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}

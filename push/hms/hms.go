@@ -211,7 +211,7 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	case n.Token == "" || len(n.Token) > maxToken:
 		return push.Outcome{Class: push.TokenBad, Reason: "not a push token"}
 	}
-	body, err := compose(n, p.cfg.Category, p.cfg.Channel, now)
+	body, _, err := compose(n, p.cfg.Category, p.cfg.Channel, now)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return push.Outcome{Class: push.TooLarge, Reason: err.Error()}

@@ -227,7 +227,7 @@ func TestGolden(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			n := base
 			tt.mod(&n)
-			body, err := compose(&n, "SUBSCRIPTION", "offers", now)
+			body, _, err := compose(&n, "SUBSCRIPTION", "offers", now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -256,16 +256,16 @@ func TestGolden(t *testing.T) {
 func TestPayloadLimit(t *testing.T) {
 	n := push.Notification{MID: "m", Body: "x", Token: pushToken}
 	tokenLen := len(`,"token":["` + pushToken + `"]`)
-	body, err := compose(&n, "", "", time.Now())
+	body, _, err := compose(&n, "", "", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.Body = strings.Repeat("x", MaxMessage-(len(body)-tokenLen)+1)
-	if body, err := compose(&n, "", "", time.Now()); err != nil || len(body)-tokenLen != MaxMessage {
+	if body, _, err := compose(&n, "", "", time.Now()); err != nil || len(body)-tokenLen != MaxMessage {
 		t.Errorf("at the limit: %d, %v", len(body)-tokenLen, err)
 	}
 	n.Body += "x"
-	if _, err := compose(&n, "", "", time.Now()); err != errTooLarge {
+	if _, _, err := compose(&n, "", "", time.Now()); err != errTooLarge {
 		t.Errorf("over the limit: %v", err)
 	}
 }

@@ -1,9 +1,9 @@
 package hms
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -58,7 +58,14 @@ type (
 		Tag          string `json:"tag"`
 		ChannelID    string `json:"channel_id,omitempty"`
 		Summary      string `json:"notify_summary,omitempty"`
+		Color        string `json:"color,omitempty"`
+		Icon         string `json:"icon,omitempty"`
+		Visibility   string `json:"visibility,omitempty"`
+		Badge        *badge `json:"badge,omitempty"`
 		Click        click  `json:"click_action"`
+	}
+	badge struct {
+		Set int `json:"set_num"`
 	}
 	click struct {
 		Type   int    `json:"type"`
@@ -76,33 +83,49 @@ const (
 
 // compose builds the body of a request. One that is over MaxMessage is built
 // once more without subtitle and data; what the campaign says stays.
-func compose(n *push.Notification, category, channel string, now time.Time) ([]byte, error) {
+func compose(n *push.Notification, category, channel string, now time.Time) (body []byte, reduced bool, err error) {
 	if _, taken := n.Data["g"]; taken {
-		return nil, errReserved
+		return nil, false, errReserved
 	}
 	if !n.Silent && n.Title == "" && n.Body == "" {
-		return nil, errNothing
+		return nil, false, errNothing
 	}
 	r, err := build(n, category, channel, n.Subtitle, n.Data, now)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	// The whole body is counted, of which Huawei counts a part.
-	size, err := plainJSON(r)
+	size, err := exchange.PlainJSON(r)
 	if err == nil && len(size) > MaxMessage {
+		reduced = true
 		if r, err = build(n, category, channel, "", nil, now); err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		size, err = plainJSON(r)
+		size, err = exchange.PlainJSON(r)
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case len(size) > MaxMessage:
-		return nil, errTooLarge
+		return nil, false, errTooLarge
 	}
 	r.Message.Token = []string{n.Token}
-	return plainJSON(r)
+	body, err = exchange.PlainJSON(r)
+	return body, reduced, err
+}
+
+// previewAhead is how long before its expiry a preview is made: for the time to
+// live in it.
+const previewAhead = 15 * time.Minute
+
+// Preview returns what would be sent of n, before any encryption, and whether
+// subtitle and data had to be left out to keep the limit. It is what a campaign
+// is checked with before it is saved.
+func Preview(n *push.Notification) (payload []byte, reduced bool, err error) {
+	if payload, reduced, err = compose(n, "", "", n.ExpiresAt.Add(-previewAhead)); err != nil {
+		return nil, false, fmt.Errorf("hms: %w", err)
+	}
+	return payload, reduced, nil
 }
 
 func build(n *push.Notification, category, channel, subtitle string, extra map[string]string, now time.Time) (*request, error) {
@@ -110,16 +133,8 @@ func build(n *push.Notification, category, channel, subtitle string, extra map[s
 	for k, v := range extra {
 		data[k] = v
 	}
-	data["g"] = struct {
-		V        int    `json:"v"`
-		MID      string `json:"mid"`
-		Campaign string `json:"c,omitempty"`
-		Fence    string `json:"f,omitempty"`
-		Image    string `json:"img,omitempty"`
-		Link     string `json:"link,omitempty"`
-		Key      string `json:"k,omitempty"`
-	}{1, n.MID, n.Campaign, n.Fence, n.Image, n.Link, n.ReceiptKey}
-	text, err := plainJSON(data)
+	data["g"] = exchange.NewGateway(n)
+	text, err := exchange.PlainJSON(data)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +148,7 @@ func build(n *push.Notification, category, channel, subtitle string, extra map[s
 	}
 	x := &notification{
 		Title: n.Title, Body: n.Body, Image: n.Image, DefaultSound: true, Summary: subtitle,
-		Tag: exchange.CollapseID(n), ChannelID: channel, Click: clickFor(n.Link),
+		Tag: exchange.CollapseID(n), ChannelID: cmp.Or(n.Channel, channel), Click: clickFor(n.Link),
 	}
 	// Both are required.
 	switch {
@@ -148,6 +163,13 @@ func build(n *push.Notification, category, channel, subtitle string, extra map[s
 		x.Importance = "LOW" // neither sound nor vibration
 	default:
 		x.Sound, x.DefaultSound = "/raw/"+n.Sound, false
+	}
+	x.Color, x.Icon, x.Visibility = n.Color, n.Icon, strings.ToUpper(n.Visibility)
+	if n.Badge != nil {
+		x.Badge = &badge{*n.Badge}
+	}
+	if n.Importance == push.Passive {
+		x.Importance = "LOW"
 	}
 	m.Android.Notification = x
 	return &request{m}, nil
@@ -177,15 +199,4 @@ func ttl(expires, now time.Time) string {
 		d = min(max(expires.Sub(now), time.Second), maxTTL)
 	}
 	return strconv.FormatInt(int64(d/time.Second), 10) + "s"
-}
-
-// plainJSON encodes without HTML escapes, which would make an & six bytes.
-func plainJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

@@ -107,7 +107,7 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	case !subjectToken(n.App) || !subjectToken(n.Device):
 		return push.Outcome{Class: push.Bug, Reason: "app or device cannot stand in a subject"}
 	}
-	data, err := compose(n)
+	data, _, err := compose(n)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return push.Outcome{Class: push.TooLarge, Reason: err.Error()}

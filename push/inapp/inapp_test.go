@@ -292,7 +292,7 @@ func TestGolden(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			n := base
 			tt.mod(&n)
-			data, err := compose(&n)
+			data, _, err := compose(&n)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -323,16 +323,16 @@ func TestGolden(t *testing.T) {
 func TestPayloadLimit(t *testing.T) {
 	n := example()
 	n.Body = "x"
-	data, err := compose(&n)
+	data, _, err := compose(&n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.Body = strings.Repeat("x", MaxPayload-len(data)+1)
-	if data, err := compose(&n); err != nil || len(data) != MaxPayload {
+	if data, _, err := compose(&n); err != nil || len(data) != MaxPayload {
 		t.Errorf("at the limit: %d, %v", len(data), err)
 	}
 	n.Body += "x"
-	if _, err := compose(&n); err != errTooLarge {
+	if _, _, err := compose(&n); err != errTooLarge {
 		t.Errorf("over the limit: %v", err)
 	}
 }
@@ -364,7 +364,7 @@ func FuzzClassify(f *testing.F) {
 
 func FuzzParse(f *testing.F) {
 	n := example()
-	data, err := compose(&n)
+	data, _, err := compose(&n)
 	if err != nil {
 		f.Fatal(err)
 	}

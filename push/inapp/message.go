@@ -1,9 +1,9 @@
 package inapp
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"footfall/push"
@@ -44,6 +44,12 @@ type Message struct {
 	Category string            `json:"category,omitempty"`
 	Data     map[string]string `json:"data,omitempty"`
 
+	Alt     string        `json:"alt,omitempty"` // of the image
+	Actions []push.Action `json:"actions,omitempty"`
+	Badge   *int          `json:"badge,omitempty"`
+	// Importance is "passive", "time_sensitive" or "critical"; absent: active.
+	Importance push.Importance `json:"importance,omitempty"`
+
 	// Collapse replaces what is shown with the same one.
 	Collapse string `json:"collapse"`
 	// Expires is when the message loses its worth, Unix milliseconds; the device
@@ -60,14 +66,15 @@ var (
 
 // compose builds the payload of n. One that is over MaxPayload is built once
 // more without subtitle and data; what the campaign says stays.
-func compose(n *push.Notification) ([]byte, error) {
+func compose(n *push.Notification) (data []byte, reduced bool, err error) {
 	if !n.Silent && n.Title == "" && n.Body == "" {
-		return nil, errNothing
+		return nil, false, errNothing
 	}
 	m := Message{
 		Type: TypePush, V: 1, MID: n.MID, Campaign: n.Campaign, Fence: n.Fence,
 		Silent: n.Silent, Title: n.Title, Subtitle: n.Subtitle, Body: n.Body, Image: n.Image, Link: n.Link,
 		Sound: n.Sound, Thread: n.Thread, Category: n.Category, Data: n.Data,
+		Alt: n.Alt, Actions: n.Actions, Badge: n.Badge, Importance: n.Importance,
 		Collapse: exchange.CollapseID(n), Key: n.ReceiptKey,
 	}
 	if m.Sound == "" {
@@ -76,15 +83,25 @@ func compose(n *push.Notification) ([]byte, error) {
 	if !n.ExpiresAt.IsZero() {
 		m.Expires = n.ExpiresAt.UnixMilli()
 	}
-	data, err := plainJSON(m)
+	data, err = exchange.PlainJSON(m)
 	if err == nil && len(data) > MaxPayload {
-		m.Subtitle, m.Data = "", nil
-		data, err = plainJSON(m)
+		reduced, m.Subtitle, m.Data = true, "", nil
+		data, err = exchange.PlainJSON(m)
 	}
 	if err == nil && len(data) > MaxPayload {
-		return nil, errTooLarge
+		return nil, false, errTooLarge
 	}
-	return data, err
+	return data, reduced, err
+}
+
+// Preview returns what would be sent of n, and whether subtitle and data had to
+// be left out to keep the limit. It is what a campaign is checked with before it
+// is saved.
+func Preview(n *push.Notification) (payload []byte, reduced bool, err error) {
+	if payload, reduced, err = compose(n); err != nil {
+		return nil, false, fmt.Errorf("inapp: %w", err)
+	}
+	return payload, reduced, nil
 }
 
 // Parse reads a payload, for devices written in Go. It reports whether it is a
@@ -101,15 +118,4 @@ func Parse(data []byte) (m *Message, ok bool) {
 // "at once": only the receiver knows what that is.
 func (m *Message) Expired(now time.Time) bool {
 	return m.Expires != 0 && now.UnixMilli() >= m.Expires
-}
-
-// plainJSON encodes without HTML escapes, which would make an & six bytes.
-func plainJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

@@ -1,9 +1,9 @@
 package webhook
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"footfall/push"
@@ -58,6 +58,21 @@ type Push struct {
 	Thread   string            `json:"thread,omitempty"`
 	Category string            `json:"category,omitempty"`
 	Data     map[string]string `json:"data,omitempty"`
+	// Alt describes the image. Actions are the buttons, Badge the number on the
+	// icon, Importance "passive", "time_sensitive" or "critical" (absent: active),
+	// Relevance 0 to 1. Style ("display" or "data"), Channel, Color, Icon and
+	// Visibility are for Android, Sticky for browsers.
+	Alt        string          `json:"alt,omitempty"`
+	Actions    []push.Action   `json:"actions,omitempty"`
+	Badge      *int            `json:"badge,omitempty"`
+	Importance push.Importance `json:"importance,omitempty"`
+	Relevance  float64         `json:"relevance,omitempty"`
+	Style      string          `json:"style,omitempty"`
+	Channel    string          `json:"channel,omitempty"`
+	Color      string          `json:"color,omitempty"`
+	Icon       string          `json:"icon,omitempty"`
+	Visibility string          `json:"visibility,omitempty"`
+	Sticky     bool            `json:"sticky,omitempty"`
 
 	// CollapseID is at most 64 characters and replaces an earlier notification
 	// with the same one: apns-collapse-id, Android tag, Web Push topic.
@@ -76,15 +91,17 @@ var (
 
 // compose builds the body. A push that is over MaxPush is built once more
 // without subtitle and data; what the campaign says stays.
-func compose(n *push.Notification, token bool, now time.Time) ([]byte, error) {
+func compose(n *push.Notification, token bool, now time.Time) (body []byte, reduced bool, err error) {
 	if !n.Silent && n.Title == "" && n.Body == "" {
-		return nil, errNothing
+		return nil, false, errNothing
 	}
 	w := Push{
 		App: n.App, Device: n.Device, Platform: string(n.Platform), Env: n.Env,
 		Campaign: n.Campaign, Fence: n.Fence,
 		Silent: n.Silent, Title: n.Title, Subtitle: n.Subtitle, Body: n.Body,
 		Image: n.Image, Link: n.Link, Sound: n.Sound, Thread: n.Thread, Category: n.Category, Data: n.Data,
+		Alt: n.Alt, Actions: n.Actions, Badge: n.Badge, Importance: n.Importance, Relevance: n.Relevance, Style: n.Style,
+		Channel: n.Channel, Color: n.Color, Icon: n.Icon, Visibility: n.Visibility, Sticky: n.Sticky,
 		CollapseID: exchange.CollapseID(n), ReceiptKey: n.ReceiptKey,
 	}
 	if w.Sound == "" {
@@ -97,18 +114,29 @@ func compose(n *push.Notification, token bool, now time.Time) ([]byte, error) {
 		at := n.ExpiresAt.UTC().Truncate(time.Millisecond)
 		w.ExpiresAt = &at
 	}
-	size, err := plainJSON(w)
+	size, err := exchange.PlainJSON(w)
 	if err == nil && len(size) > MaxPush {
-		w.Subtitle, w.Data = "", nil
-		size, err = plainJSON(w)
+		reduced, w.Subtitle, w.Data = true, "", nil
+		size, err = exchange.PlainJSON(w)
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case len(size) > MaxPush:
-		return nil, errTooLarge
+		return nil, false, errTooLarge
 	}
-	return plainJSON(Event{ID: n.MID, Type: TypePush, CreatedAt: now.UTC().Truncate(time.Millisecond), Push: w})
+	body, err = exchange.PlainJSON(Event{ID: n.MID, Type: TypePush, CreatedAt: now.UTC().Truncate(time.Millisecond), Push: w})
+	return body, reduced, err
+}
+
+// Preview returns what would be sent of n, before any encryption, and whether
+// subtitle and data had to be left out to keep the limit. It is what a campaign
+// is checked with before it is saved.
+func Preview(n *push.Notification) (payload []byte, reduced bool, err error) {
+	if payload, reduced, err = compose(n, false, time.Time{}); err != nil {
+		return nil, false, fmt.Errorf("webhook: %w", err)
+	}
+	return payload, reduced, nil
 }
 
 // Parse reads a body. Call it after Verify. Members that it does not know are
@@ -122,15 +150,4 @@ func Parse(body []byte) (*Event, error) {
 		return nil, errors.New("webhook: the event has no id or no type")
 	}
 	return &e, nil
-}
-
-// plainJSON encodes without HTML escapes, which would make an & six bytes.
-func plainJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

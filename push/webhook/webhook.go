@@ -222,7 +222,7 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	if !idOK(n.MID) {
 		return push.Outcome{Class: push.Bug, Reason: "no message id, or one that cannot stand in a header"}
 	}
-	body, err := compose(n, p.cfg.IncludeToken, now)
+	body, _, err := compose(n, p.cfg.IncludeToken, now)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return push.Outcome{Class: push.TooLarge, Reason: err.Error()}

@@ -272,7 +272,7 @@ func TestGolden(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			n := base
 			tt.mod(&n)
-			body, err := compose(&n, tt.token, now)
+			body, _, err := compose(&n, tt.token, now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +305,7 @@ func TestPayloadLimit(t *testing.T) {
 		n := example()
 		n.ExpiresAt = now.Add(time.Minute) // its text has a length of its own
 		n.Body = strings.Repeat("x", pad)
-		body, err := compose(&n, false, now)
+		body, _, err := compose(&n, false, now)
 		if err != nil {
 			return 0, err
 		}

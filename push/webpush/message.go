@@ -1,11 +1,10 @@
 package webpush
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"footfall/push"
@@ -22,30 +21,31 @@ import (
 type Message struct {
 	// Background: nothing is to be shown. Browsers allow that rarely, and some
 	// show a notice of their own.
-	Background bool              `json:"background,omitempty"`
-	Title      string            `json:"title,omitempty"`
-	Subtitle   string            `json:"subtitle,omitempty"`
-	Body       string            `json:"body,omitempty"`
-	Image      string            `json:"image,omitempty"`
-	Silent     bool              `json:"silent,omitempty"` // without sound
-	Tag        string            `json:"tag"`
-	Thread     string            `json:"thread,omitempty"`
-	Category   string            `json:"category,omitempty"`
-	Data       map[string]string `json:"data,omitempty"`
+	Background bool   `json:"background,omitempty"`
+	Title      string `json:"title,omitempty"`
+	Subtitle   string `json:"subtitle,omitempty"`
+	Body       string `json:"body,omitempty"`
+	Image      string `json:"image,omitempty"`
+	Silent     bool   `json:"silent,omitempty"` // without sound
+	Tag        string `json:"tag"`
+	Thread     string `json:"thread,omitempty"`
+	Category   string `json:"category,omitempty"`
+	// Actions are for showNotification; what a tap on one does is in g.
+	Actions []Button `json:"actions,omitempty"`
+	// Badge is for navigator.setAppBadge.
+	Badge *int `json:"badge,omitempty"`
+	// RequireInteraction is the option of that name.
+	RequireInteraction bool              `json:"requireInteraction,omitempty"`
+	Data               map[string]string `json:"data,omitempty"`
 	// Expires is when the message loses its worth, Unix milliseconds.
-	Expires int64   `json:"expires,omitempty"`
-	G       Gateway `json:"g"`
+	Expires int64            `json:"expires,omitempty"`
+	G       exchange.Gateway `json:"g"`
 }
 
-// Gateway is our own object, the same on all platforms: what the page needs to
-// follow the link and to report the receipt.
-type Gateway struct {
-	V        int    `json:"v"`
-	MID      string `json:"mid"`
-	Campaign string `json:"c,omitempty"`
-	Fence    string `json:"f,omitempty"`
-	Link     string `json:"link,omitempty"`
-	Key      string `json:"k,omitempty"`
+// Button is one of showNotification's actions.
+type Button struct {
+	Action string `json:"action"`
+	Title  string `json:"title"`
 }
 
 var (
@@ -55,27 +55,52 @@ var (
 
 // compose builds the text of n. One that does not fit is built once more
 // without subtitle and data; what the campaign says stays.
-func compose(n *push.Notification) ([]byte, error) {
+func compose(n *push.Notification) (text []byte, reduced bool, err error) {
 	if !n.Silent && n.Title == "" && n.Body == "" {
-		return nil, errNothing
+		return nil, false, errNothing
 	}
 	m := Message{
 		Background: n.Silent, Title: n.Title, Subtitle: n.Subtitle, Body: n.Body, Image: n.Image,
-		Silent: n.Sound == "none", Tag: exchange.CollapseID(n), Thread: n.Thread, Category: n.Category, Data: n.Data,
-		G: Gateway{1, n.MID, n.Campaign, n.Fence, n.Link, n.ReceiptKey},
+		Silent: n.Sound == "none" || n.Importance == push.Passive, Tag: exchange.CollapseID(n), Thread: n.Thread, Category: n.Category, Data: n.Data,
+		Badge: n.Badge, RequireInteraction: n.Sticky, G: exchange.NewGateway(n),
+	}
+	m.G.Image = "" // it is above
+	for _, a := range n.Actions {
+		m.Actions = append(m.Actions, Button{a.ID, a.Label})
 	}
 	if !n.ExpiresAt.IsZero() {
 		m.Expires = n.ExpiresAt.UnixMilli()
 	}
-	text, err := plainJSON(m)
+	text, err = exchange.PlainJSON(m)
 	if err == nil && len(text) > maxText {
-		m.Subtitle, m.Data = "", nil
-		text, err = plainJSON(m)
+		reduced, m.Subtitle, m.Data = true, "", nil
+		text, err = exchange.PlainJSON(m)
 	}
 	if err == nil && len(text) > maxText {
-		return nil, errTooLarge
+		return nil, false, errTooLarge
 	}
-	return text, err
+	return text, reduced, err
+}
+
+// Preview returns what would be sent of n, before any encryption, and whether
+// subtitle and data had to be left out to keep the limit. It is what a campaign
+// is checked with before it is saved.
+func Preview(n *push.Notification) (payload []byte, reduced bool, err error) {
+	if payload, reduced, err = compose(n); err != nil {
+		return nil, false, fmt.Errorf("webpush: %w", err)
+	}
+	return payload, reduced, nil
+}
+
+// urgency is the header of RFC 8030 section 5.3.
+func urgency(n *push.Notification) string {
+	switch {
+	case n.Silent:
+		return "low"
+	case n.Importance == push.Passive:
+		return "normal"
+	}
+	return "high"
 }
 
 // topic replaces an earlier message that the push service has not delivered
@@ -88,15 +113,4 @@ func topic(n *push.Notification) string {
 	}
 	sum := sha256.Sum256([]byte(id))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
-// plainJSON encodes without HTML escapes, which would make an & six bytes.
-func plainJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

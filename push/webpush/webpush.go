@@ -119,7 +119,7 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	if a, err := netip.ParseAddr(sub.endpoint.Hostname()); err == nil && !p.cfg.AllowPrivate && public(a) != nil {
 		return push.Outcome{Class: push.TokenBad, Reason: "the subscription's endpoint is not a public address"}
 	}
-	text, err := compose(n)
+	text, _, err := compose(n)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return push.Outcome{Class: push.TooLarge, Reason: err.Error()}
@@ -143,11 +143,8 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 		"Content-Type":     {"application/octet-stream"},
 		"Ttl":              {strconv.FormatInt(int64(ttl(n.ExpiresAt, now)/time.Second), 10)},
 		"Topic":            {topic(n)},
-		"Urgency":          {"high"},
+		"Urgency":          {urgency(n)},
 		"User-Agent":       {"Footfall"},
-	}
-	if n.Silent {
-		h.Set("Urgency", "low")
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()

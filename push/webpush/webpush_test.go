@@ -233,16 +233,16 @@ func TestGolden(t *testing.T) {
 
 func TestPayloadLimit(t *testing.T) {
 	n := push.Notification{MID: "m", Body: "x"}
-	text, err := compose(&n)
+	text, _, err := compose(&n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.Body = strings.Repeat("x", maxText-len(text)+1)
-	if text, err := compose(&n); err != nil || len(text) != maxText {
+	if text, _, err := compose(&n); err != nil || len(text) != maxText {
 		t.Errorf("at the limit: %d, %v", len(text), err)
 	}
 	n.Body += "x"
-	if _, err := compose(&n); err != errTooLarge {
+	if _, _, err := compose(&n); err != errTooLarge {
 		t.Errorf("over the limit: %v", err)
 	}
 }

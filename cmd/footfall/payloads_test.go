@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"footfall/campaign"
+	"footfall/push"
+)
+
+// templates are ten looks of a push, as a campaign file has them.
+var templates = []struct{ name, yaml string }{
+	{"plain", `{locales: {en: {title: Hello, body: Come in}}}`},
+	{"words", `{locales: {uk: {title: "Знижка <20 %> & подарунок 🎉", body: "Їжа \"смачна\" & тепла\n👨‍👩‍👧 чекаємо біля {{ fence.name }}"}}}`},
+	{"image_and_link", `{image: "https://cdn.example/{{ fence.id | url_encode }}.jpg?w=1&h=2", link: "shop://store/{{ store.id | url_encode }}?c=18", locales: {en: {title: Sale, alt: "Shoes & boots"}}}`},
+	{"thread_sound_data", `{thread: "{{ store.id }}", sound: bell.caf, data: {coupon: KYIV18, z: last}, category: offer, locales: {en: {title: Hi, subtitle: "Store {{ fence.name }}", body: b}}}`},
+	{"actions", `{actions: [{id: route, label: Route, link: "geo:0,0?q=1", foreground: true}, {id: never, label: Never, destructive: true}], locales: {uk: {title: Поруч, actions: {route: Шлях, never: Не треба}}}}`},
+	{"passive_badge_silent_sound", `{importance: passive, badge: 3, sound: none, locales: {en: {title: News}}}`},
+	{"time_sensitive", `{importance: time_sensitive, relevance: 0.9, badge: 0, locales: {en: {title: Last hour, body: Until nine}}}`},
+	{"critical", `{importance: critical, sound: alarm.caf, locales: {en: {title: Recall, body: Do not eat}}}`},
+	{"background", `{kind: background, badge: 0, data: {refresh: fences}}`},
+	{"platforms", `{style: data, ios: {sound: chime.caf, category: apple}, android: {channel: offers, color: "#ff0066", icon: ic_offer, visibility: public, sound: chime}, hms: {channel: offers, color: "#ff0066"}, web: {sticky: true},
+      locales: {en: {title: Everywhere, body: The same, ios: {title: On an iPhone}, android: {body: On Android}, web: {title: In a browser}, hms: {title: On Huawei}}}}`},
+}
+
+func campaignOf(t *testing.T, name, template string) *campaign.Campaign {
+	t.Helper()
+	cs, err := campaign.Parse("test.yaml", []byte("campaign: "+name+"\ntrigger: {enter: {fences: {all: true}}}\nsteps:\n  - push: {template: t, ttl: 15m}\ntemplates:\n  t:\n    "+template+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cs[0]
+}
+
+// TestTemplatesOnEveryChannel: what ten templates become on each channel, to the byte.
+func TestTemplatesOnEveryChannel(t *testing.T) {
+	for _, tt := range templates {
+		t.Run(tt.name, func(t *testing.T) {
+			c := campaignOf(t, tt.name, tt.yaml)
+			var b bytes.Buffer
+			for _, ch := range channels {
+				samples := c.Samples(string(ch.platform))
+				if len(samples) != 1 {
+					t.Fatalf("%d samples", len(samples))
+				}
+				payload, reduced, err := ch.preview(sampleNotification(c, &samples[0], ch.platform))
+				if err != nil || reduced {
+					t.Fatalf("%s: %v, reduced %v", ch.name, err, reduced)
+				}
+				fmt.Fprintf(&b, "%s, %d bytes\n", ch.name, len(payload))
+				// The webhook says when it was made.
+				if ch.name == "webhook" {
+					payload = bytes.Replace(payload, []byte(`"created_at":"0001-01-01T00:00:00Z",`), nil, 1)
+				}
+				if err := json.Indent(&b, payload, "", "  "); err != nil {
+					t.Fatal(err)
+				}
+				b.WriteString("\n\n")
+				if bytes.Contains(payload, []byte(`"critical":1`)) || bytes.Contains(payload, []byte(`"interruption-level":"critical"`)) {
+					t.Errorf("%s: critical without the entitlement", ch.name)
+				}
+			}
+			name := filepath.Join("testdata", "payloads", tt.name+".golden")
+			if *update {
+				if err := os.WriteFile(name, b.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(b.Bytes(), want) {
+				t.Errorf("%s differs (run with -update and review the diff):\n%s", name, b.String())
+			}
+		})
+	}
+}
+
+// TestPayloadsAreMeasuredAtTheCheck: the limit is that of the JSON that goes out, with its escapes. One byte over is sent
+// without subtitle and data; what is over without them is refused before anything is sent.
+func TestPayloadsAreMeasuredAtTheCheck(t *testing.T) {
+	const words = "Ціна & якість <3 🎉 "
+	for _, ch := range channels {
+		n := &push.Notification{MID: "3f0c2b1a-9d7e-4c55-8a10-0123456789ab", App: "shop", Device: "d", Platform: ch.platform, Title: words}
+		// The largest that fits, found by growing it: how much a byte costs is the channel's business.
+		fits := func(body string) bool { n.Body = body; _, _, err := ch.preview(n); return err == nil }
+		lo, hi := 1, 8192
+		for lo+1 < hi {
+			if mid := (lo + hi) / 2; fits(strings.Repeat("x", mid)) {
+				lo = mid
+			} else {
+				hi = mid
+			}
+		}
+		fits(strings.Repeat("x", lo))
+		full, reduced, err := ch.preview(n)
+		if err != nil || reduced {
+			t.Fatalf("%s: %v, reduced %v", ch.name, err, reduced)
+		}
+		if ch.name == "apns" && len(full) != 4096 {
+			t.Errorf("%s: the largest has %d bytes, want 4096", ch.name, len(full))
+		}
+		n.Subtitle, n.Data = "s", map[string]string{"k": "v"}
+		if payload, reduced, err := ch.preview(n); err != nil || !reduced || len(payload) != len(full) {
+			t.Errorf("%s with a subtitle over the limit: %d bytes of %d, reduced %v, %v", ch.name, len(payload), len(full), reduced, err)
+		}
+		if fits(strings.Repeat("x", lo+1)) {
+			t.Errorf("%s: one byte over is sent", ch.name)
+		}
+	}
+	// Through a file: each text may have a kilobyte, and Apple's escapes make six of an ampersand.
+	c := campaignOf(t, "big", `{locales: {en: {title: "`+strings.Repeat("&", 400)+`", body: "`+strings.Repeat("&", 400)+`"}}}`)
+	if err := checkPayloads([]*campaign.Campaign{c}); err == nil || !strings.Contains(err.Error(), "campaign big, locale en: apns: payload is over 4096 bytes") {
+		t.Errorf("checked as %v", err)
+	}
+	c = campaignOf(t, "fits", `{data: {a: "`+strings.Repeat("&", 700)+`"}, locales: {en: {title: "`+strings.Repeat("&", 300)+`"}}}`)
+	if err := checkPayloads([]*campaign.Campaign{c}); err != nil {
+		t.Errorf("fits without its data: %v", err)
+	}
+}
