@@ -16,6 +16,7 @@ import (
 	"footfall/push/fake"
 	"footfall/push/webhook"
 	"footfall/push/webpush"
+	"footfall/stream"
 )
 
 // TestLanes: each platform goes to its provider, the rest to the webhook, and with nothing configured to the log.
@@ -103,6 +104,14 @@ func TestCredentialsRotateWithoutRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
+	server, err := stream.StartServer(stream.ServerConfig{StoreDir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Shutdown()
+	if err := p.askAppsFirst(server, time.Second); err != nil { // as serve does: what wraps a provider must not hide it
+		t.Fatal(err)
+	}
 	resumed := make(chan string, 16)
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

@@ -19,7 +19,10 @@ type First struct {
 	waiting chan struct{}
 }
 
-var _ push.Provider = (*First)(nil)
+var (
+	_ push.Provider = (*First)(nil)
+	_ push.Rotator  = (*First)(nil)
+)
 
 // ReasonInApp is the Reason of an Outcome when the app itself took the message.
 const ReasonInApp = "in_app"
@@ -34,6 +37,22 @@ func NewFirst(app *Provider, next push.Provider) *First {
 
 // Name implements push.Provider: the name of the push service behind it.
 func (f *First) Name() string { return f.next.Name() }
+
+// CredentialFiles implements push.Rotator: the files of the push service behind it, if it has any.
+func (f *First) CredentialFiles() []string {
+	if r, ok := f.next.(push.Rotator); ok {
+		return r.CredentialFiles()
+	}
+	return nil
+}
+
+// Rotate implements push.Rotator.
+func (f *First) Rotate() (changed bool, err error) {
+	if r, ok := f.next.(push.Rotator); ok {
+		return r.Rotate()
+	}
+	return false, nil
+}
 
 // Send implements push.Provider. A device that is not connected costs one look at the NATS server's subscriptions.
 //
