@@ -107,6 +107,13 @@ func (p Point) usual() (Point, bool) {
 // Match appends to dst the positions of the shapes that contain p, ascending, and
 // returns the grown slice. Does not allocate when dst has room.
 func (x *Index) Match(dst []int32, p Point) []int32 {
+	if plain(p) {
+		ref := x.patches.find(p.Lat, p.Lng)
+		if ref == 0 && len(x.resolutions) == 0 {
+			return dst // most points
+		}
+		return x.matchRef(dst, p, p, ref)
+	}
 	if q, ok := p.usual(); ok {
 		return x.matchRef(dst, p, q, x.patches.find(q.Lat, q.Lng))
 	}

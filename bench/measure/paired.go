@@ -40,7 +40,7 @@ func Paired(b *testing.B, ops int, impls ...Impl) Ratios {
 	b.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	return paired(b, ops, threadTime, impls)
+	return paired(b, ops, ThreadTime, impls)
 }
 
 // PairedWall is Paired for impls that let other goroutines or processes work: time is

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// threadTime is what the calling thread has used of the processors. (Not getrusage: it
+// ThreadTime is what the calling thread has used of the processors. (Not getrusage: it
 // counts in ticks of milliseconds where the kernel was built so.)
-func threadTime() time.Duration {
+func ThreadTime() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
 		panic(err)

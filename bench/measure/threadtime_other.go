@@ -6,5 +6,5 @@ import "time"
 
 var started = time.Now()
 
-// threadTime is the time that has passed: no more is known here.
-func threadTime() time.Duration { return time.Since(started) }
+// ThreadTime is the time that has passed: no more is known here.
+func ThreadTime() time.Duration { return time.Since(started) }
