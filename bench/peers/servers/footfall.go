@@ -21,7 +21,6 @@ import (
 const (
 	sentinels     = 256 // of 16 partitions none is without one
 	sentinelFence = "sentinel"
-	window        = 1 << 14 // pings that may be on the way, below what the gateway turns away
 )
 
 var sentinelAt = geo.Point{Lat: -45, Lng: -120}
@@ -94,7 +93,7 @@ func protoFeed(dst []byte, app string, some []ping) (string, []byte) {
 }
 
 // gateway publishes through one connection. Of every so many messages one is a request,
-// whose answer says that it is stored; that holds the publisher within window. The time ends when
+// whose answer says that it is stored; that holds the publisher back. The time ends when
 // the last event has come out of the durable stream of events.
 func gateway(url string, encode encoder, per int) player {
 	return func(t *trace) (time.Duration, []event, error) {
@@ -122,7 +121,12 @@ func gateway(url string, encode encoder, per int) player {
 		if err != nil {
 			return 0, nil, err
 		}
-		probe := window / 4 / per
+		// Messages that may be on the way: below what the gateway turns away.
+		window := 1 << 14
+		if per > 1 {
+			window = 1 << 12
+		}
+		probe := window / 4
 		room := make(chan struct{}, 4)
 		for range cap(room) {
 			room <- struct{}{}
