@@ -204,6 +204,37 @@ func TestBenchUsage(t *testing.T) {
 	}
 }
 
+func TestBenchRateSearch(t *testing.T) {
+	for _, limit := range []float64{700, 5_000, 5_100, 33_000, 90_000} {
+		s := rateSearch{start: 5_000, most: 1e6}
+		tried := 0
+		for rate, ok := s.next(); ok; rate, ok = s.next() {
+			if tried++; rate <= limit {
+				s.good = rate
+			} else {
+				s.bad = rate
+			}
+		}
+		if s.good > limit || s.good < limit*0.93 || tried > 14 {
+			t.Errorf("limit %.0f: found %.0f after %d runs", limit, s.good, tried)
+		}
+	}
+	s := rateSearch{start: 5_000, most: 1e6}
+	for rate, ok := s.next(); ok; rate, ok = s.next() {
+		s.bad = rate
+	}
+	if s.good != 0 || s.bad < 300 {
+		t.Errorf("without a good rate: %+v", s)
+	}
+	s = rateSearch{start: 5_000, most: 20_000}
+	for rate, ok := s.next(); ok; rate, ok = s.next() {
+		s.good = rate
+	}
+	if s.good < 15_000 || s.good > 20_000 {
+		t.Errorf("up to a bound: %+v", s)
+	}
+}
+
 // compare, report and the exit codes on result files, without a run.
 func TestBenchResultsAreJudged(t *testing.T) {
 	result := func(verdict report.Verdict, ms int) *report.Result {

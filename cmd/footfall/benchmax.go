@@ -12,20 +12,10 @@ import (
 func (c *benchRunCmd) findMax(e *env, cfg load.Config, thresholds []report.Threshold) error {
 	out := newScreen(e.err)
 	var best *report.Result
-	good, bad := 0.0, 0.0
-	// Steps of 1.5 find the order, four halvings the rate to some 3 %.
-	for step, narrow := 0, 0; narrow < 4; step++ {
-		rate := cfg.Rate
-		switch {
-		case good > 0 && bad > 0:
-			rate = (good + bad) / 2
-			narrow++
-		case good > 0:
-			rate = good * 1.5
-		case bad > 0:
-			rate = bad / 2
-		}
-		if rate > c.MaxRate || rate < 1 {
+	search := rateSearch{start: cfg.Rate, most: c.MaxRate}
+	for step := 0; ; step++ {
+		rate, ok := search.next()
+		if !ok {
 			break
 		}
 		next := cfg
@@ -59,14 +49,41 @@ func (c *benchRunCmd) findMax(e *env, cfg load.Config, thresholds []report.Thres
 		}
 		out.printf("%10.0f pings/s  %-10s  %s%s", rate, res.Verdict, claim, why)
 		if res.Verdict == report.Valid && (res.Correct || !res.Correctness.Judged) {
-			best, good = res, rate
+			best = res
+			search.good = rate
 		} else {
-			bad = rate
+			search.bad = rate
 		}
 	}
 	if best == nil {
-		return fmt.Errorf("no rate was VALID, down to %.0f pings a second", bad)
+		return fmt.Errorf("no rate was VALID, down to %.0f pings a second", search.bad)
 	}
-	fmt.Fprintf(e.out, "sustainable: %.0f pings/s\n\n", good)
+	fmt.Fprintf(e.out, "sustainable: %.0f pings/s\n\n", search.good)
 	return c.finish(e, best, thresholds)
+}
+
+// rateSearch looks for the highest good rate: by steps of 1.5 upwards, or halves downwards, until it is between two
+// rates, and then by four halvings of what lies between, to some 3 %.
+type rateSearch struct {
+	start, most float64
+	good, bad   float64 // highest and lowest so far; 0: none
+	narrowed    int
+}
+
+// next is the rate to try; false when the search is over.
+func (s *rateSearch) next() (float64, bool) {
+	rate := s.start
+	switch {
+	case s.good > 0 && s.bad > 0:
+		if s.narrowed++; s.narrowed > 4 {
+			return 0, false
+		}
+		rate = (s.good + s.bad) / 2
+	case s.good > 0:
+		rate = s.good * 1.5
+	case s.bad > 0:
+		rate = s.bad / 2
+	}
+	// A sixteenth of the start is far from what was asked about: something else is wrong.
+	return rate, rate <= s.most && rate >= s.start/16
 }
