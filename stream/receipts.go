@@ -63,6 +63,9 @@ func (s *settler) creditCode(tx *db.Tx, app string, in *input, f receipt.Fact, t
 	if typed == "" {
 		return nil
 	}
+	if len(f.Currency) != 3 { // properties are free text, facts are not
+		f.Currency = ""
+	}
 	code, ok := receipt.CleanCode(typed)
 	if !ok {
 		t.receipts[receiptUnknownCode]++
