@@ -188,6 +188,25 @@ func (c *Claim) gone(p Period, at time.Time) bool {
 	return c.State == Released || p.Kind == PeriodRolling && !at.Before(c.At.Add(p.Rolling))
 }
 
+// Retake makes the claim of message mid reserved again after it was released,
+// because the message is to be sent once more. A claim that is reserved stays
+// so. ErrNoClaim, ErrNotHolder when another message has the slot, and
+// ErrCommitted.
+func Retake(tx *db.Tx, k Key, mid string) error {
+	row := rowKey(k, mid)
+	c, err := held(tx, row, mid)
+	switch {
+	case err != nil:
+		return err
+	case c.State == Committed:
+		return fmt.Errorf("%w: %s", ErrCommitted, mid)
+	case c.State == Reserved:
+		return nil
+	}
+	c.State, c.Reason = Reserved, ""
+	return store(tx, row, c)
+}
+
 // Get returns the claim under k. Under PeriodNone there may be several; then
 // it is one of them, and Scan lists all.
 func Get(tx *db.Tx, k Key) (Claim, bool, error) {

@@ -29,6 +29,7 @@ type fakeProvider struct {
 	script   map[string][]push.Outcome // by device
 	fallback func(n *push.Notification) push.Outcome
 	latency  time.Duration
+	delay    func() time.Duration // instead of latency; called with mu held
 	sent     []sentPush
 	flying   int
 	most     int
@@ -49,6 +50,10 @@ func (p *fakeProvider) Send(ctx context.Context, n *push.Notification) push.Outc
 	if s := p.script[n.Device]; len(s) > 0 {
 		out, p.script[n.Device] = s[0], s[1:]
 	}
+	latency := p.latency
+	if p.delay != nil {
+		latency = p.delay()
+	}
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
@@ -56,7 +61,7 @@ func (p *fakeProvider) Send(ctx context.Context, n *push.Notification) push.Outc
 		p.mu.Unlock()
 	}()
 	select {
-	case <-time.After(p.latency):
+	case <-time.After(latency):
 		return out
 	case <-ctx.Done():
 		return push.Outcome{Class: push.InDoubt, Reason: "deadline", Sent: true}

@@ -35,6 +35,7 @@ type lane struct {
 	flying   int // requests that have begun and not ended
 	heldTill time.Time
 	rests    time.Time // the breaker is open until then
+	rested   bool      // what has gathered in the bucket is to be lost
 	probing  bool      // one request at a time, until one is answered well
 	alarms   alarms
 	classes  map[push.Class]int64
@@ -93,7 +94,6 @@ func (l *lane) breakerChanged(_ string, from, to gobreaker.State) {
 	l.mu.Unlock()
 	if to == gobreaker.StateClosed {
 		l.gov.slower() // everybody who waited comes at once
-		l.gov.empty()
 	}
 	l.poke()
 }
@@ -186,9 +186,14 @@ func (l *lane) open() (slots int, wait time.Duration) {
 	}
 	switch {
 	case until.After(now):
+		l.rested = true
 		return 0, until.Sub(now)
 	case l.probing || state == gobreaker.StateHalfOpen:
+		l.rested = true
 		return 1, 0
+	case l.rested:
+		l.rested = false
+		l.gov.empty()
 	}
 	return heldPerWorker * l.o.cfg.Workers, 0
 }
@@ -262,14 +267,12 @@ func (l *lane) observe(out push.Outcome) error {
 	case laneHold:
 		l.hold(delayFor(delayLane, &Delivery{}, out.RetryAfter, 0))
 		log.Warn("provider asks for less; the lane waits", "lane", l.name, "reason", out.Reason, "until", l.heldTill)
-		l.gov.empty()
 	case lanePause:
 		l.hold(max(l.o.cfg.AuthPause, out.RetryAfter))
 		l.probing = true
 		if l.alarms.raise(l.name, AlarmCredentials, fmt.Sprintf("credentials refused: %s (%d)", out.Reason, out.Status), time.Now()) {
 			log.Error("credentials refused; the lane pauses", "lane", l.name, "status", out.Status, "reason", out.Reason)
 		}
-		l.gov.empty()
 		return errLaneBad
 	case laneAlarm:
 		if l.alarms.raise(l.name, AlarmConfiguration, fmt.Sprintf("configuration refused: %s (%d)", out.Reason, out.Status), time.Now()) {

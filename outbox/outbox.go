@@ -21,6 +21,8 @@ type Outbox struct {
 	// outcomes wait to be recorded; there is room for all that lanes may hold,
 	// so that a worker never waits for the disk.
 	outcomes chan *change
+
+	walked func(from, to State) // for tests: each arrow that is taken
 }
 
 // New checks cfg and makes an outbox. It reads nothing: opening costs the same

@@ -87,6 +87,9 @@ func (o *Outbox) apply(tx *db.Tx, c *change) error {
 		}
 	}
 	c.result = d
+	if o.walked != nil {
+		o.walked(stored.State, d.State)
+	}
 	return nil
 }
 

@@ -188,6 +188,27 @@ func Backlog(tx *db.Tx, lane string, limit int) (int, error) {
 	return n, nil
 }
 
+// OldestDue returns when the row of a lane that is due first became or becomes
+// due, in Unix ms; false when nothing waits there.
+func OldestDue(tx *db.Tx, lane string) (at int64, found bool, err error) {
+	for _, queue := range queues {
+		err := tx.Scan(duePrefix(queue, lane), nil, func(key, _ []byte) (bool, error) {
+			_, due, _, err := parseDue(key)
+			if err != nil {
+				return true, nil // its lane takes it out
+			}
+			if !found || due < at {
+				at, found = due, true
+			}
+			return false, nil
+		})
+		if err != nil {
+			return 0, false, err
+		}
+	}
+	return at, found, nil
+}
+
 // put writes the row and its index entries; old is the stored row, nil for a
 // new one. MID, Bulk and ExpiresAt never change. A final row lives for keep.
 func put(tx *db.Tx, old, d *Delivery, keep time.Duration) error {

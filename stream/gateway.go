@@ -75,6 +75,13 @@ type Gateway struct {
 
 	fences    atomic.Pointer[fences.Set]
 	campaigns atomic.Pointer[campaign.Set]
+	stops     struct {
+		sync.Mutex
+		given   *campaign.Set     // as SetCampaigns had it
+		stopped map[string]bool   // by an operator
+		ending  map[string]string // id -> why: what they owe is to be cancelled
+		wake    chan struct{}     // capacity 1: a second wake-up adds nothing
+	}
 	catalogue struct {
 		sync.Mutex
 		*fences.Catalogue
@@ -132,6 +139,10 @@ func New(cfg Config) (_ *Gateway, err error) {
 		return nil, err
 	}
 	g.campaigns.Store(none)
+	g.stops.given, g.stops.ending, g.stops.wake = none, map[string]string{}, make(chan struct{}, 1)
+	if g.stops.stopped, err = loadStopped(cfg.DB); err != nil {
+		return nil, err
+	}
 	if g.events, err = openEventLog(cfg.DB, &g.count, cfg.Now); err != nil {
 		return nil, err
 	}
@@ -230,10 +241,6 @@ func (g *Gateway) SetFences(ctx context.Context, fs []fences.Fence) (*fences.Set
 // Fences is the active set.
 func (g *Gateway) Fences() *fences.Set { return g.fences.Load() }
 
-// SetCampaigns makes a set of campaigns active. Pushes already owed by a campaign that is gone or paused are
-// cancelled when their turn comes, and their claims released.
-func (g *Gateway) SetCampaigns(set *campaign.Set) { g.campaigns.Store(set) }
-
 // Campaigns is the active set.
 func (g *Gateway) Campaigns() *campaign.Set { return g.campaigns.Load() }
 
@@ -278,6 +285,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 			fail <- fmt.Errorf("outbox: %w", err)
 		}
 	})()
+	defer start(base, g.endCampaigns)()
 	var work []func(context.Context)
 	for p, w := range g.workers {
 		a := g.collector.appends[p]

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -11,6 +13,7 @@ import (
 
 	"footfall/audience"
 	"footfall/internal/db"
+	"footfall/outbox"
 	"footfall/stream/wire"
 	"footfall/track"
 )
@@ -21,7 +24,29 @@ const (
 	ExplainSubject  = "footfall.v1.explain"
 	StatsSubject    = "footfall.v1.stats"
 	AudienceSubject = "footfall.v1.audience"
+
+	OutboxListSubject   = "footfall.v1.outbox.list"   // OutboxQuery -> OutboxPage
+	OutboxShowSubject   = "footfall.v1.outbox.show"   // NameRequest -> DeliveryView
+	OutboxRetrySubject  = "footfall.v1.outbox.retry"  // OutboxOrder -> OutboxResult
+	OutboxPurgeSubject  = "footfall.v1.outbox.purge"  // OutboxOrder -> OutboxResult
+	OutboxLanesSubject  = "footfall.v1.outbox.lanes"  // nothing -> []LaneView
+	OutboxResumeSubject = "footfall.v1.outbox.resume" // NameRequest -> NameAnswer
+
+	CampaignStopSubject  = "footfall.v1.campaign.stop"  // NameRequest -> NameAnswer
+	CampaignStartSubject = "footfall.v1.campaign.start" // NameRequest -> NameAnswer
 )
+
+// NameRequest names one thing: a message id, a lane, a campaign.
+type NameRequest struct {
+	Name string `json:"name"`
+}
+
+// NameAnswer says what was done about it.
+type NameAnswer struct {
+	Name      string `json:"name"`
+	Cancelled int    `json:"cancelled,omitempty"` // pushes that a stopped campaign owed
+	Changed   bool   `json:"changed"`             // false: it was so already
+}
 
 // ExplainRequest asks about one device.
 type ExplainRequest struct {
@@ -45,6 +70,14 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 	err = errors.Join(
 		group.AddEndpoint("explain", micro.HandlerFunc(g.answerExplain)),
 		group.AddEndpoint("audience", micro.HandlerFunc(g.answerAudience)),
+		group.AddEndpoint("outbox-list", answer(func(_ context.Context, q OutboxQuery) (any, error) { return ListDeliveries(g.cfg.DB, q) }), micro.WithEndpointSubject("outbox.list")),
+		group.AddEndpoint("outbox-show", answer(func(_ context.Context, q NameRequest) (any, error) { return ShowDelivery(g.cfg.DB, q.Name) }), micro.WithEndpointSubject("outbox.show")),
+		group.AddEndpoint("outbox-retry", answer(g.retryDeliveries), micro.WithEndpointSubject("outbox.retry")),
+		group.AddEndpoint("outbox-purge", answer(func(ctx context.Context, o OutboxOrder) (any, error) { return PurgeDeliveries(ctx, g.cfg.DB, o) }), micro.WithEndpointSubject("outbox.purge")),
+		group.AddEndpoint("outbox-lanes", answer(func(context.Context, struct{}) (any, error) { return g.LaneViews() }), micro.WithEndpointSubject("outbox.lanes")),
+		group.AddEndpoint("outbox-resume", answer(g.resumeLane), micro.WithEndpointSubject("outbox.resume")),
+		group.AddEndpoint("campaign-stop", answer(g.stopCampaign), micro.WithEndpointSubject("campaign.stop")),
+		group.AddEndpoint("campaign-start", answer(g.startCampaign), micro.WithEndpointSubject("campaign.start")),
 		group.AddEndpoint("stats", micro.HandlerFunc(func(r micro.Request) { _ = r.RespondJSON(g.Status()) })),
 	)
 	return svc, err
@@ -120,4 +153,71 @@ func (g *Gateway) answerAudience(r micro.Request) {
 		}
 		_ = r.RespondJSON(c)
 	}()
+}
+
+// orderPatience bounds how long an order may take: a campaign's stop waits for requests in flight.
+const orderPatience = 30 * time.Second
+
+// answer serves one kind of request: JSON in, JSON out, an error with a code like HTTP's. Each request has a
+// goroutine of its own, so that a slow one holds up nobody; clients wait, so there are few.
+func answer[Q any](fn func(context.Context, Q) (any, error)) micro.Handler {
+	return micro.HandlerFunc(func(r micro.Request) {
+		go func() {
+			var q Q
+			if len(r.Data()) > 0 {
+				if err := json.Unmarshal(r.Data(), &q); err != nil {
+					_ = r.Error("400", "the request is not JSON: "+err.Error(), nil)
+					return
+				}
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), orderPatience)
+			defer cancel()
+			v, err := fn(ctx, q)
+			switch {
+			case errors.Is(err, outbox.ErrUnknown), errors.Is(err, ErrNoCampaign), errors.Is(err, ErrNoLane):
+				_ = r.Error("404", err.Error(), nil)
+			case errors.Is(err, ErrQuery):
+				_ = r.Error("400", err.Error(), nil)
+			case err != nil:
+				_ = r.Error("500", err.Error(), nil)
+			default:
+				if err := r.RespondJSON(v); err != nil {
+					_ = r.Error("500", "the answer could not be sent ("+err.Error()+"); ask for less", nil)
+				}
+			}
+		}()
+	})
+}
+
+func (g *Gateway) retryDeliveries(ctx context.Context, o OutboxOrder) (any, error) {
+	r, err := RetryDeliveries(ctx, g.cfg.DB, o)
+	if len(r.Done) > 0 {
+		g.cfg.Logger.Info("deliveries are sent again by an operator", "n", len(r.Done))
+		g.outbox.Notify()
+	}
+	return r, err
+}
+
+// ErrNoLane: there is no lane with this name.
+var ErrNoLane = errors.New("stream: no such lane")
+
+func (g *Gateway) resumeLane(_ context.Context, q NameRequest) (any, error) {
+	if !g.outbox.Resume(q.Name) {
+		return nil, fmt.Errorf("%w: %q; there are %s", ErrNoLane, q.Name, strings.Join(g.outbox.Lanes(), ", "))
+	}
+	g.cfg.Logger.Info("lane resumed by an operator", "lane", q.Name)
+	return NameAnswer{Name: q.Name, Changed: true}, nil
+}
+
+func (g *Gateway) stopCampaign(ctx context.Context, q NameRequest) (any, error) {
+	n, err := g.StopCampaign(ctx, q.Name)
+	return NameAnswer{Name: q.Name, Cancelled: n, Changed: true}, err
+}
+
+func (g *Gateway) startCampaign(ctx context.Context, q NameRequest) (any, error) {
+	was, err := g.StartCampaign(ctx, q.Name)
+	if _, ok := g.Campaigns().Find(q.Name); err == nil && !ok && !was {
+		err = fmt.Errorf("%w: %q", ErrNoCampaign, q.Name)
+	}
+	return NameAnswer{Name: q.Name, Changed: was}, err
 }
