@@ -251,7 +251,13 @@ func zoneOf(d *stream.Decision, asked *time.Location) *time.Location {
 
 // countOf is "1 attempt" or "2 attempts".
 func countOf(n int, what string) string {
-	if n != 1 {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(what, "sh"):
+		what += "es"
+	case strings.HasSuffix(what, "y"):
+		what = strings.TrimSuffix(what, "y") + "ies"
+	default:
 		what += "s"
 	}
 	return fmt.Sprintf("%d %s", n, what)

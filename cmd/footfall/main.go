@@ -39,6 +39,7 @@ type cli struct {
 	Replay   replayCmd   `cmd:"" help:"Run recorded positions through the gateway's rules and print the transitions."`
 	Audience audienceCmd `cmd:"" help:"Ask who fits a rule."`
 	Explain  explainCmd  `cmd:"" help:"Say why a device got a push, or none."`
+	Outbox   outboxCmd   `cmd:"" help:"Look at the pushes that are owed or have failed, send them again, remove them."`
 	Fake     fakeCmd     `cmd:"" help:"Run a stand-in for a push service, to try a gateway without an account."`
 	Receipts receiptsCmd `cmd:"" help:"Work with the secret that proves receipts."`
 	Bench    benchCmd    `cmd:"" help:"Load a gateway and measure it."`
