@@ -35,6 +35,7 @@ type Config struct {
 	Receipts  ReceiptsConfig  `yaml:"receipts" doc:"What phones report about their pushes."`
 	HTTP      HTTPConfig      `yaml:"http" doc:"The HTTP listener: receipts at POST /v1/receipts."`
 	Retention RetentionConfig `yaml:"retention" doc:"How long what is kept."`
+	Metrics   MetricsConfig   `yaml:"metrics" doc:"Figures for Prometheus."`
 	Log       LogConfig       `yaml:"log" doc:"The gateway's own log, on standard error."`
 }
 
@@ -165,6 +166,11 @@ type RetentionConfig struct {
 	Decisions  Duration `yaml:"decisions" doc:"Age at which the records behind explain are forgotten."`
 	Deliveries Duration `yaml:"deliveries" doc:"How long finished deliveries can be asked about."`
 	Checkpoint Duration `yaml:"checkpoint" doc:"How often the presence of changed devices is written; how much input a start after a crash reads again."`
+}
+
+// MetricsConfig is the metrics section.
+type MetricsConfig struct {
+	Listen string `yaml:"listen" doc:"Address on which GET /metrics is answered, such as 127.0.0.1:9464, over plain HTTP without a password. Empty: closed."`
 }
 
 // LogConfig is the log section.
@@ -305,6 +311,15 @@ func (c *Config) validate() error {
 			} else if !loopback(host) && c.NATS.TokenFile == "" && !c.Insecure {
 				bad(key, "%s is reachable from other machines and asks for no token; set nats.token_file, or insecure: true if the network protects it", addr)
 			}
+		}
+	}
+	if addr := c.Metrics.Listen; addr != "" {
+		host, _, err := net.SplitHostPort(addr)
+		switch {
+		case err != nil:
+			bad("metrics.listen", "%q is not host:port, such as 127.0.0.1:9464", addr)
+		case (host == "" || !loopback(host)) && !c.Insecure:
+			bad("metrics.listen", "%s is reachable from other machines and asks for no password; use 127.0.0.1, or insecure: true if the network protects it", addr)
 		}
 	}
 	a := c.Push.APNs

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,7 @@ type node struct {
 	server    *stream.Server
 	ledger    *db.DB
 	providers *providers
+	metrics   net.Listener // nil: closed
 	gateway   *stream.Gateway
 	keys      *receipt.Keyring
 	http      *httpServer // nil: none
@@ -81,6 +83,9 @@ func (n *node) open() error {
 	gc := n.cfg.gateway()
 	gc.Server, gc.DB, gc.Logger, gc.Receipts = n.server, n.ledger, n.log, n.keys
 	gc.Providers, gc.Lane = n.providers.lanes, n.providers.lane
+	if n.metrics, err = listenMetrics(n.cfg.Metrics.Listen); err != nil {
+		return err
+	}
 	n.gateway, err = stream.New(gc)
 	return redacted(err, sc.URL)
 }
@@ -106,6 +111,9 @@ func (n *node) run(ctx context.Context, sources ...func(context.Context) error) 
 	start("receipt secrets", n.watchReceiptSecrets)
 	if n.http != nil {
 		start("http", n.http.run)
+	}
+	if n.metrics != nil {
+		start("metrics", func(ctx context.Context) error { return serveMetrics(ctx, n.metrics, n.gateway, n.log) })
 	}
 	for _, s := range sources {
 		start("watch", s)
@@ -133,6 +141,9 @@ func onlyCanceled(err error) bool {
 
 // close ends what openNode opened, in the order in which nothing is cut off.
 func (n *node) close() {
+	if n.metrics != nil {
+		_ = n.metrics.Close()
+	}
 	if n.ledger != nil {
 		if err := n.ledger.Close(); err != nil {
 			n.log.Error("the ledger did not close cleanly", "err", err)

@@ -62,6 +62,9 @@ func (c *serveCmd) Run(e *env) error {
 			if url := n.server.WebSocketURL(); url != "" {
 				fmt.Fprintf(e.out, "  browsers: %s\n", url)
 			}
+			if n.metrics != nil {
+				fmt.Fprintf(e.out, "  metrics: http://%s/metrics\n", n.metrics.Addr())
+			}
 		case <-ctx.Done():
 		}
 	})

@@ -90,6 +90,7 @@ var doors = map[string][]string{
 	"google.golang.org/api":          {"push/fcm"},
 	"github.com/alecthomas/kong":     {"cmd/footfall"},
 	"github.com/HdrHistogram":        {"bench/report"},
+	"github.com/prometheus":          {"cmd/footfall"},
 	"github.com/google/go-cmp":       {"push/pushtest"}, // a suite for tests of other packages
 	"pgregory.net/rapid":             {},                // tests only
 }
