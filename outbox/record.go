@@ -11,6 +11,7 @@ import (
 
 	"footfall/dedupe"
 	"footfall/internal/db"
+	"footfall/internal/failpoint"
 	"footfall/push"
 )
 
@@ -229,6 +230,7 @@ func (o *Outbox) recordOutcomes(ctx context.Context) {
 		writing.Go(func() {
 			defer func() { <-room }()
 			o.recordBatch(ctx, batch)
+			failpoint.Here(failpoint.Recorded)
 			o.settled(batch)
 		})
 	}

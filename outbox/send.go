@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"footfall/internal/db"
+	"footfall/internal/failpoint"
 	"footfall/push"
 )
 
@@ -54,6 +55,7 @@ func (l *lane) attempt(ctx context.Context, d *Delivery) (out push.Outcome, t tr
 	case suppress != "":
 		return out, tried{suppress: suppress}
 	}
+	failpoint.Here(failpoint.Leased)
 	left := time.Duration(d.ExpiresAt-l.o.nowMS()) * time.Millisecond
 	if left <= 0 {
 		return push.Outcome{Class: push.Expired, Reason: "before it could be sent"}, tried{answered: true}
@@ -67,7 +69,9 @@ func (l *lane) attempt(ctx context.Context, d *Delivery) (out push.Outcome, t tr
 	sendCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(l.o.cfg.AttemptTimeout, left))
 	defer cancel()
 	begun := time.Now()
+	failpoint.Soon(failpoint.Sent)
 	out = call(sendCtx, l.provider, n)
+	failpoint.Here(failpoint.Answered)
 	if out.Sent {
 		l.request.add(time.Since(begun))
 	}

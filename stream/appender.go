@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"footfall/internal/failpoint"
 	"footfall/stream/wire"
 )
 
@@ -175,6 +176,7 @@ func (a *appender) run(ctx context.Context, flushBy context.Context) {
 			a.count.dropped.add("not_stored", int64(b.records))
 		}
 		<-a.slots
+		failpoint.Here(failpoint.Stored)
 		b.answer(stored)
 		replaced := a.stored(seq)
 		if replaced {

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"footfall/audience"
+	"footfall/internal/failpoint"
 	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -115,6 +116,7 @@ func (c *collector) run(ctx context.Context, drain time.Duration) error {
 	var decoding sync.WaitGroup
 	decoding.Go(func() {
 		for a := c.door.take(); a != nil; a = c.door.take() {
+			failpoint.Here(failpoint.Received)
 			c.decode(a)
 			c.door.give(a)
 		}

@@ -16,6 +16,7 @@ import (
 	"footfall/dedupe"
 	"footfall/fences"
 	"footfall/internal/db"
+	"footfall/internal/failpoint"
 	"footfall/outbox"
 	"footfall/receipt"
 	"footfall/stream/wire"
@@ -93,11 +94,17 @@ func (s *settler) settle(tx *db.Tx, e *effects) (err error) {
 		}
 	}
 	e.tally = t
+	if t.deliveries > 0 {
+		failpoint.Here(failpoint.Settling)
+	}
 	return tx.Set(progressKey(e.partition), e.mark.encode())
 }
 
 // settled counts what a committed group did and wakes those who go on with it.
 func (s *settler) settled(e *effects) {
+	if e.tally.deliveries > 0 {
+		failpoint.Here(failpoint.Committed)
+	}
 	for kind, n := range e.tally.kinds {
 		s.count.kinds.add(kind, n)
 	}

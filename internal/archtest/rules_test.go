@@ -26,10 +26,11 @@ var rules = map[string]rule{
 	"campaign/infobip": {imports: []string{"campaign", "track", "fences", "geo", "dedupe"}, pure: true, noIO: true},
 
 	// Rows of the ledger.
-	"internal/db": {},
-	"dedupe":      {imports: []string{"internal/db"}, pure: true, noIO: true},
-	"audience":    {imports: []string{"internal/db"}, pure: true, noIO: true},
-	"receipt":     {imports: []string{"internal/db"}, pure: true, noIO: true},
+	"internal/db":        {},
+	"internal/failpoint": {}, // empty in a normal build
+	"dedupe":             {imports: []string{"internal/db"}, pure: true, noIO: true},
+	"audience":           {imports: []string{"internal/db"}, pure: true, noIO: true},
+	"receipt":            {imports: []string{"internal/db"}, pure: true, noIO: true},
 
 	// Providers. None knows a campaign or another provider.
 	"push":                   {},
@@ -46,12 +47,12 @@ var rules = map[string]rule{
 	"push/fake":              {imports: []string{"push"}},
 	"push/pushtest":          {imports: []string{"push"}},
 	"push/internal/h2test":   {},
-	"outbox":                 {imports: []string{"push", "dedupe", "internal/db"}},
+	"outbox":                 {imports: []string{"push", "dedupe", "internal/db", "internal/failpoint"}},
 
 	// NATS.
 	"stream/wire": {imports: []string{"track"}, pure: true, noIO: true},
 	"stream": {imports: []string{
-		"stream/wire", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "push", "internal/db",
+		"stream/wire", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "push", "internal/db", "internal/failpoint",
 	}},
 
 	// Tools around the path.

@@ -1,0 +1,168 @@
+package crashtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"footfall/internal/failpoint"
+	"footfall/push/fake"
+)
+
+// mortalBinary is the gateway built with the points at which it can be made to end.
+var mortalBinary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "footfall-windows-")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "footfall")
+	out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", bin, "footfall/cmd/footfall").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+// mortal is a gateway on one directory that is ended at chosen points, and the phones around it.
+type mortal struct {
+	*site
+	nc      *nats.Conn
+	rng     *rand.Rand
+	devices int
+	wg      sync.WaitGroup
+}
+
+// TestKillAtEveryWindow ends the real binary, as kill -9 does, at each of the eight points between a position's
+// arrival and its push's recorded outcome, 200 times in all (FOOTFALL_KILLS). No input that was answered ok is
+// lost, every claim has exactly one outcome, and every phone shows exactly one notification.
+func TestKillAtEveryWindow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and ends the gateway 200 times; not in -short")
+	}
+	kills := 200
+	if v := os.Getenv("FOOTFALL_KILLS"); v != "" {
+		var err error
+		if kills, err = strconv.Atoi(v); err != nil || kills < 1 {
+			t.Fatalf("FOOTFALL_KILLS=%q is not a positive number", v)
+		}
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d, %d kills", seed, kills)
+	bin, err := mortalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(bin)) })
+	const sites = 2 // side by side: most of a run is waiting for a start
+	for i := range sites {
+		t.Run(fmt.Sprint("site", i), func(t *testing.T) {
+			t.Parallel()
+			m := &mortal{site: newSite(t), rng: rand.New(rand.NewPCG(seed, uint64(i)))}
+			m.live(bin, (kills+sites-1)/sites)
+		})
+	}
+}
+
+// live ends the gateway n times, in turn at each point, and checks what came of it all.
+func (m *mortal) live(bin string, n int) {
+	t := m.t
+	var err error
+	if m.nc, err = nats.Connect("nats://"+m.addr, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.RetryOnFailedConnect(true)); err != nil {
+		t.Fatal(err)
+	}
+	defer m.nc.Close()
+	reached := map[string]int{}
+	points := slices.Clone(failpoint.Points)
+	for i := range n {
+		point := points[i%len(points)]
+		m.launch(bin, fmt.Sprintf("FAILPOINT=%s:%d", point, 1+m.rng.IntN(4)))
+		ended := make(chan struct{})
+		go func() { _ = m.cmd.Wait(); close(ended) }()
+		for waiting := true; waiting; {
+			m.arrive() // one more person, until the point has been passed often enough
+			select {
+			case <-ended:
+				waiting = false
+			case <-time.After(30 * time.Millisecond):
+			}
+			if m.devices > 40*(i+1) {
+				_ = m.cmd.Process.Kill()
+				<-ended
+				t.Fatalf("the gateway did not come to %s:\n%s", point, m.output)
+			}
+		}
+		if !strings.Contains(m.output.String(), "failpoint "+point) || m.cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+			t.Fatalf("the gateway ended by itself on the way to %s: %v\n%s", point, m.cmd.ProcessState, m.output)
+		}
+		reached[point]++
+	}
+	m.start()
+	m.wg.Wait()
+	got := m.collect(m.devices)
+	m.stop()
+	t.Logf("%d people, %d entries, %d claims; ended at %v; the fake took %d requests", m.devices, got.Entered, got.Claims, reached, m.apns.Stats().Accepted)
+	if got.Claims != int64(m.devices) {
+		t.Errorf("%d claims for %d people", got.Claims, m.devices)
+	}
+	for phone, n := range got.Shown {
+		if n != 1 {
+			t.Errorf("phone %s shows %d notifications, want 1", phone, n)
+		}
+	}
+	for event, n := range got.Transitions {
+		if n != 1 {
+			t.Errorf("%d different events carry the id %s", n, event)
+		}
+	}
+	for _, p := range points[:min(n, len(points))] {
+		if reached[p] == 0 {
+			t.Errorf("the gateway never ended at %s", p)
+		}
+	}
+}
+
+// launch starts the gateway with one more setting, and does not wait.
+func (m *mortal) launch(bin, setting string) {
+	m.output = &bytes.Buffer{}
+	m.cmd = exec.Command(bin, "serve", "-c", filepath.Join(m.dir, "footfall.yaml"))
+	m.cmd.Stdout, m.cmd.Stderr = m.output, m.output
+	m.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "FOOTFALL_") }), setting)
+	if err := m.cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// arrive sends one more person into a store: registration, outside, inside. Each message is repeated until it is
+// answered ok.
+func (m *mortal) arrive() {
+	name := fmt.Sprintf("d%03d", m.devices)
+	m.devices++
+	now := time.Now()
+	reg, err := json.Marshal(map[string]any{"platform": "ios", "token": fake.DeviceToken(name), "locale": "en"})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	ping := func(ago time.Duration, metres float64) []byte {
+		return fmt.Appendf(nil, `{"t":%d,"lat":%f,"lon":30.5234,"acc":8}`, now.Add(-ago).UnixMilli(), 50.4501+metres/111_200)
+	}
+	messages := [][2]string{{"device", string(reg)}, {"ping", string(ping(20*time.Second, 400))}, {"ping", string(ping(10*time.Second, 60))}}
+	p := &phones{nc: m.nc}
+	m.wg.Go(func() {
+		for _, msg := range messages {
+			p.send(msg[0]+".shop."+name, []byte(msg[1]))
+		}
+	})
+}
