@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"footfall/internal/db"
 )
@@ -36,6 +37,16 @@ func (o *Outbox) CancelCampaign(ctx context.Context, id, reason string) (n int, 
 			return n, nil
 		}
 	}
+}
+
+// HoldCampaign lets nothing more of a campaign begin until release is called,
+// for a caller that has something to do between that and CancelCampaign.
+func (o *Outbox) HoldCampaign(id string) (release func()) {
+	o.markStopping(id, +1)
+	return sync.OnceFunc(func() {
+		o.markStopping(id, -1)
+		o.Notify()
+	})
 }
 
 // cancelPass goes once over all rows that are not final. flying are those of

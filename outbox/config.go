@@ -12,6 +12,10 @@ import (
 // Suppress is the reason not to send a composed delivery after all; "" is "go".
 type Suppress string
 
+// CampaignOver is the reason of a delivery whose campaign has ended: it is
+// cancelled, not suppressed.
+const CampaignOver Suppress = "campaign_stopped"
+
 // Config says where deliveries come from and how fast they may go.
 type Config struct {
 	// DB holds the deliveries and the claims. Required.

@@ -17,7 +17,9 @@ func (l *lane) send(ctx context.Context, leased *change) {
 	d := leased.new
 	var c *change
 	switch out, t := l.attempt(ctx, &d); {
-	case !t.answered && t.suppress != "":
+	case t.suppress == CampaignOver:
+		c = l.o.final(d, StateCancelled, string(t.suppress), "", false)
+	case t.suppress != "":
 		c = l.o.final(d, StateSuppressed, string(t.suppress), "", false)
 	case !t.answered:
 		// Back to where it was, due at once: whatever held it back now holds the

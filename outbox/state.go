@@ -39,7 +39,8 @@ var arrows = map[State][]State{
 	StateInDoubt:   {StateInDoubt, StateSending, StateExpired, StateCancelled},
 
 	// Leased. Back to what it was when nothing was sent; to pending also when
-	// another token is to be tried; cancelled only when a crash has left it.
+	// another token is to be tried; cancelled when its campaign is over by the
+	// time it is composed, or when a crash has left it.
 	StateSending: {StatePending, StateRetryWait, StateInDoubt, StateAccepted, StateFailed,
 		StateExpired, StateCancelled, StateDead, StateSuppressed},
 

@@ -347,13 +347,19 @@ func TestRedriveAndPurge(t *testing.T) {
 				return err
 			})
 		}
+		if err := r.db.Update(context.Background(), func(tx *db.Tx) error {
+			_, _, err := Redrive(tx, dead)
+			if err == nil {
+				_, _, err = Redrive(tx, dead)
+			}
+			return err
+		}); !errors.Is(err, ErrNotFinal) {
+			t.Errorf("twice: %v", err)
+		}
 		for mid, want := range map[string]error{dead: nil, gone: nil, mute: nil, late: ErrLate, taken: ErrSlotTaken, fine: ErrNoRetry, "x": ErrUnknown} {
 			if err := redrive(mid); !errors.Is(err, want) {
 				t.Errorf("%s: %v, want %v", mid, err, want)
 			}
-		}
-		if err := redrive(dead); !errors.Is(err, ErrNotFinal) {
-			t.Errorf("twice: %v", err)
 		}
 		r.check()
 		r.out.Notify()

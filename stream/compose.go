@@ -32,7 +32,7 @@ type deliveryContext struct {
 
 // Reasons for which a delivery is not sent although its claim was won. The claim is released with each.
 const (
-	suppressCampaignGone outbox.Suppress = "campaign_stopped"
+	suppressPaused       outbox.Suppress = "campaign_paused"
 	suppressUnregistered outbox.Suppress = "no_token"
 	suppressOptedOut     outbox.Suppress = "opted_out"
 	suppressTemplate     outbox.Suppress = "template_error"
@@ -44,8 +44,11 @@ const (
 // corrected text, a new token or a withdrawn consent counts for everything that has not left yet.
 func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, outbox.Suppress) {
 	c, ok := g.campaigns.Load().Find(d.Campaign)
-	if !ok || !c.Enabled || c.Paused {
-		return nil, suppressCampaignGone
+	switch {
+	case !ok || !c.Enabled:
+		return nil, outbox.CampaignOver
+	case c.Paused:
+		return nil, suppressPaused
 	}
 	p, ok, err := audience.Get(tx, d.Device)
 	switch {

@@ -142,6 +142,7 @@ func (g *Gateway) StopCampaign(ctx context.Context, id string) (n int, err error
 		return 0, fmt.Errorf("stream: stop campaign %s: %w", id, err)
 	}
 	const reason = "stopped by an operator"
+	defer g.outbox.HoldCampaign(id)()
 	g.stops.Lock()
 	g.stops.stopped[id] = true
 	g.activate()
