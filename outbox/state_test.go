@@ -161,7 +161,7 @@ func TestEveryClaimEndsInOneOutcome(t *testing.T) {
 	base := uint64(time.Now().UnixNano())
 	t.Logf("seeds from %d", base)
 	seen := map[[2]State]bool{}
-	rounds := uint64(12)
+	rounds := uint64(30)
 	for i := range rounds {
 		synctest.Test(t, func(t *testing.T) { oneLife(t, base+i, seen) })
 		if t.Failed() {
@@ -183,7 +183,7 @@ func oneLife(t *testing.T, seed uint64, seen map[[2]State]bool) {
 	counted := map[string]map[State]int{} // mid -> outcome -> times, as the ledger's counts
 	classes := push.Classes()
 	change := func(c *Config) {
-		c.DeviceBurst, c.MaxAttempts = 1, 3
+		c.DeviceBurst, c.MaxAttempts = 1, 2
 		compose := c.Compose
 		c.Compose = func(tx *db.Tx, d *Delivery) (*push.Notification, Suppress) {
 			if strings.HasPrefix(d.Device, "no") {
