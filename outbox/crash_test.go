@@ -234,13 +234,47 @@ func TestLeaseLeftByACrash(t *testing.T) {
 		r.run()
 		time.Sleep(2 * time.Second)
 		r.want(late, StateExpired, dedupe.Reserved)
-		if d := r.want(again, StateAccepted, dedupe.Committed); !d.Doubt || d.Attempts != 2 {
+		if d := r.want(again, StateAccepted, dedupe.Committed); !d.Doubt || d.Attempts != 1 || d.Redos != 1 {
 			t.Errorf("sent again: %+v", d)
 		}
 		r.want(dropped, StateFailed, dedupe.Reserved)
 		if log := r.prov.log(); len(log) != 1 || log[0].mid != again {
 			t.Errorf("sent %v", log)
 		}
+		r.stop()
+		r.check()
+		if err := r.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A gateway that dies in every attempt of a row does not use up its attempts:
+// when it lives at last the message is sent.
+func TestCrashesSpendNoAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		mid := r.enter("a", expires(24*time.Hour))
+		q := r.out.lanes[testLane].entries
+		for i := range 20 {
+			r.leave(mid)
+			q.from = nil // a new start
+			due, _, err := q.collect(1)
+			if err != nil || len(due) != 1 {
+				t.Fatalf("crash %d: %d due, %v", i, len(due), err)
+			}
+			var jobs sync.WaitGroup
+			if err := q.lease(context.Background(), due, &jobs); err != nil {
+				t.Fatal(err)
+			}
+			if d := r.row(mid); d.State != StateInDoubt || d.Attempts != 0 {
+				t.Fatalf("crash %d: %+v", i, d)
+			}
+			time.Sleep(2 * time.Minute)
+		}
+		r.run()
+		time.Sleep(10 * time.Second)
+		r.want(mid, StateAccepted, dedupe.Committed)
 		r.stop()
 		r.check()
 		if err := r.db.Close(); err != nil {

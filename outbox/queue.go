@@ -250,7 +250,7 @@ func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup
 		case d.State == StateSending:
 			// Not in flight here, and the database has one process at a time: the
 			// one that leased it is dead, or could not record what it was told.
-			others = append(others, o.answered(d, push.Outcome{Class: push.InDoubt, Reason: "the gateway ended while it was sent", Sent: true}))
+			others = append(others, o.leftBehind(d))
 			continue
 		case d.ExpiresAt <= now:
 			others = append(others, o.final(d, StateExpired, "waited too long in lane "+l.name, push.Expired, false))

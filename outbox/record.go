@@ -357,6 +357,18 @@ func (o *Outbox) recorded(c *change) {
 // maxReasons bounds the reasons that are counted by name.
 const maxReasons = 64
 
+// leftBehind returns the change of a row that was leased by a process that is
+// dead. It is in doubt, and spends no attempt: a gateway that dies again and
+// again must not use up what its provider has never refused.
+func (o *Outbox) leftBehind(d Delivery) *change {
+	out := push.Outcome{Class: push.InDoubt, Reason: "the gateway ended while it was sent"}
+	c := &change{old: d, outcome: out, tell: true}
+	act := actionFor(out.Class, true)
+	act.spend, act.delay = false, delayNow
+	c.new, c.claim = next(d, act, out, o.nowMS(), random(), policy{o.cfg.MaxAttempts, o.cfg.OnDoubt})
+	return c
+}
+
 // answered returns the change that outcome out makes to d.
 func (o *Outbox) answered(d Delivery, out push.Outcome) *change {
 	act := actionFor(out.Class, out.Sent)

@@ -255,6 +255,7 @@ type result struct {
 	Transitions map[string]int // event id -> how many different messages on EVENTS carry it
 	Shown       map[string]int // phone -> notifications on its screen
 	Claims      int64
+	Accepted    int64
 	Entered     int64
 	Owed        int64
 }
@@ -291,7 +292,7 @@ func (s *site) collect(devices int) result {
 			s.t.Fatalf("still owed after 60 s: %s\n%s", m.Data, s.output)
 		}
 	}
-	r := result{Transitions: map[string]int{}, Shown: map[string]int{}, Claims: st.Funnel["welcome"]["claimed"], Entered: st.Funnel[""]["entered"]}
+	r := result{Transitions: map[string]int{}, Shown: map[string]int{}, Claims: st.Funnel["welcome"]["claimed"], Accepted: st.Funnel["welcome"]["push.accepted"], Entered: st.Funnel[""]["entered"]}
 	js, err := jetstream.New(nc)
 	if err != nil {
 		s.t.Fatal(err)

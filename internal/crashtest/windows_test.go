@@ -119,8 +119,8 @@ func (m *mortal) live(bin string, n int) {
 	got := m.collect(m.devices)
 	m.stop()
 	t.Logf("%d people, %d entries, %d claims; ended at %v; the fake took %d requests", m.devices, got.Entered, got.Claims, reached, m.apns.Stats().Accepted)
-	if got.Claims != int64(m.devices) {
-		t.Errorf("%d claims for %d people", got.Claims, m.devices)
+	if got.Claims != int64(m.devices) || got.Accepted != got.Claims {
+		t.Errorf("%d claims and %d accepted pushes for %d people", got.Claims, got.Accepted, m.devices)
 	}
 	for phone, n := range got.Shown {
 		if n != 1 {
