@@ -3,10 +3,14 @@ package track
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"math/bits"
-	"math/rand/v2"
 )
+
+// hashSeed differs from process to process, so that nobody can choose device
+// names that share a slot. It decides where a row lies and nothing else.
+func hashSeed() uint64 { return maphash.String(maphash.MakeSeed(), "") }
 
 // This file is the memory of a Tracker and the only place that knows its layout; the rest works with a state, which load
 // takes out of the table and save puts back. What the collector sees is some chunks without pointers:
@@ -195,7 +199,7 @@ type table struct {
 
 func newTable() table {
 	return table{
-		index: newIndex(), seed: [2]uint64{rand.Uint64(), rand.Uint64() | 1},
+		index: newIndex(), seed: [2]uint64{hashSeed(), hashSeed() | 1},
 		byApp: map[string]uint32{}, families: make([]family, 2), epochs: make([]uint16, 0, wideEpoch),
 	}
 }
