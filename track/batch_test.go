@@ -17,6 +17,7 @@ import (
 func randomSet(t *testing.T, rng *rand.Rand, cat *fences.Catalogue) *fences.Set {
 	t.Helper()
 	var fs []fences.Fence
+	crossed := rng.IntN(2) == 0 // fences that may be crossed: no ping is usual then
 	for i := range 3 + rng.IntN(30) {
 		radius := 200.0
 		if rng.IntN(10) == 0 {
@@ -26,7 +27,7 @@ func randomSet(t *testing.T, rng *rand.Rand, cat *fences.Catalogue) *fences.Set 
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := fences.Fence{ID: fences.ID(fmt.Sprintf("f%02d", i)), Shape: shape, Crossed: rng.IntN(3) == 0}
+		f := fences.Fence{ID: fences.ID(fmt.Sprintf("f%02d", i)), Shape: shape, Crossed: crossed && rng.IntN(3) == 0}
 		if rng.IntN(3) == 0 {
 			f.MinStay = 60e9
 		}
@@ -68,6 +69,10 @@ func randomInput(rng *rand.Rand, devices int, now int64, pos uint64) input {
 	in := input{ID: deviceNamed(rng.IntN(devices)), Pos: pos}
 	in.Fix = track.Fix{FixedAt: now - int64(rng.IntN(3))*20_000, ReceivedAt: now, HasPosition: true, AccuracyM: float32(rng.IntN(150)), SpeedMPS: -1,
 		Lat: 50 + 0.012*rng.Float64(), Lng: 30 + 0.012*rng.Float64()}
+	if rng.IntN(2) == 0 { // somewhere else, where nothing is: usual
+		in.Fix.Lat, in.Fix.Lng = 50.1+0.001*rng.Float64(), 30
+		in.Fix.FixedAt = now
+	}
 	switch rng.IntN(25) {
 	case 0:
 		in.Fix.HasPosition, in.Fix.Source = false, track.SourceOSEnter
@@ -90,7 +95,7 @@ func randomInput(rng *rand.Rand, devices int, now int64, pos uint64) input {
 	return in
 }
 
-// TestApplyBatchEqualsApply: a batch is a loop of Apply, for devices that come twice
+// TestApplyBatchEqualsApply: a batch is a loop of Apply, and the path for the usual ping decides as the rules, for devices that come twice
 // in a batch, sets that change between batches, and every kind of refusal.
 func TestApplyBatchEqualsApply(t *testing.T) {
 	buffered := track.DefaultRules()
@@ -101,6 +106,7 @@ func TestApplyBatchEqualsApply(t *testing.T) {
 	for round, rules := range []track.Rules{track.DefaultRules(), buffered, track.PlainRules(), track.DefaultRules(), track.DefaultRules()} {
 		rng := rand.New(rand.NewPCG(81, uint64(round)))
 		one, many := track.New(rules), track.New(rules)
+		track.RulesAlone(one)
 		var cat fences.Catalogue
 		set := randomSet(t, rng, &cat)
 		var res, batchRes track.Result

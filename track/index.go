@@ -34,7 +34,7 @@ func newIndex() index {
 
 // sub is the table that a hash belongs to.
 func (x *index) sub(h uint64) *subtable {
-	i := uint32(h) & x.mask & recordMask
+	i := uint32(h) & x.mask
 	if int(i) >= len(x.subs) {
 		i &= x.mask >> 1
 	}
@@ -47,7 +47,7 @@ func home(h uint64, slots int) int { return int(h >> 32 * uint64(slots) >> 32) }
 // add puts in a record that is not there.
 func (x *index) add(t *table, h uint64, i uint32) {
 	x.n++
-	if x.n > len(x.subs)*subDevices && len(x.subs) < recordMask {
+	if x.n > len(x.subs)*subDevices && len(x.subs) < 1<<(recordBits-1) {
 		x.split(t)
 	}
 	s := x.sub(h)
@@ -90,7 +90,7 @@ func (x *index) rebuild(t *table, s *subtable, n int, stays func(h uint64) bool)
 func (x *index) split(t *table) {
 	half := (x.mask + 1) / 2
 	from, to := uint32(len(x.subs))-half, uint32(len(x.subs))
-	goes := func(h uint64) bool { return uint32(h)&x.mask&recordMask == to }
+	goes := func(h uint64) bool { return uint32(h)&x.mask == to }
 	moved := 0
 	for _, slot := range x.subs[from].slots {
 		if slot != 0 && goes(t.hashOf(slot&recordMask-1)) {

@@ -30,14 +30,14 @@ type Input struct {
 	Pos        uint64
 	FixedAt    int64
 	ReceivedAt int64
-	Lat, Lng   int32   // the position rounded to 1e-7 degrees; 0 when it has none or is out of range
+	Lat, Lng   int32   // the position rounded to 1e-7 degrees, from RoundE7
 	AccuracyM  float32 // as in Fix, like the rest
 	SpeedMPS   float32
 	App        uint16 // from Batch.App
 	Form       Form
 	Source     Source
 	Flags      InputFlags
-	rest       uint16 // position in Batch.rest plus 1
+	Rest       uint16 // 0, or from SetRest
 }
 
 // InputFlags are the booleans of a Fix.
@@ -48,7 +48,17 @@ const (
 	InputPosition InputFlags = 1 << iota // Fix.HasPosition
 	InputSkewed
 	InputMock
+	// InputUsual says that the fix has a position, and that its source is none of the OS sources and the other flags are
+	// not set. Position and source decide how it is applied: SetUsual sets it.
+	InputUsual
 )
+
+// SetUsual sets InputUsual where it belongs.
+func (in *Input) SetUsual() {
+	if in.Flags == InputPosition && in.Source <= SourceSignificant {
+		in.Flags |= InputUsual
+	}
+}
 
 // rest is what an unusual input has beside.
 type rest struct {
@@ -68,17 +78,12 @@ func (b *Batch) Len() int { return b.n }
 // Begun is how many inputs ApplyBatch has begun.
 func (b *Batch) Begun() int { return b.next }
 
-// Next adds an input and returns it with its position, for the caller to set every exported field of; nil when b is full.
-// The exact position of an input without one does not matter.
-func (b *Batch) Next() (*Input, *geo.Point) {
-	i := b.n
-	if i >= BatchSize {
-		return nil, nil
-	}
-	b.n = i + 1
-	b.in[i].rest = 0
-	return &b.in[i], &b.points[i]
-}
+// Free is the inputs that b has room for, with their positions. The caller sets every field of some of them, from the first
+// on, and adds them with Grow. The exact position of an input without one does not matter.
+func (b *Batch) Free() ([]Input, []geo.Point) { return b.in[b.n:], b.points[b.n:] }
+
+// Grow adds the first n of Free to b.
+func (b *Batch) Grow(n int) { b.n += min(n, BatchSize-b.n) }
 
 // App is the number of an app in b. It allocates for an app that the last batches did not have in its place.
 func (b *Batch) App(name []byte) uint16 {
@@ -100,20 +105,21 @@ func (b *Batch) App(name []byte) uint16 {
 // the fence that it names. The name is not copied; it must stay as it is until Reset.
 func (b *Batch) SetRest(in *Input, name []byte, fence string) {
 	b.rest = append(b.rest, rest{name, fence})
-	in.rest = uint16(len(b.rest))
+	in.Rest = uint16(len(b.rest))
 }
 
 // Add adds a fix, and reports false when b is full. It is how tests and tools fill a batch; it allocates for names longer
 // than 8 bytes packed.
 func (b *Batch) Add(id DeviceID, f *Fix, pos uint64) bool {
-	in, p := b.Next()
-	if in == nil {
+	if b.n == BatchSize {
 		return false
 	}
+	in, p := &b.in[b.n], &b.points[b.n]
+	b.n++
 	var buf [MaxDeviceIDLen]byte
 	*in = Input{Pos: pos, FixedAt: f.FixedAt, ReceivedAt: f.ReceivedAt, AccuracyM: f.AccuracyM, SpeedMPS: f.SpeedMPS, Source: f.Source}
 	*p = geo.Point{Lat: f.Lat, Lng: f.Lng}
-	in.Lat, in.Lng = RoundE7(f.Lat), RoundE7(f.Lng)
+	in.Lat, in.Lng = RoundE7(f.Lat, f.Lng)
 	if f.HasPosition {
 		in.Flags |= InputPosition
 	}
@@ -123,6 +129,7 @@ func (b *Batch) Add(id DeviceID, f *Fix, pos uint64) bool {
 	if f.Mock {
 		in.Flags |= InputMock
 	}
+	in.SetUsual()
 	name, form := Pack(buf[:0], id)
 	in.App = b.App([]byte(id.App()))
 	in.Form = form
@@ -141,14 +148,16 @@ func word(name []byte) (w uint64) {
 	return w
 }
 
-// RoundE7 is a coordinate in 1e-7 degrees, 11 mm; 0 for one that has no such number.
-func RoundE7(deg float64) int32 {
-	r := math.Round(deg * degE7)
-	if !(r >= math.MinInt32 && r <= math.MaxInt32) {
-		return 0
+// RoundE7 is a position in 1e-7 degrees, 11 mm; NoE7 twice for one that is not on Earth.
+func RoundE7(latDeg, lngDeg float64) (lat, lng int32) {
+	if !(math.Abs(latDeg) <= 90 && math.Abs(lngDeg) <= 180) {
+		return NoE7, NoE7
 	}
-	return int32(r)
+	return int32(math.Round(latDeg * degE7)), int32(math.Round(lngDeg * degE7))
 }
+
+// NoE7 is no coordinate.
+const NoE7 = math.MinInt32
 
 // Pos is the log position of input i.
 func (b *Batch) Pos(i int) uint64 { return b.in[i].Pos }
@@ -169,10 +178,10 @@ func (b *Batch) name(in *Input, few *[8]byte) []byte {
 		}
 		return few[:n]
 	}
-	if in.rest == 0 {
+	if in.Rest == 0 {
 		return nil
 	}
-	return b.rest[in.rest-1].name
+	return b.rest[in.Rest-1].name
 }
 
 // Fix is the fix of input i.
@@ -182,8 +191,8 @@ func (b *Batch) Fix(i int) Fix {
 		FixedAt: in.FixedAt, ReceivedAt: in.ReceivedAt, Lat: b.points[i].Lat, Lng: b.points[i].Lng, HasPosition: in.Flags&InputPosition != 0,
 		AccuracyM: in.AccuracyM, SpeedMPS: in.SpeedMPS, Source: in.Source, Skewed: in.Flags&InputSkewed != 0, Mock: in.Flags&InputMock != 0,
 	}
-	if in.rest != 0 {
-		f.Fence = b.rest[in.rest-1].fence
+	if in.Rest != 0 {
+		f.Fence = b.rest[in.Rest-1].fence
 	}
 	return f
 }

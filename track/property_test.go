@@ -32,11 +32,14 @@ func seedOf(t testing.TB) uint64 {
 // town is a random workload: a few overlapping fences that are edited now and
 // then, and a few devices that do everything devices do.
 type town struct {
-	rng   *rand.Rand
-	fs    []fences.Fence
-	cat   fences.Catalogue
-	set   *fences.Set
-	now   int64
+	rng *rand.Rand
+	fs  []fences.Fence
+	cat fences.Catalogue
+	set *fences.Set
+	now int64
+
+	crossed bool // there are fences that may be crossed: no ping is usual then
+
 	last  map[track.DeviceID]track.Fix
 	where map[track.DeviceID]geo.Point
 }
@@ -44,7 +47,7 @@ type town struct {
 const townLat, townLng = 50.45, 30.52
 
 func newTown(rng *rand.Rand) *town {
-	w := &town{rng: rng, now: 1_764_324_000_000, last: map[track.DeviceID]track.Fix{}, where: map[track.DeviceID]geo.Point{}}
+	w := &town{rng: rng, crossed: rng.IntN(2) == 0, now: 1_764_324_000_000, last: map[track.DeviceID]track.Fix{}, where: map[track.DeviceID]geo.Point{}}
 	for i := range 6 {
 		w.fs = append(w.fs, w.fence(fmt.Sprintf("f%d", i)))
 	}
@@ -70,7 +73,7 @@ func (w *town) near(m float64) geo.Point {
 }
 
 func (w *town) fence(id string) fences.Fence {
-	f := fences.Fence{ID: fences.ID(id), Location: time.UTC, Crossed: w.chance(0.4)}
+	f := fences.Fence{ID: fences.ID(id), Location: time.UTC, Crossed: w.crossed && w.chance(0.4)}
 	var err error
 	if w.chance(0.7) {
 		f.Shape, err = geo.NewCircle(w.near(600), []float64{40, 120, 200, 350, 900}[w.rng.IntN(5)])

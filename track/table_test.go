@@ -178,7 +178,7 @@ func TestIndexLoad(t *testing.T) {
 		if n%1000 != 0 {
 			continue
 		}
-		if load := float64(n) / float64(slots()); load < 0.7 || load > 0.88 {
+		if load := float64(n) / float64(slots()); load < 0.65 || load > 0.88 {
 			t.Fatalf("load %.2f with %d devices", load, n)
 		}
 		for _, s := range table.subs {

@@ -23,6 +23,7 @@ type Tracker struct {
 	match   []int32
 	matched bool // match is right for this input already: see ApplyBatch
 	in      Fix
+	lastAt  int64
 	state   state
 	step    step
 	asked   state // of Presence and Encode, which may be called while a batch is applied
@@ -55,8 +56,35 @@ func (t *Tracker) Apply(set *fences.Set, id DeviceID, f Fix, pos uint64, res *Re
 	i, known := t.table.find(&k)
 	if !known {
 		i = noRecord
+	} else if t.applyUsual(set, i, &f, pos) {
+		res.reset()
+		res.Verdict, res.PrevFixedAt = Accepted, t.lastAt
+		return
 	}
 	t.apply(set, i, func() DeviceID { return id }, &f, pos, res)
+}
+
+// applyUsual is usual.apply for one ping. It leaves the time of the fix before in t.lastAt.
+func (t *Tracker) applyUsual(set *fences.Set, i uint32, f *Fix, pos uint64) bool {
+	if !t.usual.on || !f.HasPosition || f.Source > SourceSignificant || f.Skewed || f.Mock {
+		return false
+	}
+	if set != t.set {
+		t.use(set)
+	}
+	in := Input{Pos: pos, FixedAt: f.FixedAt, ReceivedAt: f.ReceivedAt, AccuracyM: f.AccuracyM, SpeedMPS: f.SpeedMPS, Flags: InputPosition | InputUsual}
+	if in.Lat, in.Lng = RoundE7(f.Lat, f.Lng); in.Lat == NoE7 {
+		return false
+	}
+	t.match = set.Match(t.match[:0], geo.Point{Lat: f.Lat, Lng: f.Lng})
+	if len(t.match) > 0 {
+		return false
+	}
+	u := t.usual
+	u.begin(t, pos)
+	r := t.table.rec(i)
+	t.lastAt = int64(get64(&r.when) & timeMask)
+	return u.on && u.apply(&in, r)
 }
 
 const noRecord = ^uint32(0)
