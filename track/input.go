@@ -1,6 +1,7 @@
 package track
 
 import (
+	"encoding/binary"
 	"math"
 
 	"footfall/geo"
@@ -142,6 +143,9 @@ func (b *Batch) Add(id DeviceID, f *Fix, pos uint64) bool {
 
 // word is the first 8 bytes of a packed name as a little-endian number.
 func word(name []byte) (w uint64) {
+	if len(name) >= 8 {
+		return binary.LittleEndian.Uint64(name)
+	}
 	for i := range min(len(name), 8) {
 		w |= uint64(name[i]) << (8 * i)
 	}

@@ -1,9 +1,6 @@
 package track
 
-import (
-	"encoding/binary"
-	"strings"
-)
+import "encoding/binary"
 
 // A Form says how the packed name of a device is written. Names are most of what is kept of
 // a device and of what a log record takes, and nearly all are hexadecimal digits or UUIDs: packed, 16 digits take
@@ -64,11 +61,21 @@ func (f Form) Mask() uint64 { return formShapes[f].mask }
 
 // App is the part of the id before the first dot, "" when it has none or Pack finds that it does not name an app.
 func (id DeviceID) App() string {
-	app, name, ok := strings.Cut(string(id), ".")
-	if !ok || name == "" {
-		return ""
-	}
+	app, _ := id.cut()
 	return app
+}
+
+// cut is the app and the name; both are empty when the id names no app.
+func (id DeviceID) cut() (app, name string) {
+	for i := range len(id) {
+		if id[i] == '.' {
+			if i == 0 || i == len(id)-1 {
+				return "", ""
+			}
+			return string(id[:i]), string(id[i+1:])
+		}
+	}
+	return "", ""
 }
 
 // character classes of names
@@ -101,11 +108,10 @@ var chars = func() (t [256]charInfo) {
 
 // Pack appends the packed name of a device, which is its id without the app, to dst. It allocates only to grow dst.
 func Pack(dst []byte, id DeviceID) ([]byte, Form) {
-	app := id.App()
-	if app == "" {
+	_, name := id.cut()
+	if name == "" {
 		return append(dst, id...), formWhole
 	}
-	name := string(id[len(app)+1:])
 	form := formOf(name)
 	switch {
 	case form == formRaw:

@@ -1,5 +1,7 @@
 package wire
 
+import "encoding/binary"
+
 // json decodes the whole payload; false: d.fail says why it is refused.
 func (d *decoder) json() bool {
 	switch d.peek() {
@@ -50,7 +52,11 @@ func (d *decoder) pingObject(f *fields) bool {
 	if !d.enter() {
 		return false
 	}
-	for first := true; d.more(first, '}'); first = false {
+	some, all := d.usualMembers(f)
+	if all {
+		return true
+	}
+	for first := !some; d.more(first, '}'); first = false {
 		key, ok := d.key()
 		if !ok {
 			return false
@@ -98,6 +104,143 @@ func (d *decoder) pingObject(f *fields) bool {
 		}
 	}
 	return d.fail == nil
+}
+
+// The first six bytes of the usual members as little-endian numbers; four for t.
+const (
+	member4T   = '"' | 't'<<8 | '"'<<16 | ':'<<24
+	member6Lat = '"' | 'l'<<8 | 'a'<<16 | 't'<<24 | '"'<<32 | ':'<<40
+	member6Lon = '"' | 'l'<<8 | 'o'<<16 | 'n'<<24 | '"'<<32 | ':'<<40
+	member6Acc = '"' | 'a'<<8 | 'c'<<16 | 'c'<<24 | '"'<<32 | ':'<<40
+	member6Spd = '"' | 's'<<8 | 'p'<<16 | 'd'<<24 | '"'<<32 | ':'<<40
+	member6Crs = '"' | 'c'<<8 | 'r'<<16 | 's'<<24 | '"'<<32 | ':'<<40
+	member6Alt = '"' | 'a'<<8 | 'l'<<16 | 't'<<24 | '"'<<32 | ':'<<40
+	member6Src = '"' | 's'<<8 | 'r'<<16 | 'c'<<24 | '"'<<32 | ':'<<40
+)
+
+// usualMembers reads the members of a ping as encoders write them: a known name in full, a colon, a plain number or
+// "stream", a comma or the end, no space. It stands right behind the brace. It stops before the first member that is otherwise, or
+// comes twice, with nothing of it read: some says that the scanner stands behind a member then, all that it has read the
+// whole object. The plain twin is the loop behind it in pingObject, which takes four times as many instructions.
+func (d *decoder) usualMembers(f *fields) (some, all bool) {
+	b, i := d.b, d.i
+	for i+8 <= len(b) {
+		w := binary.LittleEndian.Uint64(b[i:])
+		var v *float64
+		var bit uint32
+		j := i + 6
+		switch w & (1<<48 - 1) {
+		case member6Lat:
+			v, bit = &f.lat, fLat
+		case member6Lon:
+			v, bit = &f.lon, fLon
+		case member6Acc:
+			v, bit = &f.acc, fAcc
+		case member6Spd:
+			v, bit = &f.spd, fSpd
+		case member6Crs:
+			v, bit = &f.crs, fCrs
+		case member6Alt:
+			v, bit = &f.alt, fAlt
+		case member6Src:
+			const stream = `"stream"`
+			if len(b)-j <= len(stream) || string(b[j:j+len(stream)]) != stream {
+				return some, false
+			}
+			bit, j = fSrc, j+len(stream)
+		default:
+			if w&(1<<32-1) != member4T {
+				return some, false
+			}
+			v, bit, j = &f.t, fT, i+4
+		}
+		if f.seen&bit != 0 {
+			return some, false
+		}
+		if v != nil {
+			var x float64
+			if x, j = usualNumber(b, j); j < 0 {
+				return some, false
+			}
+			*v = x
+		}
+		if j >= len(b) {
+			return some, false
+		}
+		switch b[j] {
+		case ',':
+			f.seen |= bit
+			d.i, i, some = j, j+1, true
+		case '}':
+			f.seen |= bit
+			d.i = j + 1
+			d.depth--
+			return true, true
+		default:
+			// What was written to *v is read again.
+			return some, false
+		}
+	}
+	return some, false
+}
+
+// usualNumber reads the number at b[i:] when it has no exponent and at most 15 digits, which float64 holds exactly, as it does the power
+// of ten; next is -1 for any other.
+func usualNumber(b []byte, i int) (v float64, next int) {
+	neg := i < len(b) && b[i] == '-'
+	if neg {
+		i++
+	}
+	start := i
+	var mant uint64
+	if i+8 <= len(b) {
+		if w := binary.LittleEndian.Uint64(b[i:]); eightDigits(w) {
+			mant = parseEight(w)
+			i += 8
+		}
+	}
+	for i < len(b) && b[i]-'0' <= 9 {
+		mant = mant*10 + uint64(b[i]-'0')
+		i++
+	}
+	total := i - start
+	if total == 0 || total > 1 && b[start] == '0' {
+		return 0, -1
+	}
+	frac := 0
+	if i < len(b) && b[i] == '.' {
+		i++
+		from := i
+		for i < len(b) && b[i]-'0' <= 9 {
+			mant = mant*10 + uint64(b[i]-'0')
+			i++
+		}
+		if frac = i - from; frac == 0 {
+			return 0, -1
+		}
+	}
+	if total+frac > 15 { // then mant may have wrapped, too
+		return 0, -1
+	}
+	v = float64(int64(mant)) / pow10[frac&15]
+	if neg {
+		v = -v
+	}
+	return v, i
+}
+
+// eightDigits reports whether all bytes of w are digits.
+func eightDigits(w uint64) bool {
+	const high, zeros = 0xf0f0f0f0f0f0f0f0, 0x3030303030303030
+	return w&high == zeros && (w+0x0606060606060606)&high == zeros
+}
+
+// parseEight is the number that eight digits are, the first of them in the lowest byte: pairs, then fours, then all. Reading any
+// number of digits this way (the first that is none found by its bits) took a fifth more than the loop: most runs are short.
+func parseEight(w uint64) uint64 {
+	w -= 0x3030303030303030
+	w = w*10 + w>>8
+	return (w&0x000000ff000000ff*(100+1000000<<32) + w>>16&0x000000ff000000ff*(1+10000<<32)) >> 32
 }
 
 // once notes that the field occurs and refuses a second occurrence.
