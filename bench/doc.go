@@ -2,7 +2,8 @@
 //
 //	go test -bench . ./bench
 //
-// prints every figure and, at the end, a table of them with their goals. Packages
+// prints every figure and, at the end, a table of them with their goals; docs/performance.md
+// says what was measured and tried. Packages
 // measure (the rounds, the table) and world (fences and devices) are for the benchmarks
 // here and in the folders below; peers is a module of its own, for the other libraries.
 //
