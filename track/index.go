@@ -2,14 +2,15 @@ package track
 
 // index finds records by the hash of their key. It is many small tables of slots: each has its own moment to
 // grow, by a sixth, and when there are too few for all devices one after the other is split (linear hashing). So an insert
-// never waits for more than a table of some thousand slots to be made anew, and the load stays between 3/4 and 7/8.
+// never waits for more than a table of some thousand slots to be made anew. The load of a table is 0.65 to 0.875, that of
+// all 0.73 to 0.79.
 //
 //	hash bits 0-25   which table, as many as it takes
 //	hash bits 26-31  in the slot, above the number of the record plus 1: 63 of 64 other devices are passed by without a look at them
 //	hash bits 32-63  where in the table the search begins, as a share of its length
 //
-// A slot takes 4 bytes, 5 for each device with the empty ones. One table of twice the size at each doubling, as a plain
-// hash table has it, takes 6 to 12, and at 10,000,000 devices one insert took 600 ms.
+// A slot takes 4 bytes, and with the empty ones each device 5.1 to 5.5. In one table that doubles at 7/8, as a plain hash table has
+// it, each device takes 4.6 to 9.1, and while it grows 14, and one insert waits for all of it.
 type index struct {
 	subs []subtable
 	mask uint32 // of the table's number: the next power of two above len(subs), less 1
