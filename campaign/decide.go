@@ -117,7 +117,6 @@ type facts struct {
 	// Filled by the rules as they are tested.
 	sendAt   time.Time // zero: at once
 	ifInside bool
-	waits    string // for what, and until when
 	visit    int    // number of the visit
 	problem  string // why the audience could not be evaluated
 	capped   *Cap   // the one that is reached

@@ -585,13 +585,6 @@ func (t *table) freeNodes(r *record) {
 	}
 }
 
-// setPos is save for a state of which only the log position is new.
-func (t *table) setPos(i uint32, pos uint64, d *state) {
-	t.load(i, d)
-	d.pos = pos
-	t.save(i, d, true)
-}
-
 // keyArena holds names that do not fit in a record: app u32, form, length, bytes.
 type keyArena struct {
 	chunks [][]byte

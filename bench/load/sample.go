@@ -41,7 +41,6 @@ type sampler struct {
 type usage struct {
 	cpuShare, gcShare, pauseMS, heapMB float64
 	peerCPU, peerMB                    float64
-	collected                          int64 // pings that the gateway had taken at the end of the plan
 }
 
 func newSampler(r *runner, before gatewayStats) *sampler {
