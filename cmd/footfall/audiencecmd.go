@@ -20,7 +20,7 @@ import (
 
 type audienceCmd struct {
 	Count  audienceCountCmd  `cmd:"" help:"How many people fit a rule now, with a sample of their devices."`
-	Import audienceImportCmd `cmd:"" help:"Set tags and other fields of devices from a CSV file. Nothing is changed unless every line is right."`
+	Import audienceImportCmd `cmd:"" help:"Set tags and other fields of devices from a CSV file, through the running gateway, so that its log holds them. Nothing is changed unless every line is right."`
 	Export audienceExportCmd `cmd:"" help:"Write the profiles in a ledger as CSV that import reads."`
 }
 
@@ -72,16 +72,13 @@ func people(n int) string {
 }
 
 type audienceImportCmd struct {
-	File    string       `arg:"" help:"CSV with a header: device, user, locale, tags.NAME:TYPE and others." type:"existingfile"`
-	App     string       `required:"" help:"App of the devices." placeholder:"APP"`
-	Check   bool         `help:"Only check the file."`
-	Gateway gatewayFlags `embed:""`
+	File    string      `arg:"" help:"CSV with a header: device, user, locale, tags.NAME:TYPE and others." type:"existingfile"`
+	App     string      `required:"" help:"App of the devices." placeholder:"APP"`
+	Check   bool        `help:"Only check the file."`
+	Gateway serverFlags `embed:""`
 }
 
 func (c *audienceImportCmd) Run(e *env) error {
-	if c.Gateway.Data != "" {
-		return usage("--data: an import goes through the running gateway, so that its log holds it; start the gateway")
-	}
 	if _, err := wire.JoinDevice(c.App, "x"); err != nil {
 		return usage("--app: %v", err)
 	}

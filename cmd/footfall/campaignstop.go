@@ -10,12 +10,12 @@ import (
 type campaignStopCmd struct {
 	Campaign string `arg:"" help:"Id of the campaign."`
 	JSON     bool   `name:"json" help:"Print the answer as JSON."`
-	controlFlags
+	serverFlags
 }
 
 func (c *campaignStopCmd) Run(e *env) error {
 	var a stream.NameAnswer
-	if err := c.request("campaign stop", stream.CampaignStopSubject, stream.NameRequest{Name: c.Campaign}, &a, 40*time.Second); err != nil {
+	if err := c.ask(stream.CampaignStopSubject, stream.NameRequest{Name: c.Campaign}, &a, 40*time.Second); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -28,12 +28,12 @@ func (c *campaignStopCmd) Run(e *env) error {
 type campaignStartCmd struct {
 	Campaign string `arg:"" help:"Id of the campaign."`
 	JSON     bool   `name:"json" help:"Print the answer as JSON."`
-	controlFlags
+	serverFlags
 }
 
 func (c *campaignStartCmd) Run(e *env) error {
 	var a stream.NameAnswer
-	if err := c.request("campaign start", stream.CampaignStartSubject, stream.NameRequest{Name: c.Campaign}, &a, 10*time.Second); err != nil {
+	if err := c.ask(stream.CampaignStartSubject, stream.NameRequest{Name: c.Campaign}, &a, 10*time.Second); err != nil {
 		return err
 	}
 	if c.JSON {

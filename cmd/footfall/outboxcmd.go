@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"footfall/internal/db"
 	"footfall/outbox"
 	"footfall/stream"
 )
@@ -26,9 +27,8 @@ type outboxCmd struct {
 
 // ledgerFlags say whose deliveries: a running gateway's, or those in a directory.
 type ledgerFlags struct {
-	controlFlags
-	Data string `help:"Work on the ledger in this data directory; for a gateway that is not running." placeholder:"DIR"`
-	JSON bool   `name:"json" help:"Print JSON."`
+	gatewayFlags
+	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // selectFlags select deliveries.
@@ -67,15 +67,14 @@ func (c *outboxListCmd) Run(e *env) error {
 	}
 	var page stream.OutboxPage
 	if c.Data != "" {
-		d, err := readLedger(c.Data)
-		if err != nil {
+		err = c.open(db.OpenReadOnly, func(d *db.DB) (err error) {
+			page, err = stream.ListDeliveries(d, q)
 			return err
-		}
-		defer d.Close()
-		if page, err = stream.ListDeliveries(d, q); err != nil {
-			return err
-		}
-	} else if err := c.request("outbox", stream.OutboxListSubject, q, &page, 20*time.Second); err != nil {
+		})
+	} else {
+		err = c.ask(stream.OutboxListSubject, q, &page, 20*time.Second)
+	}
+	if err != nil {
 		return err
 	}
 	if c.JSON {
@@ -107,17 +106,17 @@ type outboxShowCmd struct {
 
 func (c *outboxShowCmd) Run(e *env) error {
 	var v stream.DeliveryView
+	var err error
 	if c.Data != "" {
-		d, err := readLedger(c.Data)
-		if err != nil {
+		err = c.open(db.OpenReadOnly, func(d *db.DB) (err error) {
+			v, err = stream.ShowDelivery(d, c.MID)
 			return err
-		}
-		defer d.Close()
-		if v, err = stream.ShowDelivery(d, c.MID); err != nil {
-			return plainOutbox(err)
-		}
-	} else if err := c.request("outbox", stream.OutboxShowSubject, stream.NameRequest{Name: c.MID}, &v, 10*time.Second); err != nil {
-		return err
+		})
+	} else {
+		err = c.ask(stream.OutboxShowSubject, stream.NameRequest{Name: c.MID}, &v, 10*time.Second)
+	}
+	if err != nil {
+		return plainOutbox(err)
 	}
 	if c.JSON {
 		return printJSON(e.out, v)
@@ -201,38 +200,38 @@ func (f *ledgerFlags) order(e *env, mids []string, sel *selectFlags, verb, done 
 	} else if *sel != (selectFlags{}) {
 		return usage("give message ids or a selection, not both")
 	}
-	carry := func() (r stream.OutboxResult, err error) {
-		subject := stream.OutboxRetrySubject
-		if verb == "purge" {
-			subject = stream.OutboxPurgeSubject
-		}
-		return r, f.request("outbox", subject, o, &r, 40*time.Second)
-	}
-	if f.Data != "" {
-		d, err := openLedger(f.Data)
-		if err != nil {
-			return err
-		}
-		defer d.Close()
-		carry = func() (stream.OutboxResult, error) {
-			if verb == "purge" {
-				return stream.PurgeDeliveries(e.ctx, d, o)
-			}
-			return stream.RetryDeliveries(e.ctx, d, o)
-		}
-	}
 	total := stream.OutboxResult{Done: []string{}, Refused: map[string]string{}}
-	for {
-		r, err := carry()
-		total.Done = append(total.Done, r.Done...)
-		maps.Copy(total.Refused, r.Refused)
-		if err != nil {
-			return fmt.Errorf("after %s %s: %w", countOf(len(total.Done), "delivery"), done, plainOutbox(err))
+	pages := func(carry func() (stream.OutboxResult, error)) error {
+		for {
+			r, err := carry()
+			total.Done = append(total.Done, r.Done...)
+			maps.Copy(total.Refused, r.Refused)
+			if err != nil {
+				return fmt.Errorf("after %s %s: %w", countOf(len(total.Done), "delivery"), done, plainOutbox(err))
+			}
+			// What is refused is selected again, so a page without progress is the last.
+			if !r.More || len(r.Done) == 0 {
+				return nil
+			}
 		}
-		// What is refused is selected again, so a page without progress is the last.
-		if !r.More || len(r.Done) == 0 {
-			break
-		}
+	}
+	subject, stored := stream.OutboxRetrySubject, stream.RetryDeliveries
+	if verb == "purge" {
+		subject, stored = stream.OutboxPurgeSubject, stream.PurgeDeliveries
+	}
+	var err error
+	if f.Data != "" {
+		err = f.open(db.Open, func(d *db.DB) error {
+			return pages(func() (stream.OutboxResult, error) { return stored(e.ctx, d, o) })
+		})
+	} else {
+		err = pages(func() (r stream.OutboxResult, err error) {
+			err = f.ask(subject, o, &r, 40*time.Second)
+			return r, err
+		})
+	}
+	if err != nil {
+		return err
 	}
 	if f.JSON {
 		if err := printJSON(e.out, total); err != nil {
@@ -251,13 +250,13 @@ func (f *ledgerFlags) order(e *env, mids []string, sel *selectFlags, verb, done 
 }
 
 type outboxLanesCmd struct {
-	controlFlags
+	serverFlags
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
 func (c *outboxLanesCmd) Run(e *env) error {
 	var lanes []stream.LaneView
-	if err := c.request("outbox", stream.OutboxLanesSubject, struct{}{}, &lanes, 20*time.Second); err != nil {
+	if err := c.ask(stream.OutboxLanesSubject, struct{}{}, &lanes, 20*time.Second); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -283,13 +282,13 @@ func (c *outboxLanesCmd) Run(e *env) error {
 
 type outboxResumeCmd struct {
 	Lane string `arg:"" help:"Name of the lane, as outbox lanes prints it."`
-	controlFlags
+	serverFlags
 	JSON bool `name:"json" help:"Print the answer as JSON."`
 }
 
 func (c *outboxResumeCmd) Run(e *env) error {
 	var a stream.NameAnswer
-	if err := c.request("outbox", stream.OutboxResumeSubject, stream.NameRequest{Name: c.Lane}, &a, 10*time.Second); err != nil {
+	if err := c.ask(stream.OutboxResumeSubject, stream.NameRequest{Name: c.Lane}, &a, 10*time.Second); err != nil {
 		return err
 	}
 	if c.JSON {
