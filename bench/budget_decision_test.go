@@ -11,6 +11,10 @@ import (
 var decisionOperations = map[string]operation{
 	"decision/compact/fences=100":   func(tb testing.TB) func(int) { return known(newCompact(walking(tb, 100))) },
 	"decision/compact/fences=20000": func(tb testing.TB) func(int) { return known(newCompact(walking(tb, 20_000))) },
+	"decision/compact/uuid": func(tb testing.TB) func(int) {
+		set, f := walking(tb, 100)
+		return known(newCompact(set, newFleet(uuids(len(f.ids)), f.at)))
+	},
 	"decision/json/fences=100": func(tb testing.TB) func(int) {
 		set, f := walking(tb, 100)
 		return known(newSingle(set, f.withJSON()))

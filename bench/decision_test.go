@@ -45,6 +45,16 @@ func deviceIDs(n int) []track.DeviceID {
 	return ids
 }
 
+// uuids are ids as phones make them.
+func uuids(n int) []track.DeviceID {
+	rng := rand.New(rand.NewPCG(9, 10))
+	ids := make([]track.DeviceID, n)
+	for i := range ids {
+		ids[i] = track.DeviceID(fmt.Sprintf("shop.%08x-%04x-4%03x-%04x-%012x", rng.Uint32(), rng.IntN(1<<16), rng.IntN(1<<12), 1<<15|rng.IntN(1<<14), rng.Int64N(1<<48)))
+	}
+	return ids
+}
+
 // fleet is what walking devices send, in the forms in which it comes: sealed batches of the log, and JSON. Time
 // goes on for ever: each play of the recorded rounds is later than the one before.
 type fleet struct {

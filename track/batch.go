@@ -89,7 +89,7 @@ func (t *Tracker) ApplyBatch(set *fences.Set, b *Batch, counts *Counts, res *Res
 	}
 }
 
-// lookup finds the records of the devices that have short names; it leaves nil for all others. It looks first where to
+// lookup finds the records of the devices whose names are of a Short form; it leaves nil for all others. It looks first where to
 // look, for all, and then there, so that the loads of the first pass do not wait for one another.
 func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 	tab := &t.table
@@ -109,7 +109,7 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 	for i := range in {
 		family := families[in[i].App][in[i].Form]
 		found[i&(BatchSize-1)] = family
-		h := tab.hashWord(family, in[i].Word)
+		h := tab.hashShort(family, in[i].Word, in[i].Tail)
 		hashes[i&(BatchSize-1)] = h
 		slots := tab.sub(h).slots
 		if p := home(h, len(slots)); p < len(slots) {
@@ -122,7 +122,7 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 		if family <= familyLong {
 			continue
 		}
-		word := in[i].Word
+		word, tail := in[i].Word, in[i].Tail
 		slots := tab.sub(h).slots
 		for p := home(h, len(slots)); p < len(slots); {
 			slot := slots[p]
@@ -130,7 +130,8 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 				break
 			}
 			if slot^uint32(h) <= recordMask {
-				if r := tab.rec(slot&recordMask - 1); get64(&r.word) == word && uint8(r.what[1]>>(familyBit-32)) == family {
+				n := slot&recordMask - 1
+				if r := tab.rec(n); get64(&r.word) == word && uint8(r.what[1]>>(familyBit-32)) == family && tab.tail(n) == tail {
 					recs[i&(BatchSize-1)] = r
 					break
 				}
@@ -144,8 +145,8 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 
 // find is the record of the device of an input, or noRecord.
 func (t *Tracker) find(b *Batch, in *Input) uint32 {
-	var few [8]byte
-	k := key{family: t.batch.families[in.App][in.Form], word: in.Word, form: in.Form}
+	var few [16]byte
+	k := key{family: t.batch.families[in.App][in.Form], word: in.Word, tail: in.Tail, form: in.Form}
 	switch k.family {
 	case 0:
 		// A device that came first in this very batch may have made the family.

@@ -51,7 +51,7 @@ type input struct {
 
 // deviceNamed is device n of some fleet: names of every form.
 func deviceNamed(n int) track.DeviceID {
-	switch n % 5 {
+	switch n % 7 {
 	case 0:
 		return track.DeviceID(fmt.Sprintf("shop.%016x", n*0x9e3779b97f4a7c1))
 	case 1:
@@ -60,6 +60,10 @@ func deviceNamed(n int) track.DeviceID {
 		return track.DeviceID(fmt.Sprintf("cafe.d%d", n))
 	case 3:
 		return track.DeviceID(fmt.Sprintf("no app %d", n))
+	case 4: // alike in the first 8 bytes
+		return track.DeviceID(fmt.Sprintf("shop.01234567-89ab-4000-8000-%012x", n))
+	case 5:
+		return track.DeviceID(fmt.Sprintf("shop.0123456789abcdef%x", n))
 	}
 	return track.DeviceID(fmt.Sprintf("shop.d%d", n))
 }

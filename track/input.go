@@ -27,7 +27,7 @@ type Batch struct {
 // Input is one input of a Batch: a Fix and its place in the log. Fields that the usual fix does not have are in the
 // Batch.
 type Input struct {
-	Word       uint64 // first 8 bytes of the packed name, as Form.Mask has them
+	Word, Tail uint64 // packed name of a Short form, as Form.Masks has its bytes 0 to 7 and 8 to 15; 0 of others
 	Pos        uint64
 	FixedAt    int64
 	ReceivedAt int64
@@ -63,7 +63,7 @@ func (in *Input) SetUsual() {
 
 // rest is what an unusual input has beside.
 type rest struct {
-	name  []byte // the packed name when it is longer than 8 bytes or its form does not tell
+	name  []byte // the packed name when its form is not Short
 	fence string
 }
 
@@ -102,15 +102,14 @@ func (b *Batch) App(name []byte) uint16 {
 	return uint16(n)
 }
 
-// SetRest gives an input of b the whole of a packed name that is longer than 8 bytes or whose form does not tell its length, and
-// the fence that it names. The name is not copied; it must stay as it is until Reset.
+// SetRest gives an input of b the packed name, when its form is not Short, and the fence that it names. The name is not copied; it must stay as it is until Reset.
 func (b *Batch) SetRest(in *Input, name []byte, fence string) {
 	b.rest = append(b.rest, rest{name, fence})
 	in.Rest = uint16(len(b.rest))
 }
 
-// Add adds a fix, and reports false when b is full. It is how tests and tools fill a batch; it allocates for names longer
-// than 8 bytes packed.
+// Add adds a fix, and reports false when b is full. It is how tests and tools fill a batch; it allocates for names whose
+// form is not Short.
 func (b *Batch) Add(id DeviceID, f *Fix, pos uint64) bool {
 	if b.n == BatchSize {
 		return false
@@ -134,11 +133,23 @@ func (b *Batch) Add(id DeviceID, f *Fix, pos uint64) bool {
 	name, form := Pack(buf[:0], id)
 	in.App = b.App([]byte(id.App()))
 	in.Form = form
-	in.Word = word(name)
-	if n := form.Bytes(); n == 0 || n > 8 || f.Fence != "" {
+	in.SetName(name)
+	if !form.Short() || f.Fence != "" {
 		b.SetRest(in, append([]byte(nil), name...), f.Fence)
 	}
 	return true
+}
+
+// SetName sets Word and Tail. Form is set before.
+func (in *Input) SetName(packed []byte) { in.Word, in.Tail = in.Form.words(packed) }
+
+// words is a packed name of a Short form in two numbers; 0 of others.
+func (f Form) words(packed []byte) (first, tail uint64) {
+	masks := f.Masks()
+	if len(packed) > 8 {
+		tail = word(packed[8:]) & masks[1]
+	}
+	return word(packed) & masks[0], tail
 }
 
 // word is the first 8 bytes of a packed name as a little-endian number.
@@ -169,18 +180,17 @@ func (b *Batch) Pos(i int) uint64 { return b.in[i].Pos }
 // Device is the device of input i. It allocates.
 func (b *Batch) Device(i int) DeviceID {
 	var buf [MaxDeviceIDLen + 1]byte
-	var few [8]byte
+	var few [16]byte
 	in := &b.in[i]
 	return DeviceID(Unpack(buf[:0], b.apps[in.App], in.Form, b.name(in, &few)))
 }
 
 // name is the packed name of an input; few is room for a short one.
-func (b *Batch) name(in *Input, few *[8]byte) []byte {
-	if n := in.Form.Bytes(); n > 0 && n <= 8 {
-		for i := range few {
-			few[i] = byte(in.Word >> (8 * i))
-		}
-		return few[:n]
+func (b *Batch) name(in *Input, few *[16]byte) []byte {
+	if in.Form.Short() {
+		binary.LittleEndian.PutUint64(few[:], in.Word)
+		binary.LittleEndian.PutUint64(few[8:], in.Tail)
+		return few[:in.Form.Bytes()]
 	}
 	if in.Rest == 0 {
 		return nil

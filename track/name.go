@@ -28,23 +28,22 @@ const (
 
 // shape of a form's payload.
 type formShape struct {
-	bytes uint8  // length; 0 when the length is not in the form
-	mask  uint64 // of the first word: zero beyond the last digit
+	bytes uint8     // length; 0 when the length is not in the form
+	masks [2]uint64 // of the first two words: zero beyond the last digit
 }
 
 var formShapes = func() (t [256]formShape) {
-	mask := func(bits int) uint64 {
-		if bits >= 64 {
-			return ^uint64(0)
+	shape := func(bits int) formShape {
+		s := formShape{bytes: uint8((bits + 7) / 8)}
+		if bits <= 128 {
+			s.masks = [2]uint64{1<<min(bits, 64) - 1, 1<<max(bits-64, 0) - 1}
 		}
-		return 1<<bits - 1
+		return s
 	}
 	for n := 1; n <= 64; n++ {
-		t[n] = formShape{uint8((4*n + 7) / 8), mask(4 * n)}
-		t[int(formText)+n] = formShape{uint8((6*n + 7) / 8), mask(6 * n)}
+		t[n], t[int(formText)+n] = shape(4*n), shape(6*n)
 	}
-	t[formUUID] = formShape{16, mask(64)}
-	t[formUUIDUpper] = formShape{16, mask(64)}
+	t[formUUID], t[formUUIDUpper] = shape(128), shape(128)
 	return t
 }()
 
@@ -55,9 +54,12 @@ func (f Form) Valid() bool { return f > 0 && f < formEnd }
 // written before the name.
 func (f Form) Bytes() int { return int(formShapes[f].bytes) }
 
-// Mask is the bits that count in the first eight bytes of a name of this form, as a little-endian number: all of them
-// for one that is longer.
-func (f Form) Mask() uint64 { return formShapes[f].mask }
+// Masks are the bits that count in the first and second eight bytes of a name of this form, as little-endian numbers: none where it
+// has no digits any more, and none when it is not Short.
+func (f Form) Masks() [2]uint64 { return formShapes[f].masks }
+
+// Short reports whether packed names of this form are of known length and at most 16 bytes: two words.
+func (f Form) Short() bool { return formShapes[f].bytes-1 < 16 }
 
 // App is the part of the id before the first dot, "" when it has none or Pack finds that it does not name an app.
 func (id DeviceID) App() string {

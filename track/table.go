@@ -16,7 +16,8 @@ func hashSeed() uint64 { return maphash.String(maphash.MakeSeed(), "") }
 // takes out of the table and save puts back. What the collector sees is some chunks without pointers:
 //
 //	index ─▶ record, 36 B, in chunks ─▶ node, 40 B, in chunks: only of devices at a fence or in doubt
-//	 5 B        └▶ long names, in chunks: only names of more than 8 bytes packed
+//	 5 B      │ └▶ long names, in chunks: only names of more than 16 bytes packed
+//	          └▶ tail, 8 B, in a chunk beside the chunk of records if one of these has a name of 9 to 16 bytes packed: UUIDs
 //
 // Two devices can never share a record: the index compares hashes only to skip, and the packed name decides.
 
@@ -105,7 +106,7 @@ func (d *state) visitingSince(at int64) bool {
 // record is what is kept of every device: 36 bytes, of which pairs of words are numbers of 64 bits that would
 // otherwise be aligned to 40.
 //
-//	word  the packed name; of a long one where it is, and 32 bits of its hash
+//	word  the packed name, or its first 8 bytes; of a long one where it is, and 32 bits of its hash
 //	what  log position 48 bits · its upper 16 as a number in epochs 4 · recSeen… 4 · family 8
 //	when  lastAt 42 bits (until 2109) · gen 22
 //	acc   the accuracy of place; with recMore the first node, which has the accuracy
@@ -130,7 +131,7 @@ const (
 	epochMask  = 15
 	wideEpoch  = epochMask // log position, lastAt and gen are in a node
 	familyBit  = 56
-	familyLong = 1 // families: 0 a free record
+	familyLong = 1 // of names that are not Short; families: 0 a free record
 	timeBits   = 42
 	timeMask   = 1<<timeBits - 1
 	genBits    = 64 - timeBits
@@ -160,7 +161,7 @@ const (
 )
 
 const (
-	chunkRecords = 2048 // 72 KiB, a whole number of the runtime's pages
+	chunkRecords = 2048 // 72 KiB and 16 of tails, whole numbers of the runtime's pages
 	chunkNodes   = 1024 // 40 KiB
 )
 
@@ -181,7 +182,7 @@ type table struct {
 	index
 	seed [2]uint64
 
-	recs    []*[chunkRecords]record
+	chunks  []chunk
 	used    uint32 // records ever used
 	freeRec uint32 // number plus 1 of the first free one; word[0] is the next
 
@@ -197,6 +198,12 @@ type table struct {
 	long keyArena
 }
 
+// chunk is some records, and the bytes 8 to 15 of their names; without tails none of them has any.
+type chunk struct {
+	recs  *[chunkRecords]record
+	tails *[chunkRecords]uint64
+}
+
 func newTable() table {
 	return table{
 		index: newIndex(), seed: [2]uint64{hashSeed(), hashSeed() | 1},
@@ -207,7 +214,8 @@ func newTable() table {
 // key is a device id to be looked up.
 type key struct {
 	hash   uint64
-	word   uint64
+	word   uint64 // these as in Input
+	tail   uint64
 	family uint8  // 0: no device has this app and form yet
 	app    uint32 // of a long one
 	form   Form
@@ -223,7 +231,7 @@ func (t *table) keyOf(id DeviceID, buf []byte) (k key) {
 	}
 	k.app = a
 	if k.family = t.apps[a].families[k.form]; k.family != 0 {
-		k.word = word(k.name) & k.form.Mask()
+		k.word, k.tail = k.form.words(k.name)
 		t.setHash(&k)
 	}
 	return k
@@ -233,13 +241,13 @@ func (t *table) setHash(k *key) {
 	if k.family == familyLong {
 		k.hash = t.hashLong(k.app, k.form, k.name)
 	} else {
-		k.hash = t.hashWord(k.family, k.word)
+		k.hash = t.hashShort(k.family, k.word, k.tail)
 	}
 }
 
-// hashWord is one multiplication of 64 by 64 bits, folded, with a secret on either side.
-func (t *table) hashWord(family uint8, word uint64) uint64 {
-	hi, lo := bits.Mul64(word^t.seed[0], uint64(family)<<40^t.seed[1])
+// hashShort is one multiplication of 64 by 64 bits, folded, with a secret on either side.
+func (t *table) hashShort(family uint8, word, tail uint64) uint64 {
+	hi, lo := bits.Mul64(word^t.seed[0], tail^uint64(family)<<40^t.seed[1])
 	return hi ^ lo
 }
 
@@ -260,12 +268,20 @@ func (t *table) hashOf(i uint32) uint64 {
 	r := t.rec(i)
 	w := get64(&r.word)
 	if f := uint8(get64(&r.what) >> familyBit); f != familyLong {
-		return t.hashWord(f, w)
+		return t.hashShort(f, w, t.tail(i))
 	}
 	return t.hashLong(t.long.at(uint32(w)))
 }
 
-func (t *table) rec(i uint32) *record { return &t.recs[i/chunkRecords][i%chunkRecords] }
+func (t *table) rec(i uint32) *record { return &t.chunks[i/chunkRecords].recs[i%chunkRecords] }
+
+// tail is the bytes 8 to 15 of the name of record i; 0 when it is no longer than 8 bytes.
+func (t *table) tail(i uint32) uint64 {
+	if tails := t.chunks[i/chunkRecords].tails; tails != nil {
+		return tails[i%chunkRecords]
+	}
+	return 0
+}
 
 func (t *table) node(n uint32) *node { n--; return &t.nodes[n/chunkNodes][n%chunkNodes] }
 
@@ -277,7 +293,7 @@ func (t *table) is(i uint32, k *key) bool {
 		return false
 	}
 	if k.family != familyLong {
-		return w == k.word
+		return w == k.word && t.tail(i) == k.tail
 	}
 	if uint32(w>>32) != uint32(k.hash) {
 		return false
@@ -334,14 +350,21 @@ func (t *table) insert(id DeviceID) uint32 {
 	} else {
 		i = t.used
 		if i%chunkRecords == 0 {
-			t.recs = append(t.recs, new([chunkRecords]record))
+			t.chunks = append(t.chunks, chunk{recs: new([chunkRecords]record)})
 		}
 		t.used++
 	}
 	r := t.rec(i)
 	*r = record{}
 	if k.family == familyLong {
-		k.word = uint64(t.long.add(k.app, k.form, k.name)) | k.hash<<32
+		k.word, k.tail = uint64(t.long.add(k.app, k.form, k.name))|k.hash<<32, 0
+	}
+	c := &t.chunks[i/chunkRecords]
+	if c.tails == nil && k.tail != 0 {
+		c.tails = new([chunkRecords]uint64)
+	}
+	if c.tails != nil {
+		c.tails[i%chunkRecords] = k.tail
 	}
 	put64(&r.word, k.word)
 	put64(&r.what, uint64(k.family)<<familyBit)
@@ -358,12 +381,12 @@ func (t *table) addFamily(k *key, name string) {
 		t.byApp[name] = a
 	}
 	k.app, k.family = a, familyLong
-	if n := k.form.Bytes(); n > 0 && n <= 8 && len(t.families) < 256 {
+	if k.form.Short() && len(t.families) < 256 {
 		k.family = uint8(len(t.families))
 		t.families = append(t.families, family{a, k.form})
 	}
 	t.apps[a].families[k.form] = k.family
-	k.word = word(k.name) & k.form.Mask()
+	k.word, k.tail = k.form.words(k.name)
 	t.setHash(k)
 }
 
@@ -417,7 +440,10 @@ func (t *table) id(i uint32) DeviceID {
 		return DeviceID(Unpack(buf[:0], t.apps[app].name, form, name))
 	}
 	fam := t.families[f]
-	return DeviceID(Unpack(buf[:0], t.apps[fam.app].name, fam.form, binary.LittleEndian.AppendUint64(nil, w)[:fam.form.Bytes()]))
+	var name [16]byte
+	binary.LittleEndian.PutUint64(name[:], w)
+	binary.LittleEndian.PutUint64(name[8:], t.tail(i))
+	return DeviceID(Unpack(buf[:0], t.apps[fam.app].name, fam.form, name[:fam.form.Bytes()]))
 }
 
 // appendDirty appends the ids of changed devices.

@@ -205,6 +205,9 @@ func TestRecordSize(t *testing.T) {
 func TestEqualHashes(t *testing.T) {
 	for _, pair := range [][2]DeviceID{
 		{"app.a", "app.b"}, {"app.phone-0001-of-some-length", "app.phone-0002-of-some-length"}, {"a.a", "b.a"}, {"app.a", "app.phone-0002-of-some-length"},
+		{"app.0123456789abcdef0", "app.0123456789abcdef1"}, {"app.0123456789abcdef", "app.0123456789abcdef0"},
+		{"app.01234567-89ab-cdef-0123-456789abcdef", "app.01234567-89ab-cdef-0123-456789abcdee"},
+		{"app.01234567-89ab-cdef-0123-456789abcdef", "app.0123456789abcdef0123456789abcdef"},
 	} {
 		table := newTable()
 		a, b := table.insert(pair[0]), table.insert(pair[1])

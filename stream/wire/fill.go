@@ -55,11 +55,8 @@ func (r *BatchReader) Fill(dst *track.Batch, others []Record, first uint64) (_ [
 			in.Flags |= track.InputMock
 		}
 		in.SetUsual()
-		for i := range min(len(raw.name), 8) {
-			in.Word |= uint64(raw.name[i]) << (8 * i)
-		}
-		in.Word &= raw.form.Mask()
-		if n := raw.form.Bytes(); n == 0 || n > 8 || f.Fence != "" {
+		in.SetName(raw.name)
+		if !raw.form.Short() || f.Fence != "" {
 			dst.SetRest(in, raw.name, f.Fence)
 		}
 		r.n++
@@ -83,21 +80,22 @@ var usualTimes = func() (t [16]usual) {
 	return t
 }()
 
-// shortForms is Form.Bytes and Form.Mask for names of at most 8 bytes; n is 0 for the others.
+// shortForms is Form.Bytes and Form.Masks for names of Short forms; n is 0 for the others.
 var shortForms = func() (t [256]struct {
-	mask uint64
-	n    uint8
+	word, tail uint64
+	n          uint64
 }) {
 	for i := range t {
-		if n := track.Form(i).Bytes(); n <= 8 {
-			t[i].mask, t[i].n = track.Form(i).Mask(), uint8(n)
+		if f := track.Form(i); f.Short() {
+			m := f.Masks()
+			t[i].word, t[i].tail, t[i].n = m[0], m[1], uint64(f.Bytes())
 		}
 	}
 	return t
 }()
 
 // usualLen is more than a usual ping takes: what must be left for fillUsual not to look at the end.
-const usualLen = 64
+const usualLen = 72
 
 // What the first four bytes of a usual ping are: tag, flags, form, sizes.
 const (
@@ -130,9 +128,10 @@ func (r *BatchReader) fillUsual(dst *track.Batch, app uint16, first uint64) {
 			speed, i = math.Float32frombits(binary.LittleEndian.Uint32(b[16:])), 20
 		}
 		in.SpeedMPS = speed
-		in.Word = binary.LittleEndian.Uint64(b[i&31:]) & name.mask
+		in.Word = binary.LittleEndian.Uint64(b[i&31:]) & name.word
+		in.Tail = binary.LittleEndian.Uint64(b[i&31+8:]) & name.tail
 		i += uint(name.n)
-		t := binary.LittleEndian.Uint64(b[i&31:]) // at most 28
+		t := binary.LittleEndian.Uint64(b[i&63:]) // at most 36
 		received := base + unzigzag(t&times.delta)
 		in.ReceivedAt = received
 		in.FixedAt = received - unzigzag(t>>(times.shift&63)&times.age)

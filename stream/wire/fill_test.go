@@ -70,7 +70,8 @@ func sameFilled(t fatal, batch []byte, recs []Record, err error) {
 // usual form, which has a path of its own.
 func TestFillEqualsNext(t *testing.T) {
 	r := rand.New(rand.NewPCG(12, 12))
-	names := []string{"0123456789abcdef", "f", "phone-1", "01234567-89ab-cdef-0123-456789abcdef", "356938035643809", "abc"}
+	names := []string{"0123456789abcdef", "f", "phone-1", "01234567-89ab-cdef-0123-456789abcdef", "01234567-89AB-CDEF-0123-456789ABCDEF", "356938035643809", "abc",
+		"0123456789abcdef0", "0123456789abcdef0123456789abcdef0", "twenty-one-characters", "twenty-two--characters"}
 	usual := rapid.Custom(func(rt *rapid.T) Record {
 		rec := realisticPing(r, rapid.SampledFrom([]string{"shop", "shop", "shop", "cafe"}).Draw(rt, "app")+"."+rapid.SampledFrom(names).Draw(rt, "name"))
 		if rapid.Bool().Draw(rt, "no speed") {
@@ -98,7 +99,7 @@ func TestFillDoesNotAllocate(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	var b []byte
 	for i := range 500 {
-		rec := realisticPing(r, fmt.Sprintf("shop.%016x", i))
+		rec := realisticPing(r, fmt.Sprintf([]string{"shop.%016x", "shop.%08[1]x-3d2e-4f6a-9b1c-%012[1]x"}[i%2], i))
 		b = AppendRecord(b, &rec)
 	}
 	b = SealBatch(b)
