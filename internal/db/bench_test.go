@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,24 @@ func BenchmarkClaims(b *testing.B) {
 		return tx.SetUntil(k, val, tx.Now().Add(48*time.Hour))
 	}
 	openHere := func(b *testing.B) *DB { return mustOpen(b, Config{Dir: b.TempDir(), MinFree: 1}) }
+	badgerHere := func(b *testing.B) *badger.DB { // with our sizes, and syncing each commit itself
+		b.Helper()
+		dir := b.TempDir()
+		opts, err := (&DB{cfg: Config{Dir: dir, MinFree: 1}, log: slog.New(slog.DiscardHandler), mode: mode{files: dir}}).prepare()
+		if err != nil {
+			b.Fatal(err)
+		}
+		d, err := badger.Open(opts.WithSyncWrites(true))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() {
+			if err := d.Close(); err != nil {
+				b.Error(err)
+			}
+		})
+		return d
+	}
 	rate := func(b *testing.B) { b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s") }
 
 	for _, workers := range []int{1, 64, 512} {
@@ -81,10 +100,10 @@ func BenchmarkClaims(b *testing.B) {
 	})
 	for _, per := range []int{1, 100} {
 		b.Run(fmt.Sprintf("badger/txn=%d", per), func(b *testing.B) {
-			d := openHere(b)
+			d := badgerHere(b)
 			b.ResetTimer()
 			for done := 0; done < b.N; done += per {
-				err := d.bdb.Update(func(txn *badger.Txn) error {
+				err := d.Update(func(txn *badger.Txn) error {
 					for range min(per, b.N-done) {
 						k := key()
 						if _, err := txn.Get(k); !errors.Is(err, badger.ErrKeyNotFound) {

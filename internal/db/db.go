@@ -51,8 +51,10 @@ const (
 	numMemTables   = 3
 	blockCacheSize = 16 << 20
 	indexCacheSize = 16 << 20
-	// valueLogFileSize bounds the value log's files. Rows are far below the
-	// 1 MiB from which Badger moves a value there, so it stays almost empty.
+	// maxValue bounds a value below the 1 MiB from which Badger would keep it in
+	// its value log, which therefore stays empty and needs no sync.
+	maxValue = 1<<20 - 64
+	// valueLogFileSize is for the value log's one empty file.
 	valueLogFileSize = 64 << 20
 )
 
@@ -72,6 +74,8 @@ type DB struct {
 	broken   atomic.Pointer[error]
 	// commitTxn is Badger's Commit; a test makes it fail.
 	commitTxn func(*badger.Txn) error
+	wal       *wal         // nil where nothing is synced
+	commits   sync.RWMutex // held while a commit is on its way to the disk, so that nobody reads it before
 	groups    atomic.Int64
 
 	mu     sync.Mutex
@@ -159,11 +163,19 @@ func open(cfg Config, m mode) (*DB, error) {
 	if err := d.checkFormat(); err != nil {
 		return nil, errors.Join(err, d.bdb.Close())
 	}
+	if d.syncs() {
+		if d.wal, err = openWAL(d.files); err != nil {
+			return nil, errors.Join(fmt.Errorf("db: open: %w", classify(err, cfg.Dir)), d.bdb.Close())
+		}
+	}
 	if !d.readOnly {
 		d.writer.Go(d.write)
 	}
 	return d, nil
 }
+
+// syncs reports whether commits are synced to a disk.
+func (d *DB) syncs() bool { return !d.cfg.NoSync && !d.cfg.InMemory && !d.readOnly }
 
 // prepare checks the directory as far as that is possible before Badger
 // touches it, and returns Badger's options.
@@ -193,7 +205,7 @@ func (d *DB) prepare() (badger.Options, error) {
 	}
 	opts = opts.
 		WithReadOnly(d.readOnly && !d.copied()).
-		WithSyncWrites(!cfg.NoSync && !d.readOnly).
+		WithSyncWrites(d.syncs() && !ownSync).
 		WithDetectConflicts(false). // there is one writer
 		WithCompression(options.None).
 		WithMemTableSize(memTableSize).
@@ -244,7 +256,9 @@ func (d *DB) View(fn func(*Tx) error) error {
 		return err
 	}
 	defer d.leave()
+	d.commits.RLock()
 	txn := d.bdb.NewTransaction(false)
+	d.commits.RUnlock()
 	defer txn.Discard()
 	return fn(&Tx{db: d, txn: txn, nowMS: d.cfg.Now().UnixMilli()})
 }
@@ -323,6 +337,9 @@ func (d *DB) Close() error {
 	d.writer.Wait()
 	if err := d.bdb.Close(); err != nil {
 		d.err = fmt.Errorf("db: close: %w", classify(err, d.cfg.Dir))
+	}
+	if d.wal != nil {
+		d.err = errors.Join(d.err, d.wal.close())
 	}
 	if d.copied() {
 		d.err = errors.Join(d.err, os.RemoveAll(d.files))

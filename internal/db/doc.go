@@ -14,6 +14,11 @@
 //
 // # What survives
 //
+// On Linux the writer syncs the one write-ahead file that holds a commit. Badger's
+// own SyncWrites would flush the disk twice, the second time for a value log that
+// stays empty because no value reaches its threshold. Until a commit is synced no
+// View begins, so nobody acts on what a power cut may take back.
+//
 // An acknowledged Update survives kill -9 and, unless Config.NoSync is set,
 // loss of power. Each fn is atomic: after a crash all of its writes are there
 // or none. A fn that was not yet acknowledged may be there or not.

@@ -154,3 +154,25 @@ func compare(t *testing.T, tx *Tx, m model, now time.Time, from string) {
 		}
 	}
 }
+
+// TestAppendKeyIsKey: both ways to a key agree, and Split undoes them, also with zeros and escapes in the parts.
+func TestAppendKeyIsKey(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		parts, texts := make([][]byte, rng.IntN(5)), []string{}
+		for i := range parts {
+			parts[i] = make([]byte, rng.IntN(6))
+			for j := range parts[i] {
+				parts[i][j] = []byte{0, 1, 0xFE, 0xFF}[rng.IntN(4)]
+			}
+			texts = append(texts, string(parts[i]))
+		}
+		key := testSpace.Key(parts...)
+		if got := testSpace.AppendKey([]byte("x"), texts...); string(got) != "x"+string(key) {
+			t.Fatalf("%q: % x and % x", texts, got, key)
+		}
+		if got, ok := testSpace.Split(key); !ok || !slices.EqualFunc(got, parts, bytes.Equal) {
+			t.Fatalf("%q came back as %q, %v", texts, got, ok)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 )
@@ -88,15 +89,33 @@ func (s Space) Key(parts ...[]byte) []byte {
 	}
 	k := append(make([]byte, 0, n), s.prefix)
 	for _, p := range parts {
-		for _, b := range p {
+		k = endPart(append(k, p...), len(k))
+	}
+	return k
+}
+
+// AppendKey appends to dst what Key returns for the same parts.
+func (s Space) AppendKey(dst []byte, parts ...string) []byte {
+	dst = append(dst, s.prefix)
+	for _, p := range parts {
+		dst = endPart(append(dst, p...), len(dst))
+	}
+	return dst
+}
+
+// endPart escapes and ends the part of k that begins at from.
+func endPart(k []byte, from int) []byte {
+	if bytes.IndexByte(k[from:], partEscape) >= 0 { // rare
+		raw := bytes.Clone(k[from:])
+		k = k[:from]
+		for _, b := range raw {
 			k = append(k, b)
 			if b == partEscape {
 				k = append(k, partZero)
 			}
 		}
-		k = append(k, partEscape, partEnd)
 	}
-	return k
+	return append(k, partEscape, partEnd)
 }
 
 // Split undoes Key. It reports false for a key of another space and for bytes

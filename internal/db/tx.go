@@ -65,7 +65,7 @@ func (t *Tx) Get(key []byte) ([]byte, error) {
 	return val, nil
 }
 
-// Set stores val under key, without expiry. Both are copied.
+// Set stores val under key, without expiry. Both are copied. A value of a MiB or more is ErrTooBig.
 func (t *Tx) Set(key, val []byte) error { return t.put(key, write{val: bytes.Clone(val)}) }
 
 // SetUntil stores val under key until expires by the configured clock: from
@@ -108,6 +108,9 @@ func (t *Tx) put(key []byte, w write) error {
 	}
 	if len(key) < 2 || !t.db.owned[key[0]] {
 		return fmt.Errorf("%w: % x", ErrKey, key[:min(len(key), 8)])
+	}
+	if len(w.val) > maxValue {
+		return fmt.Errorf("%w: a value of %d bytes", ErrTooBig, len(w.val))
 	}
 	t.own.put(string(key), w)
 	return nil

@@ -164,7 +164,7 @@ func (d *DB) commit(group *overlay, now time.Time) error {
 	if err := group.apply(txn, now, time.Now()); err != nil {
 		return classify(err, d.cfg.Dir) // nothing has left the transaction yet
 	}
-	if err := d.commitTxn(txn); err != nil {
+	if err := d.commitAndSync(txn); err != nil {
 		if errors.Is(err, badger.ErrTxnTooBig) {
 			return classify(err, d.cfg.Dir) // refused before anything was written
 		}
@@ -175,4 +175,14 @@ func (d *DB) commit(group *overlay, now time.Time) error {
 	}
 	d.groups.Add(1)
 	return nil
+}
+
+// commitAndSync returns when the transaction is on disk. Until then no View begins.
+func (d *DB) commitAndSync(txn *badger.Txn) error {
+	d.commits.Lock()
+	defer d.commits.Unlock()
+	if err := d.commitTxn(txn); err != nil || d.wal == nil {
+		return err
+	}
+	return d.wal.flush()
 }
