@@ -88,7 +88,7 @@ func Reserve(tx *db.Tx, k Key, p Period, c Claim) (got Claim, won bool, err erro
 	if p.Kind == PeriodRolling && c.PeriodEnds.IsZero() {
 		c.PeriodEnds = c.At.Add(p.Rolling)
 	}
-	old, found, err := load(tx, k.Bytes())
+	old, found, err := loadKey(tx, &k)
 	if err != nil {
 		return Claim{}, false, err
 	}
@@ -175,7 +175,7 @@ func Standing(tx *db.Tx, k Key, p Period, at time.Time) (Claim, bool, error) {
 	if p.Kind == PeriodNone {
 		return Claim{}, false, nil
 	}
-	c, found, err := load(tx, k.Bytes())
+	c, found, err := loadKey(tx, &k)
 	if err != nil || !found || c.gone(p, at) {
 		return Claim{}, false, err
 	}
@@ -211,7 +211,7 @@ func Retake(tx *db.Tx, k Key, mid string) error {
 // it is one of them, and Scan lists all.
 func Get(tx *db.Tx, k Key) (Claim, bool, error) {
 	if !isNone(k.Period) {
-		return load(tx, k.Bytes())
+		return loadKey(tx, &k)
 	}
 	var got Claim
 	var found bool
@@ -266,6 +266,16 @@ func held(tx *db.Tx, row []byte, mid string) (Claim, error) {
 		return Claim{}, fmt.Errorf("%w: %s, not %s", ErrNotHolder, c.MID, mid)
 	}
 	return c, nil
+}
+
+// loadKey is load for the row of k, which must not be of PeriodNone.
+func loadKey(tx *db.Tx, k *Key) (Claim, bool, error) {
+	if f := frontOf(tx); f != nil {
+		if c, ok := f.standing(k, tx.Now().UnixMilli()); ok {
+			return c, true, nil
+		}
+	}
+	return load(tx, k.Bytes())
 }
 
 // load reads the claim of a row: from the front, which remembers the last ones, or from the disk.

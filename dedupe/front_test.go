@@ -123,8 +123,9 @@ func TestFrontIsBounded(t *testing.T) {
 	}
 }
 
-// BenchmarkRepeat is a claim that stands already: answered by the front, and by Badger.
-func BenchmarkRepeat(b *testing.B) {
+// BenchmarkRepeatClaim is a claim that stands already: the front's answer alone, the whole of Reserve with it, and Reserve
+// without it, answered by Badger's memory.
+func BenchmarkRepeatClaim(b *testing.B) {
 	d, err := db.Open(db.Config{Dir: b.TempDir(), NoSync: true, MinFree: 1})
 	if err != nil {
 		b.Fatal(err)
@@ -147,16 +148,25 @@ func BenchmarkRepeat(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	for _, front := range []bool{true, false} {
-		b.Run(fmt.Sprintf("front=%v", front), func(b *testing.B) {
+	for _, bm := range []struct {
+		name string
+		one  func(*db.Tx, *Key) (won bool)
+	}{
+		{"front", func(tx *db.Tx, k *Key) bool {
+			_, ok := frontOf(tx).standing(k, tx.Now().UnixMilli())
+			return !ok
+		}},
+		{"reserve", func(tx *db.Tx, k *Key) bool { return reserve(tx, *k) }},
+		{"badger", func(tx *db.Tx, k *Key) bool {
+			frontOf(tx).forget(k.Bytes())
+			return reserve(tx, *k)
+		}},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
 			err := d.Update(b.Context(), func(tx *db.Tx) error {
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
-					k := &keys[i%len(keys)]
-					if !front {
-						frontOf(tx).forget(k.Bytes())
-					}
-					if reserve(tx, *k) {
+					if bm.one(tx, &keys[i%len(keys)]) {
 						b.Fatal("claimed twice")
 					}
 				}
@@ -166,5 +176,40 @@ func BenchmarkRepeat(b *testing.B) {
 				b.Fatal(err)
 			}
 		})
+	}
+}
+
+// TestRepeatAllocatesNothing: a repeat is answered without a new object.
+func TestRepeatAllocatesNothing(t *testing.T) {
+	d, err := db.Open(db.Config{InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	at := time.Now()
+	k := Key{Campaign: "welcome", Subject: "d:shop.device", Period: "2026-11-28"}
+	reserve := func(tx *db.Tx) bool {
+		_, won, err := Reserve(tx, k, Period{Kind: PeriodDay}, Claim{At: at, PeriodEnds: at.Add(time.Hour), Fence: "f"})
+		if err != nil {
+			t.Error(err)
+		}
+		return won
+	}
+	if err := d.Update(t.Context(), func(tx *db.Tx) error { reserve(tx); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	err = d.Update(t.Context(), func(tx *db.Tx) error {
+		n := testing.AllocsPerRun(1000, func() {
+			if reserve(tx) {
+				t.Error("claimed twice")
+			}
+		})
+		if n > 0 {
+			t.Errorf("a repeat makes %v objects", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

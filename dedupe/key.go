@@ -27,7 +27,11 @@ type Key struct {
 
 // Bytes returns the key as stored. Different keys have different bytes.
 func (k Key) Bytes() []byte {
-	return claims.Key([]byte(k.Campaign), []byte(k.Period), []byte(k.Scope), []byte(k.Subject))
+	return k.append(make([]byte, 0, 16+len(k.Campaign)+len(k.Period)+len(k.Scope)+len(k.Subject)))
+}
+
+func (k *Key) append(dst []byte) []byte {
+	return claims.AppendKey(dst, k.Campaign, k.Period, k.Scope, k.Subject)
 }
 
 // ParseKey undoes Bytes.
