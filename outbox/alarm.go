@@ -24,11 +24,14 @@ const (
 	AlarmTokens AlarmKind = "tokens"
 	// AlarmForeign: more than one token in a hundred belongs to another sender.
 	AlarmForeign AlarmKind = "foreign_tokens"
+	// AlarmText: the provider refuses what a campaign says; its deliveries are
+	// suppressed.
+	AlarmText AlarmKind = "text"
 )
 
 // AlarmKinds lists every kind, for metrics. The slice is fresh.
 func AlarmKinds() []AlarmKind {
-	return []AlarmKind{AlarmCredentials, AlarmConfiguration, AlarmProvider, AlarmTokens, AlarmForeign}
+	return []AlarmKind{AlarmCredentials, AlarmConfiguration, AlarmProvider, AlarmTokens, AlarmForeign, AlarmText}
 }
 
 // Alarm is something that an operator should look at.

@@ -57,7 +57,9 @@
 //   - credentials refused: the lane pauses with an alarm, and one row at a time
 //     finds out whether they work again;
 //   - one device with too many messages: its rows are put off, others pass;
-//   - too many tokens called dead: none is believed ([Outbox.TrustsTokens]).
+//   - too many tokens called dead: none is believed ([Outbox.TrustsTokens]);
+//   - a campaign's text refused again and again: its rows are suppressed until
+//     the text changes ([TextRefused]).
 //
 // A lane has two queues. Announcements (Delivery.Bulk) hold at most half of the
 // workers, leave half of a burst of the bucket alone, and get a tenth of the

@@ -38,6 +38,7 @@ type lane struct {
 	rested   bool      // what has gathered in the bucket is to be lost
 	probing  bool      // one request at a time, until one is answered well
 	alarms   alarms
+	texts    texts
 	classes  map[push.Class]int64
 	finals   map[State]int64
 	unknown  int64
@@ -56,6 +57,7 @@ func newLane(o *Outbox, name string, p push.Provider) *lane {
 		pacer:   newPacer(o.cfg.DeviceEvery, o.cfg.DeviceBurst),
 		jobs:    make(chan *change, heldPerWorker*o.cfg.Workers),
 		alarms:  alarms{},
+		texts:   texts{},
 		classes: make(map[push.Class]int64),
 		finals:  make(map[State]int64),
 	}
@@ -118,6 +120,7 @@ func (l *lane) resume() {
 	l.mu.Lock()
 	l.heldTill = time.Time{}
 	clear(l.alarms)
+	clear(l.texts)
 	l.mu.Unlock()
 	l.guard.forget()
 	l.poke()

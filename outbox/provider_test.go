@@ -21,10 +21,11 @@ import (
 // whole is an outbox with a real provider and the fake of its service, in real
 // time.
 type whole struct {
-	t      *testing.T
-	db     *db.DB
-	out    *Outbox
-	doomed atomic.Int64 // tokens that would have been deleted
+	t        *testing.T
+	db       *db.DB
+	out      *Outbox
+	revision atomic.Int64 // of the campaign
+	doomed   atomic.Int64 // tokens that would have been deleted
 }
 
 func startWhole(t *testing.T, p push.Provider, change func(*Config)) *whole {
@@ -41,10 +42,10 @@ func startWhole(t *testing.T, p push.Provider, change func(*Config)) *whole {
 				platform = push.Android
 			}
 			return &push.Notification{MID: d.MID, App: d.App, Device: d.Device, Token: fake.DeviceToken(d.Device), Platform: platform,
-				Title: "Welcome", Body: d.Device, ExpiresAt: time.UnixMilli(d.ExpiresAt)}, ""
+				Campaign: d.Campaign, Revision: fmt.Sprint(w.revision.Load()), Title: "Welcome", Body: d.Device, ExpiresAt: time.UnixMilli(d.ExpiresAt)}, ""
 		},
 		OnOutcome: func(_ *db.Tx, _, _ *Delivery, o push.Outcome) error {
-			if (o.Class == push.TokenDead || o.Class == push.TokenBad) && w.out.TrustsTokens(testLane) {
+			if (o.Class == push.TokenDead || o.Class == push.TokenBad && !o.Unproven) && w.out.TrustsTokens(testLane) {
 				w.doomed.Add(1)
 			}
 			return nil
@@ -304,4 +305,58 @@ func TestWrongProjectDeletesNoToken(t *testing.T) {
 	if a := w.out.Stats().Lanes[testLane].Alarms; len(a) != 1 || a[0].Kind != AlarmConfiguration {
 		t.Errorf("alarms %v", a)
 	}
+}
+
+// Google refuses a field of every message: after 20 of them the campaign's text
+// is stopped with an alarm, nothing more of it is sent, and no token is
+// deleted. A new text goes out, and ends the alarm.
+func TestRefusedTextIsStopped(t *testing.T) {
+	f, p := startFCMFake(t)
+	f.Script(fake.Rule{Answer: fake.Answer{Reason: fake.FCMInvalidField}})
+	w := startWhole(t, p, func(c *Config) { c.Workers = 1 })
+	for i := range 30 {
+		w.enter(fmt.Sprint("d", i))
+	}
+	finals := func(s State) int64 { return w.out.Stats().Finals[s] }
+	w.await("all outcomes", 20*time.Second, func() bool { return finals(StateFailed)+finals(StateSuppressed) == 30 })
+	s := w.out.Stats()
+	if finals(StateFailed) != textRefusals || s.Suppressed[string(TextRefused)] != 10 || f.Stats().Requests != textRefusals {
+		t.Errorf("%d requests, %v, suppressed %v", f.Stats().Requests, s.Finals, s.Suppressed)
+	}
+	if a := s.Lanes[testLane].Alarms; len(a) != 1 || a[0].Kind != AlarmText || a[0].Text != "the text of c was refused 20 times in a row" {
+		t.Errorf("alarms %v", a)
+	}
+	if n := w.doomed.Load(); n > 0 {
+		t.Errorf("%d tokens deleted", n)
+	}
+	w.revision.Add(1)
+	f.ClearScript()
+	w.enter("late")
+	w.await("the new text", 10*time.Second, func() bool { return finals(StateAccepted) == 1 })
+	if a := w.out.Stats().Lanes[testLane].Alarms; len(a) != 0 {
+		t.Errorf("alarms %v", a)
+	}
+}
+
+// Google calls a token bad with the word that it also has for a bad message. It
+// costs the token only when the same text was accepted for another one.
+func TestBadTokenIsProvenByAnAcceptedText(t *testing.T) {
+	f, p := startFCMFake(t)
+	w := startWhole(t, p, nil)
+	finals := func(s State) int64 { return w.out.Stats().Finals[s] }
+	bad := func(device string, failed, doomed int64) {
+		t.Helper()
+		f.SetToken(fake.DeviceToken(device), fake.TokenBad, time.Time{})
+		w.enter(device)
+		w.await("the refusal of "+device, 10*time.Second, func() bool { return finals(StateFailed) == failed })
+		if n := w.doomed.Load(); n != doomed {
+			t.Errorf("after %s: %d tokens deleted, want %d", device, n, doomed)
+		}
+	}
+	bad("first", 1, 0)
+	w.enter("good")
+	w.await("the good token", 10*time.Second, func() bool { return finals(StateAccepted) == 1 })
+	bad("second", 2, 1)
+	w.revision.Add(1)
+	bad("third", 3, 1) // of the new text nothing is known
 }

@@ -57,6 +57,9 @@ func (l *lane) attempt(ctx context.Context, d *Delivery) (out push.Outcome, t tr
 	case suppress != "":
 		return out, tried{suppress: suppress}
 	}
+	if !l.beginText(n) {
+		return out, tried{suppress: TextRefused}
+	}
 	failpoint.Here(failpoint.Leased)
 	left := time.Duration(d.ExpiresAt-l.o.nowMS()) * time.Millisecond
 	if left <= 0 {
@@ -77,6 +80,7 @@ func (l *lane) attempt(ctx context.Context, d *Delivery) (out push.Outcome, t tr
 	if out.Sent {
 		l.request.add(time.Since(begun))
 	}
+	out = l.observeText(n, out)
 	done(l.observe(out))
 	return out, tried{answered: true}
 }

@@ -51,6 +51,9 @@ type Notification struct {
 
 	// Campaign and Fence are ids for tracing and for the payload.
 	Campaign, Fence string
+	// Revision names the state of the campaign that the text comes from. It is
+	// sent to nobody: the outbox judges by it what a provider thinks of a text.
+	Revision string
 
 	Title, Subtitle, Body string
 	// Image is an https URL; Link is a deep link or an https URL. Empty: none.
@@ -174,7 +177,7 @@ const (
 	// before Outcome.InvalidSince (zero: no time was given, delete it).
 	TokenDead Class = "token_dead"
 	// TokenBad: the provider does not know this token. Perhaps the other
-	// environment does; else as TokenDead.
+	// environment does; else as TokenDead, unless it is Outcome.Unproven.
 	TokenBad Class = "token_bad"
 	// TokenForeign: the token belongs to another sender. Stop using it here.
 	TokenForeign Class = "token_foreign"
@@ -242,6 +245,10 @@ type Outcome struct {
 	//	true   InDoubt               perhaps
 	//	true   any other             no: the provider has refused it
 	Sent bool
+	// Unproven, with TokenBad: the provider's words would fit a wrong message as
+	// well as a wrong token. The outbox takes the mark off when the same text
+	// was accepted for another token; a token is not deleted on an unproven word.
+	Unproven bool
 	// Doubt reports that the person may have the message whatever Class says: another channel was tried first and
 	// gave no answer. The claim is then not released.
 	Doubt bool

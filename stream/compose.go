@@ -91,7 +91,7 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	n := Notification(&content)
 	n.MID, n.ReceiptKey, n.App, n.Device = d.MID, g.cfg.Receipts.Key(d.App, device, d.MID), d.App, device
 	n.Token, n.Env, n.Platform = p.Token, cmp.Or(d.Env, p.Env), push.Platform(p.Platform)
-	n.Campaign, n.Fence, n.ExpiresAt = d.Campaign, d.Fence, time.UnixMilli(d.ExpiresAt)
+	n.Campaign, n.Revision, n.Fence, n.ExpiresAt = d.Campaign, c.Revision(), d.Fence, time.UnixMilli(d.ExpiresAt)
 	return n, ""
 }
 
@@ -183,7 +183,8 @@ func recordOutcome(tx *db.Tx, events *eventLog, old, d *outbox.Delivery) error {
 }
 
 // retireToken marks the token of the route that was refused as dead, unless it was registered after the provider
-// lost sight of the old one, or the provider calls so many dead that it is not believed.
+// lost sight of the old one, the provider calls so many dead that it is not believed, or its words may have been
+// about the message.
 func (g *Gateway) retireToken(tx *db.Tx, d *outbox.Delivery, o push.Outcome) error {
 	p, ok, err := audience.Get(tx, d.Device)
 	if err != nil || !ok || p.TokenDead {
@@ -192,7 +193,7 @@ func (g *Gateway) retireToken(tx *db.Tx, d *outbox.Delivery, o push.Outcome) err
 	if !o.InvalidSince.IsZero() && p.TokenAt > o.InvalidSince.UnixMilli() {
 		return nil
 	}
-	if !g.outbox.TrustsTokens(d.Lane) {
+	if o.Unproven || !g.outbox.TrustsTokens(d.Lane) {
 		g.count.kept.Add(1)
 		return nil
 	}

@@ -57,7 +57,7 @@ type counters struct {
 	agedOut   atomic.Int64 // batches that left the log before they were processed
 	poison    counter      // batches or records that could not be processed, by reason
 	relayed   atomic.Int64 // events published
-	kept      atomic.Int64 // tokens called dead and kept, because too many were
+	kept      atomic.Int64 // tokens called dead and kept, because that was not believed
 	receipts  counter      // what became of receipts and of events that name a code
 }
 

@@ -97,6 +97,8 @@ func Classify(status int, header http.Header, body []byte, now time.Time) push.O
 		o.Reason = "no answer"
 	}
 	o.Class = classOf(status, code, &a)
+	// INVALID_ARGUMENT is Google's word for a bad message too.
+	o.Unproven = o.Class == push.TokenBad
 	o.Unknown = !documented[strconv.Itoa(status)+" "+o.Reason]
 	o.RetryAfter = exchange.RetryAfter(header, now)
 	switch o.Class {

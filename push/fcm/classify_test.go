@@ -54,7 +54,7 @@ func TestClassify(t *testing.T) {
 		{"404 of a wrong project", 404, nil, fail("NOT_FOUND", "Requested entity was not found.", ""), push.Outcome{Class: push.Config, Reason: "NOT_FOUND"}},
 		{"404 of a wrong path", 404, nil, "<!DOCTYPE html>", push.Outcome{Unknown: true, Class: push.Config, Reason: "HTTP 404"}},
 
-		{"400 bad token", 400, nil, fail("INVALID_ARGUMENT", "The registration token is not a valid FCM registration token", fcmError("INVALID_ARGUMENT")), push.Outcome{Class: push.TokenBad, Reason: "INVALID_ARGUMENT"}},
+		{"400 bad token", 400, nil, fail("INVALID_ARGUMENT", "The registration token is not a valid FCM registration token", fcmError("INVALID_ARGUMENT")), push.Outcome{Class: push.TokenBad, Reason: "INVALID_ARGUMENT", Unproven: true}},
 		{"400 bad field", 400, nil, fail("INVALID_ARGUMENT", "Invalid value at 'message.android.ttl'", badRequest), push.Outcome{Class: push.Bug, Reason: "INVALID_ARGUMENT"}},
 		{"400 bad value, by FCM", 400, nil, fail("INVALID_ARGUMENT", "Invalid analytics label", fcmError("INVALID_ARGUMENT")), push.Outcome{Class: push.Bug, Reason: "INVALID_ARGUMENT"}},
 		{"400 a field that mentions the token", 400, nil, fail("INVALID_ARGUMENT", "bad field next to registration token", badRequest), push.Outcome{Class: push.Bug, Reason: "INVALID_ARGUMENT"}},
