@@ -18,36 +18,43 @@ type Refusal struct {
 type refusalBook struct {
 	mu       sync.Mutex
 	half     int
-	new, old map[string]Refusal
+	new, old map[string]*Refusal
 }
 
 func newRefusalBook(capacity int) *refusalBook {
-	return &refusalBook{half: capacity / 2, new: map[string]Refusal{}, old: map[string]Refusal{}}
+	return &refusalBook{half: capacity / 2, new: map[string]*Refusal{}, old: map[string]*Refusal{}}
 }
 
+// add notes a refusal. The device may be a view of a message: the book keeps a copy.
 func (b *refusalBook) add(device, reason string, atMS int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r, ok := b.new[device]
-	if !ok {
-		r = b.old[device]
-		device = strings.Clone(device) // the caller's may be a view
-		if len(b.new) >= b.half {
-			b.old, b.new = b.new, make(map[string]Refusal, b.half)
+	r := b.new[device]
+	if r == nil {
+		if r = b.old[device]; r == nil {
+			r = new(Refusal)
 		}
+		if len(b.new) >= b.half {
+			b.old, b.new = b.new, make(map[string]*Refusal, b.half)
+		}
+		b.new[strings.Clone(device)] = r // only here: assigning to a key that is there would replace it with the view
 	}
 	if r.Reason != reason {
 		r.Count = 0
 	}
-	b.new[device] = Refusal{Reason: reason, At: atMS, Count: r.Count + 1}
+	r.Reason, r.At = reason, atMS
+	r.Count++
 }
 
 func (b *refusalBook) last(device string) (Refusal, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if r, ok := b.new[device]; ok {
-		return r, true
+	r := b.new[device]
+	if r == nil {
+		r = b.old[device]
 	}
-	r, ok := b.old[device]
-	return r, ok
+	if r == nil {
+		return Refusal{}, false
+	}
+	return *r, true
 }
