@@ -23,6 +23,7 @@ type delayKind uint8
 const (
 	delayNone    delayKind = iota
 	delayNow               // at once the first time, then as delayBackoff
+	delayRestart           // at once the first time, then a few seconds
 	delayBackoff           // full jitter, not before RetryAfter
 	delayDevice            // 30-60 s, not before RetryAfter
 	delayLane              // RetryAfter, or 60 s
@@ -93,7 +94,11 @@ const (
 	backoffCap  = 60 * time.Second
 	deviceFloor = 30 * time.Second // and as much again at random
 	laneFloor   = 60 * time.Second
-	gateJitter  = 5 * time.Second
+	// restartCap bounds the delay after a crash: the provider has refused nothing
+	// and the person waits, but a row that itself ends the gateway must leave
+	// time for others.
+	restartCap = 8 * time.Second
+	gateJitter = 5 * time.Second
 	// expiryMargin: an attempt that would begin this close to the expiry is not
 	// worth making.
 	expiryMargin = 5 * time.Second
@@ -118,6 +123,11 @@ func delayFor(kind delayKind, d *Delivery, retryAfter time.Duration, random floa
 			return retryAfter
 		}
 		return max(retryAfter, backoff(n-1, random))
+	case delayRestart:
+		if d.Redos == 0 {
+			return 0
+		}
+		return min(backoff(n-1, random), time.Duration(random*float64(restartCap)))
 	case delayBackoff:
 		return max(retryAfter, backoff(n, random))
 	case delayDevice:

@@ -267,8 +267,12 @@ func TestCrashesSpendNoAttempts(t *testing.T) {
 			if err := q.lease(context.Background(), due, &jobs); err != nil {
 				t.Fatal(err)
 			}
-			if d := r.row(mid); d.State != StateInDoubt || d.Attempts != 0 {
+			d := r.row(mid)
+			if d.State != StateInDoubt || d.Attempts != 0 {
 				t.Fatalf("crash %d: %+v", i, d)
+			}
+			if wait := d.NextAt - time.Now().UnixMilli(); wait > restartCap.Milliseconds() || i == 0 && wait > 0 {
+				t.Errorf("crash %d: due in %d ms", i, wait)
 			}
 			time.Sleep(2 * time.Minute)
 		}

@@ -359,12 +359,13 @@ const maxReasons = 64
 
 // leftBehind returns the change of a row that was leased by a process that is
 // dead. It is in doubt, and spends no attempt: a gateway that dies again and
-// again must not use up what its provider has never refused.
+// again must not use up what its provider has never refused. It is due at once
+// the first time, and within restartCap later on.
 func (o *Outbox) leftBehind(d Delivery) *change {
 	out := push.Outcome{Class: push.InDoubt, Reason: "the gateway ended while it was sent"}
 	c := &change{old: d, outcome: out, tell: true}
 	act := actionFor(out.Class, true)
-	act.spend, act.delay = false, delayNow
+	act.spend, act.delay = false, delayRestart
 	c.new, c.claim = next(d, act, out, o.nowMS(), random(), policy{o.cfg.MaxAttempts, o.cfg.OnDoubt})
 	return c
 }

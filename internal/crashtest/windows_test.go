@@ -69,12 +69,15 @@ func TestKillAtEveryWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(bin)) })
-	const sites = 2 // side by side: most of a run is waiting for a start
-	for i := range sites {
-		t.Run(fmt.Sprint("site", i), func(t *testing.T) {
-			t.Parallel()
-			m := &mortal{site: newSite(t), rng: rand.New(rand.NewPCG(seed, uint64(i)))}
-			m.live(bin, (kills+sites-1)/sites)
+	const sites = 4 // side by side: a kill costs a fifth of a second of processor, and the rest is waiting
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for i := range sites { // not t.Parallel, which allows as many as there are processors
+		wg.Go(func() {
+			t.Run(fmt.Sprint("site", i), func(t *testing.T) {
+				m := &mortal{site: newSite(t), rng: rand.New(rand.NewPCG(seed, uint64(i)))}
+				m.live(bin, (kills+sites-1)/sites)
+			})
 		})
 	}
 }
@@ -83,11 +86,11 @@ func TestKillAtEveryWindow(t *testing.T) {
 func (m *mortal) live(bin string, n int) {
 	t := m.t
 	var err error
-	if m.nc, err = nats.Connect("nats://"+m.addr, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.RetryOnFailedConnect(true)); err != nil {
+	if m.nc, err = nats.Connect("nats://"+m.addr, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0), nats.RetryOnFailedConnect(true)); err != nil {
 		t.Fatal(err)
 	}
 	defer m.nc.Close()
-	reached := map[string]int{}
+	reached, began, used := map[string]int{}, time.Now(), time.Duration(0)
 	points := slices.Clone(failpoint.Points)
 	for i := range n {
 		point := points[i%len(points)]
@@ -113,12 +116,15 @@ func (m *mortal) live(bin string, n int) {
 			t.Fatalf("the gateway ended by itself on the way to %s: %v\n%s", point, m.cmd.ProcessState, m.output)
 		}
 		reached[point]++
+		used += m.cmd.ProcessState.UserTime() + m.cmd.ProcessState.SystemTime()
 	}
+	took := time.Since(began).Round(time.Millisecond)
 	m.start()
 	m.wg.Wait()
 	got := m.collect(m.devices)
 	m.stop()
-	t.Logf("%d people, %d entries, %d claims; ended at %v; the fake took %d requests", m.devices, got.Entered, got.Claims, reached, m.apns.Stats().Accepted)
+	t.Logf("%d people, %d entries, %d claims; ended %d times in %v, of which the gateways used %v of processor, at %v; the fake took %d requests",
+		m.devices, got.Entered, got.Claims, n, took, used, reached, m.apns.Stats().Accepted)
 	if got.Claims != int64(m.devices) || got.Accepted != got.Claims {
 		t.Errorf("%d claims and %d accepted pushes for %d people", got.Claims, got.Accepted, m.devices)
 	}
