@@ -263,6 +263,7 @@ func TestTokensAreRetiredOnlyWhenItIsSafe(t *testing.T) {
 	r.start()
 	defer func() { r.halt() }()
 	r.register("d1")
+	r.settle() // the registration is in the ledger
 	retire := func(device string, o push.Outcome) bool {
 		t.Helper()
 		if err := r.db.Update(context.Background(), func(tx *db.Tx) error {
