@@ -44,25 +44,31 @@ steps:
           en: {title: "Welcome to {{fence.name}}", body: "Come in"}
 `
 
-// gatewayBinary is built once, as a user would build it.
-var gatewayBinary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "footfall-crash-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "footfall")
-	out, err := exec.Command("go", "build", "-o", bin, "footfall/cmd/footfall").CombinedOutput()
+// The gateway is built when it is first asked for, into buildDir: as a user would build it, and with the points at
+// which it can be made to end.
+var (
+	buildDir      string
+	gatewayBinary = sync.OnceValues(func() (string, error) { return build("footfall", "") })
+	mortalBinary  = sync.OnceValues(func() (string, error) { return build("mortal", "failpoint") })
+)
+
+func build(name, tags string) (string, error) {
+	bin := filepath.Join(buildDir, name)
+	out, err := exec.Command("go", "build", "-tags", tags, "-o", bin, "footfall/cmd/footfall").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return bin, nil
-})
+}
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if bin, err := gatewayBinary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(bin))
+	var err error
+	if buildDir, err = os.MkdirTemp("", "footfall-crash-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(buildDir)
 	os.Exit(code)
 }
 
@@ -70,6 +76,7 @@ func TestMain(m *testing.M) {
 // process: it lives on when the gateway dies.
 type site struct {
 	t      *testing.T
+	binary func() (string, error)
 	dir    string
 	addr   string
 	apns   *fake.APNs
@@ -79,7 +86,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), addr: freePort(t)}
+	s := &site{t: t, binary: gatewayBinary, dir: t.TempDir(), addr: freePort(t)}
 	var err error
 	if s.apns, err = fake.StartAPNs(fake.APNsConfig{Latency: fake.UniformLatency(0, 30*time.Millisecond, 1), TokenUpdateInterval: -1}); err != nil {
 		t.Fatal(err)
@@ -122,10 +129,10 @@ func freePort(t *testing.T) string {
 	return strings.TrimPrefix(srv.ClientURL(), "nats://")
 }
 
-// start launches the gateway and waits until it answers.
-func (s *site) start() {
+// launch starts the gateway with more environment, and does not wait.
+func (s *site) launch(env ...string) {
 	s.t.Helper()
-	bin, err := gatewayBinary()
+	bin, err := s.binary()
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -133,10 +140,16 @@ func (s *site) start() {
 	s.cmd = exec.Command(bin, "serve", "-c", filepath.Join(s.dir, "footfall.yaml"))
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	// The gateway refuses settings that it does not know, and those of this test are not its own.
-	s.cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "FOOTFALL_") })
+	s.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "FOOTFALL_") }), env...)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// start launches the gateway and waits until it answers.
+func (s *site) start() {
+	s.t.Helper()
+	s.launch()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if nc, err := nats.Connect("nats://" + s.addr); err == nil {
 			_, err = nc.Request(stream.StatsSubject, nil, time.Second)

@@ -1,13 +1,10 @@
 package crashtest
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,20 +19,6 @@ import (
 	"footfall/internal/failpoint"
 	"footfall/push/fake"
 )
-
-// mortalBinary is the gateway built with the points at which it can be made to end.
-var mortalBinary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "footfall-windows-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "footfall")
-	out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", bin, "footfall/cmd/footfall").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return bin, nil
-})
 
 // mortal is a gateway on one directory that is ended at chosen points, and the phones around it.
 type mortal struct {
@@ -64,11 +47,9 @@ func TestKillAtEveryWindow(t *testing.T) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d kills", seed, kills)
-	bin, err := mortalBinary()
-	if err != nil {
+	if _, err := mortalBinary(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(bin)) })
 	const sites = 4 // side by side: a kill costs a fifth of a second of processor, and the rest is waiting
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -76,14 +57,15 @@ func TestKillAtEveryWindow(t *testing.T) {
 		wg.Go(func() {
 			t.Run(fmt.Sprint("site", i), func(t *testing.T) {
 				m := &mortal{site: newSite(t), rng: rand.New(rand.NewPCG(seed, uint64(i)))}
-				m.live(bin, (kills+sites-1)/sites)
+				m.binary = mortalBinary
+				m.live((kills + sites - 1) / sites)
 			})
 		})
 	}
 }
 
 // live ends the gateway n times, in turn at each point, and checks what came of it all.
-func (m *mortal) live(bin string, n int) {
+func (m *mortal) live(n int) {
 	t := m.t
 	var err error
 	if m.nc, err = nats.Connect("nats://"+m.addr, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0), nats.RetryOnFailedConnect(true)); err != nil {
@@ -94,7 +76,7 @@ func (m *mortal) live(bin string, n int) {
 	points := slices.Clone(failpoint.Points)
 	for i := range n {
 		point := points[i%len(points)]
-		m.launch(bin, fmt.Sprintf("FAILPOINT=%s:%d", point, 1+m.rng.IntN(4)))
+		m.launch(fmt.Sprintf("FAILPOINT=%s:%d", point, 1+m.rng.IntN(4)))
 		ended := make(chan struct{})
 		go func() { _ = m.cmd.Wait(); close(ended) }()
 		deadline := time.After(time.Minute)
@@ -142,17 +124,6 @@ func (m *mortal) live(bin string, n int) {
 		if reached[p] == 0 {
 			t.Errorf("the gateway never ended at %s", p)
 		}
-	}
-}
-
-// launch starts the gateway with one more setting, and does not wait.
-func (m *mortal) launch(bin, setting string) {
-	m.output = &bytes.Buffer{}
-	m.cmd = exec.Command(bin, "serve", "-c", filepath.Join(m.dir, "footfall.yaml"))
-	m.cmd.Stdout, m.cmd.Stderr = m.output, m.output
-	m.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "FOOTFALL_") }), setting)
-	if err := m.cmd.Start(); err != nil {
-		m.t.Fatal(err)
 	}
 }
 
