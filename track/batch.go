@@ -103,6 +103,7 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 	}
 	t.batch.families = families
 	var hashes [BatchSize]uint64
+	var subs [BatchSize]*subtable
 	var found [BatchSize]uint8 // family
 	warm := t.batch.warm
 	in := b.in[:b.n]
@@ -111,7 +112,9 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 		found[i&(BatchSize-1)] = family
 		h := tab.hashShort(family, in[i].Word, in[i].Tail)
 		hashes[i&(BatchSize-1)] = h
-		slots := tab.sub(h).slots
+		s := tab.sub(h)
+		subs[i&(BatchSize-1)] = s
+		slots := s.slots
 		if p := home(h, len(slots)); p < len(slots) {
 			warm += slots[p]
 		}
@@ -123,7 +126,7 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 			continue
 		}
 		word, tail := in[i].Word, in[i].Tail
-		slots := tab.sub(h).slots
+		slots := subs[i&(BatchSize-1)].slots
 		for p := home(h, len(slots)); p < len(slots); {
 			slot := slots[p]
 			if slot == 0 {

@@ -111,6 +111,11 @@ var chars = func() (t [256]charInfo) {
 // Pack appends the packed name of a device, which is its id without the app, to dst. It allocates only to grow dst.
 func Pack(dst []byte, id DeviceID) ([]byte, Form) {
 	_, name := id.cut()
+	return packName(dst, id, name)
+}
+
+// packName is Pack for an id whose name is known.
+func packName(dst []byte, id DeviceID, name string) ([]byte, Form) {
 	if name == "" {
 		return append(dst, id...), formWhole
 	}
@@ -135,9 +140,13 @@ func formOf(name string) Form {
 	if len(name) > 64 {
 		return formRaw
 	}
-	all := uint8(charHex | charUpper | charText)
-	for i := range len(name) {
-		all &= chars[name[i]].class
+	rest := name
+	for len(rest) >= 8 && eightHex(loadEight(rest)) {
+		rest = rest[8:]
+	}
+	all := uint8(charHex | charText)
+	for i := range len(rest) {
+		all &= chars[rest[i]].class
 	}
 	switch {
 	case all&charHex != 0:
@@ -162,11 +171,26 @@ func formOf(name string) Form {
 	return formText + Form(len(name))
 }
 
+// loadEight is the first eight bytes of s, which has as many, as a little-endian number.
+func loadEight(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// eightHex reports whether all bytes of x are 0-9a-f. The sums carry into the high bit of a byte when it is at least the
+// character that is meant, and never further, for bytes without a high bit.
+func eightHex(x uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	digit := (x + ones*(0x80-'0')) &^ (x + ones*(0x7f-'9'))
+	letter := (x + ones*(0x80-'a')) &^ (x + ones*(0x7f-'f'))
+	return x&high == 0 && (digit|letter)&high == high
+}
+
 func packHex(dst []byte, name string) []byte {
 	for ; len(name) >= 8; name = name[8:] {
 		// Eight digits at once: a letter is 9 more than its low four bits.
-		x := uint64(name[0]) | uint64(name[1])<<8 | uint64(name[2])<<16 | uint64(name[3])<<24 |
-			uint64(name[4])<<32 | uint64(name[5])<<40 | uint64(name[6])<<48 | uint64(name[7])<<56
+		x := loadEight(name)
 		x = x&0x0f0f0f0f0f0f0f0f + x>>6&0x0101010101010101*9
 		x = (x | x>>4) & 0x00ff00ff00ff00ff
 		x = (x | x>>8) & 0x0000ffff0000ffff

@@ -192,6 +192,7 @@ type table struct {
 
 	apps     []*app
 	byApp    map[string]uint32
+	lastApp  uint32 // that was looked up
 	families []family
 	epochs   []uint16 // upper bits of log positions
 
@@ -224,10 +225,15 @@ type key struct {
 
 // keyOf makes the key of an id; buf is room for its name.
 func (t *table) keyOf(id DeviceID, buf []byte) (k key) {
-	k.name, k.form = Pack(buf[:0], id)
-	a, ok := t.byApp[id.App()]
-	if !ok {
-		return k
+	app, name := id.cut()
+	k.name, k.form = packName(buf[:0], id, name)
+	a := t.lastApp
+	if int(a) >= len(t.apps) || t.apps[a].name != app {
+		var ok bool
+		if a, ok = t.byApp[app]; !ok {
+			return k
+		}
+		t.lastApp = a
 	}
 	k.app = a
 	if k.family = t.apps[a].families[k.form]; k.family != 0 {

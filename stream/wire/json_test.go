@@ -46,3 +46,46 @@ func TestNumbersEqualStrconv(t *testing.T) {
 		}
 	}
 }
+
+// TestUsualNumber: the quick way reads what strconv reads, and nothing that is no JSON number, whatever stands behind it.
+func TestUsualNumber(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	of := func(chars string, n int) string {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = chars[rng.IntN(len(chars))]
+		}
+		return string(b)
+	}
+	read := 0
+	for range 200_000 {
+		text := []string{"", "-"}[rng.IntN(2)] + of("0123456789", rng.IntN(11))
+		if rng.IntN(2) == 0 {
+			text += "." + of("0123456789", rng.IntN(11))
+		}
+		if rng.IntN(8) == 0 {
+			text = of("0123456789.-", 1+rng.IntN(19))
+		}
+		behind := of(",}e: \x00/:\xff.", 1) + of("0123456789,}\":\xff", rng.IntN(25))
+		var p [numberLen]byte
+		copy(p[:], text+behind)
+		for _, long := range []bool{false, true} {
+			v, n := usualNumber(&p, long)
+			if n == 0 {
+				continue
+			}
+			read++
+			got := string(p[:n])
+			want, err := strconv.ParseFloat(got, 64)
+			if err != nil || !json.Valid(p[:n]) || math.Float64bits(v) != math.Float64bits(want) {
+				t.Fatalf("%q reads as %v, want %v, %v", got, v, want, err)
+			}
+			if next := p[n]; next-'0' <= 9 || next == '.' && !strings.Contains(got, ".") {
+				t.Fatalf("%q is only part of the number in %q", got, p)
+			}
+		}
+	}
+	if read < 100_000 {
+		t.Errorf("%d numbers read: too few to prove anything", read)
+	}
+}

@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // json decodes the whole payload; false: d.fail says why it is refused.
 func (d *decoder) json() bool {
@@ -158,11 +161,18 @@ func (d *decoder) usualMembers(f *fields) (some, all bool) {
 			return some, false
 		}
 		if v != nil {
-			var x float64
-			if x, j = usualNumber(b, j); j < 0 {
+			var n uint
+			if len(b)-j >= numberLen {
+				*v, n = usualNumber((*[numberLen]byte)(b[j:]), bit == fT)
+			} else {
+				var end [numberLen]byte
+				copy(end[:], b[j:])
+				*v, n = usualNumber(&end, false)
+			}
+			if n == 0 {
 				return some, false
 			}
-			*v = x
+			j += int(n)
 		}
 		if j >= len(b) {
 			return some, false
@@ -184,61 +194,81 @@ func (d *decoder) usualMembers(f *fields) (some, all bool) {
 	return some, false
 }
 
-// usualNumber reads the number at b[i:] when it has no exponent and at most 15 digits, which float64 holds exactly, as it does the power
-// of ten; next is -1 for any other.
-func usualNumber(b []byte, i int) (v float64, next int) {
-	neg := i < len(b) && b[i] == '-'
-	if neg {
-		i++
+// numberLen is more than a usual number takes: a sign, 15 digits, a point, and what shows that it ends.
+const numberLen = 20
+
+// usualNumber reads the number that p begins with when it has no exponent and at most 15 digits, which float64 holds exactly, as it
+// does the power of ten; n is its length, 0 for any other. long says that eight digits before the point are likely.
+func usualNumber(p *[numberLen]byte, long bool) (v float64, n uint) {
+	const last = numberLen - 2
+	var k uint
+	if p[0] == '-' {
+		k = 1
 	}
-	start := i
-	var mant uint64
-	if i+8 <= len(b) {
-		if w := binary.LittleEndian.Uint64(b[i:]); eightDigits(w) {
-			mant = parseEight(w)
-			i += 8
+	start, mant := k, uint64(0)
+	if long {
+		if w := binary.LittleEndian.Uint64(p[k : k+8]); eightDigits(w) {
+			mant = parseEight(w ^ eightZeros)
+			k += 8
 		}
 	}
-	for i < len(b) && b[i]-'0' <= 9 {
-		mant = mant*10 + uint64(b[i]-'0')
-		i++
-	}
-	total := i - start
-	if total == 0 || total > 1 && b[start] == '0' {
-		return 0, -1
-	}
-	frac := 0
-	if i < len(b) && b[i] == '.' {
-		i++
-		from := i
-		for i < len(b) && b[i]-'0' <= 9 {
-			mant = mant*10 + uint64(b[i]-'0')
-			i++
+	for ; k < last; k++ {
+		c := p[k] - '0'
+		if c > 9 {
+			break
 		}
-		if frac = i - from; frac == 0 {
-			return 0, -1
+		mant = mant*10 + uint64(c)
+	}
+	digits := k - start
+	if digits == 0 || digits > 1 && p[start] == '0' {
+		return 0, 0
+	}
+	frac := uint(0)
+	if k < last && p[k] == '.' {
+		k++
+		from := k
+		if k <= numberLen-8 && p[k+3]-'0' <= 9 { // for fewer digits the loop is quicker
+			w := binary.LittleEndian.Uint64(p[k:k+8]) ^ eightZeros
+			// The first byte that is no digit: 0xf0 and 0x06 carry into its upper half, what is behind it does not matter.
+			frac = uint(bits.TrailingZeros64((w|(w+0x0606060606060606))&0xf0f0f0f0f0f0f0f0)) / 8
+			mant = mant*tens[frac&15] + parseEight(w<<(64-8*frac))
+			k += frac
+		}
+		for ; k < last; k++ {
+			c := p[k] - '0'
+			if c > 9 {
+				break
+			}
+			mant = mant*10 + uint64(c)
+		}
+		if frac = k - from; frac == 0 {
+			return 0, 0
 		}
 	}
-	if total+frac > 15 { // then mant may have wrapped, too
-		return 0, -1
+	if digits+frac > 15 { // then mant may have wrapped, too, or the number goes on behind p
+		return 0, 0
 	}
 	v = float64(int64(mant)) / pow10[frac&15]
-	if neg {
+	if p[0] == '-' {
 		v = -v
 	}
-	return v, i
+	return v, k
 }
+
+// tens are the powers of ten that eight digits or fewer shift by.
+var tens = [16]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
 
 // eightDigits reports whether all bytes of w are digits.
 func eightDigits(w uint64) bool {
-	const high, zeros = 0xf0f0f0f0f0f0f0f0, 0x3030303030303030
-	return w&high == zeros && (w+0x0606060606060606)&high == zeros
+	const high = 0xf0f0f0f0f0f0f0f0
+	return w&high == eightZeros && (w+0x0606060606060606)&high == eightZeros
 }
 
-// parseEight is the number that eight digits are, the first of them in the lowest byte: pairs, then fours, then all. Reading any
-// number of digits this way (the first that is none found by its bits) took a fifth more than the loop: most runs are short.
+// eightZeros is eight digits 0.
+const eightZeros = 0x3030303030303030
+
+// parseEight is the number that eight digits of values 0 to 9 are, the first of them in the lowest byte: pairs, then fours, then all.
 func parseEight(w uint64) uint64 {
-	w -= 0x3030303030303030
 	w = w*10 + w>>8
 	return (w&0x000000ff000000ff*(100+1000000<<32) + w>>16&0x000000ff000000ff*(1+10000<<32)) >> 32
 }
