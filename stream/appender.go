@@ -16,11 +16,11 @@ import (
 
 const (
 	// batchRecords and batchBytes end a batch; the position type has room for 1,024 records.
-	batchRecords = 512
+	batchRecords = 1000
 	batchBytes   = 256 << 10
-	// queueBatches bounds what one partition may hold in memory while its log is slow: 32,768 records, 8 MiB.
+	// queueBatches bounds what one partition may hold in memory while its log is slow: 32,000 records, 8 MiB.
 	// Past it the collector answers busy.
-	queueBatches = 64
+	queueBatches = 32
 	// appendsAtOnce bounds the appends under way in all partitions together. The log takes no more of them than it
 	// has processors, and what waits for its turn makes larger batches: a batch costs as much as 50 of its records.
 	appendsAtOnce = 4

@@ -79,7 +79,7 @@ const (
 	// lookEvery is how often a follower looks whether the log holds something that it was not handed.
 	lookEvery = 2 * time.Second
 	lookAgain = 100 * time.Millisecond // handPatience and the acknowledgement of an append
-	// pullBatches is how many batches a reader has on the way: up to 64 x 512 records ahead of the worker's.
+	// pullBatches is how many batches a reader has on the way: up to 64 x 1,000 records ahead of the worker's.
 	pullBatches = 64
 )
 
