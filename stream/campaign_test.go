@@ -246,12 +246,12 @@ func TestAudience(t *testing.T) {
 	r.mustAsk("event.shop.d2", map[string]any{"name": "purchase", "t": at.UnixMilli(), "id": "r2", "props": map[string]any{"category": "phones"}})
 	r.settle()
 	visit("d1", "eligible")
+	r.await("the one push", func() bool { return len(r.provider.pushes()) == 1 })
 	r.mustAsk("device.shop.d1", map[string]any{"tags": map[string]any{"loyalty": nil}})
 	r.settle()
 	visit("d1", "not_in_audience") // the tag is gone from this device
 	at = at.Add(31 * 24 * time.Hour)
 	visit("d2", "not_in_audience") // the purchase is too long ago
-	r.await("the one push", func() bool { return len(r.provider.pushes()) == 1 })
 
 	// The same rule, counted by the running gateway.
 	count := func(rule string) string {
