@@ -37,12 +37,16 @@ type lane struct {
 	rests    time.Time // the breaker is open until then
 	rested   bool      // what has gathered in the bucket is to be lost
 	probing  bool      // one request at a time, until one is answered well
+	lost     time.Time // the last time that a request got no answer
 	alarms   alarms
 	texts    texts
 	classes  map[push.Class]int64
 	finals   map[State]int64
 	unknown  int64
 }
+
+// lostTogether is within what requests without an answer count as one failure.
+const lostTogether = 200 * time.Millisecond
 
 // Results that the breaker is told of.
 var (
@@ -266,6 +270,14 @@ func (l *lane) observe(out push.Outcome) error {
 		}
 		return nil
 	case laneBad:
+		if out.Status == 0 && out.Sent {
+			// A connection that dies takes all its requests along. That is one failure, not dozens: the next
+			// connection may be sound, and a lane that rested would keep owed pushes from it.
+			before := l.lost
+			if l.lost = time.Now(); l.lost.Sub(before) < lostTogether {
+				return errLaneNeutral
+			}
+		}
 		return errLaneBad
 	case laneHold:
 		l.hold(delayFor(delayLane, &Delivery{}, out.RetryAfter, 0))

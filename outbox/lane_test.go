@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -357,4 +358,34 @@ func TestGuardBelievesOrdinaryDeaths(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 	}
+}
+
+// What a dying connection takes along is one failure of the lane, however much was on it; a provider that goes on
+// losing requests opens the breaker all the same, and so do failures that it answers.
+func TestOneConnectionIsOneFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.db.Close()
+		l := r.out.lanes[testLane]
+		bad := func(n int, apart time.Duration, out push.Outcome) (counted int) {
+			for range n {
+				if errors.Is(l.observe(out), errLaneBad) {
+					counted++
+				}
+				time.Sleep(apart)
+			}
+			return counted
+		}
+		lost := push.Outcome{Class: push.InDoubt, Reason: "connection lost", Sent: true}
+		if n := bad(50, time.Millisecond, lost); n != 1 {
+			t.Errorf("50 requests lost together count as %d failures, want 1", n)
+		}
+		time.Sleep(time.Second)
+		if n := bad(20, time.Second, lost); n != 20 {
+			t.Errorf("20 requests lost one after the other count as %d failures", n)
+		}
+		if n := bad(20, 0, push.Outcome{Class: push.Retry, Status: 500, Sent: true}); n != 20 {
+			t.Errorf("20 answers of 500 at once count as %d failures", n)
+		}
+	})
 }
