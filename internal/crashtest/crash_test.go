@@ -341,13 +341,7 @@ func TestKill9(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and kills the gateway 50 times; not in -short")
 	}
-	kills := 50
-	if v := os.Getenv("FOOTFALL_KILLS"); v != "" {
-		var err error
-		if kills, err = strconv.Atoi(v); err != nil || kills < 1 {
-			t.Fatalf("FOOTFALL_KILLS=%q is not a positive number", v)
-		}
-	}
+	kills := killsWanted(t, 50)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d kills", seed, kills)
 	const devices = 120
@@ -395,4 +389,18 @@ func TestKill9(t *testing.T) {
 			t.Errorf("phone %s shows %d notifications, want 1", name, n)
 		}
 	}
+}
+
+// killsWanted is how often a test kills the gateway: FOOTFALL_KILLS, or the default.
+func killsWanted(t *testing.T, def int) int {
+	t.Helper()
+	v := os.Getenv("FOOTFALL_KILLS")
+	if v == "" {
+		return def
+	}
+	kills, err := strconv.Atoi(v)
+	if err != nil || kills < 1 {
+		t.Fatalf("FOOTFALL_KILLS=%q is not a positive number", v)
+	}
+	return kills
 }

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,13 +36,7 @@ func TestKillAtEveryWindow(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and ends the gateway 200 times; not in -short")
 	}
-	kills := 200
-	if v := os.Getenv("FOOTFALL_KILLS"); v != "" {
-		var err error
-		if kills, err = strconv.Atoi(v); err != nil || kills < 1 {
-			t.Fatalf("FOOTFALL_KILLS=%q is not a positive number", v)
-		}
-	}
+	kills := killsWanted(t, 200)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d kills", seed, kills)
 	if _, err := mortalBinary(); err != nil {
