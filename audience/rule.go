@@ -25,6 +25,7 @@ import (
 //	days_since_event("purchase") > 90
 //	visits({tag: "kyiv", within: "7d", stay: "5m"}) >= 3
 //	version(tags.app_version) >= version("2.10")
+//	segment("gold") and not segment("staff")
 //
 // What is not known is not an error: a tag that is not there equals nothing, is
 // neither more nor less than anything, contains nothing, and is not true.
@@ -39,6 +40,8 @@ type Rule struct {
 	program *vm.Program
 	events  bool
 	visits  bool
+	uses    map[string]*Rule // the segments that it names
+	asks    int              // how many rules one Match may evaluate besides this one
 }
 
 // MaxRuleBytes bounds the source of a rule.
@@ -49,6 +52,7 @@ const MaxRuleBytes = 4 << 10
 const (
 	maxRuleNodes  = 500
 	maxRuleMemory = 10_000
+	maxRuleAsks   = 200 // segments, each as often as it is asked
 )
 
 // A RuleError is a fault in a rule, with its place in the source.
@@ -69,6 +73,7 @@ type scope struct {
 	DaysSinceFirst func(string, ...map[string]any) float64 `expr:"days_since_first_event"`
 	Visits         func(...map[string]any) int             `expr:"visits"`
 	DaysSinceVisit func(...map[string]any) float64         `expr:"days_since_visit"`
+	Segment        func(string) bool                       `expr:"segment"`
 }
 
 var deviceFields = []string{"platform", "locale", "language", "zone", "os", "sdk", "app"}
@@ -76,8 +81,11 @@ var deviceFields = []string{"platform", "locale", "language", "zone", "os", "sdk
 // never is the number of days since what has not happened.
 var never = math.Inf(1)
 
-// ParseRule reads a rule. The error is a *[RuleError].
-func ParseRule(source string) (*Rule, error) {
+// ParseRule reads a rule that uses no segments. The error is a *[RuleError].
+func ParseRule(source string) (*Rule, error) { return (*Segments)(nil).Parse(source) }
+
+// parseRule reads a rule; use finds the segments that it names.
+func parseRule(source string, use func(name string) (rule *Rule, problem string)) (*Rule, error) {
 	if len(source) > MaxRuleBytes {
 		return nil, &RuleError{0, fmt.Sprintf("%d bytes; at most %d", len(source), MaxRuleBytes)}
 	}
@@ -85,7 +93,7 @@ func ParseRule(source string) (*Rule, error) {
 	// As it is written first: the types within what the linter rewrites are not
 	// checked again.
 	_, err := expr.Compile(source, ruleOptions()...)
-	check := &linter{rule: r}
+	check := &linter{rule: r, use: use}
 	program, again := expr.Compile(source, append(ruleOptions(), expr.Patch(check))...)
 	if check.fault != nil { // says more than what the compiler makes of it
 		return nil, check.fault
@@ -95,6 +103,9 @@ func ParseRule(source string) (*Rule, error) {
 			return nil, &RuleError{runeOffset(source, fe.From), fe.Message}
 		}
 		return nil, &RuleError{0, err.Error()}
+	}
+	if check.broken {
+		return nil, ErrBrokenSegment
 	}
 	r.program = program
 	return r, nil
@@ -138,8 +149,10 @@ var (
 // linter rewrites operators, notes what a rule needs, and finds the mistakes
 // that a type check does not.
 type linter struct {
-	rule  *Rule
-	fault *RuleError
+	rule   *Rule
+	use    func(name string) (rule *Rule, problem string)
+	fault  *RuleError
+	broken bool // a segment that it uses has a fault of its own
 }
 
 func (l *linter) fail(n ast.Node, format string, args ...any) {
@@ -186,7 +199,38 @@ func (l *linter) Visit(node *ast.Node) {
 		case "visits", "days_since_visit":
 			l.rule.visits = true
 			l.options(n, 0, visitOptions)
+		case "segment":
+			l.segment(n)
 		}
+	}
+}
+
+// segment notes what a call of segment("name") needs.
+func (l *linter) segment(n *ast.CallNode) {
+	if len(n.Arguments) != 1 {
+		return // the type check says so
+	}
+	name, ok := n.Arguments[0].(*ast.StringNode)
+	if !ok {
+		l.fail(n.Arguments[0], "the name of a segment is a text, such as segment(\"gold\")")
+		return
+	}
+	r, problem := l.use(name.Value)
+	switch {
+	case problem != "":
+		l.fail(name, "%s", problem)
+	case r == nil:
+		l.broken = true
+	default:
+		if l.rule.uses == nil {
+			l.rule.uses = map[string]*Rule{}
+		}
+		l.rule.uses[name.Value] = r
+		if l.rule.asks += 1 + r.asks; l.rule.asks > maxRuleAsks {
+			l.fail(n, "it asks segments more than %d times, those that they use included", maxRuleAsks)
+		}
+		l.rule.events = l.rule.events || r.events
+		l.rule.visits = l.rule.visits || r.visits
 	}
 }
 
@@ -268,8 +312,26 @@ func (r *Rule) NeedsEvents() bool { return r.events }
 // NeedsVisits: see NeedsEvents.
 func (r *Rule) NeedsVisits() bool { return r.visits }
 
-// MarshalText writes the source, which is what a revision depends on.
-func (r *Rule) MarshalText() ([]byte, error) { return []byte(r.Source), nil }
+// MarshalText writes the source with the segments that it uses, which is what a
+// revision depends on.
+func (r *Rule) MarshalText() ([]byte, error) { return []byte(r.text()), nil }
+
+// text is the source, followed by that of each segment that it uses.
+func (r *Rule) text() string {
+	if len(r.uses) == 0 {
+		return r.Source
+	}
+	var b strings.Builder
+	b.WriteString(r.Source)
+	for _, name := range slices.Sorted(maps.Keys(r.uses)) {
+		fmt.Fprintf(&b, "\n%s: %s", name, r.uses[name].text())
+	}
+	return b.String()
+}
+
+// Segments lists the segments that the rule names, by name; not those that they
+// use in turn. The map must not be changed.
+func (r *Rule) Segments() map[string]*Rule { return r.uses }
 
 // Person is what a rule is asked about. Events and Visits are needed only when
 // the rule says so.
@@ -327,6 +389,14 @@ func (r *Rule) Match(p Person, now int64) (fits bool, problem string) {
 	}
 	env.Visits = func(opts ...map[string]any) int { n, _ := visits(opts); return n }
 	env.DaysSinceVisit = func(opts ...map[string]any) float64 { n, last := visits(opts); return days(n, last) }
+	var inner string // why a segment could not be evaluated
+	env.Segment = func(name string) bool {
+		fits, why := r.uses[name].Match(p, now)
+		if why != "" {
+			inner = fmt.Sprintf("segment %s: %s", name, why)
+		}
+		return fits
+	}
 
 	machine := vm.VM{MemoryBudget: maxRuleMemory}
 	out, err := machine.Run(r.program, env)
@@ -336,6 +406,9 @@ func (r *Rule) Match(p Person, now int64) (fits bool, problem string) {
 			problem = fe.Message
 		}
 		return false, problem
+	}
+	if inner != "" { // what the rest makes of it says nothing
+		return false, inner
 	}
 	fits, _ = out.(bool)
 	return fits, ""
@@ -490,8 +563,9 @@ func versionOf(v any) any {
 // never others, and how much history there is.
 func (r *Rule) Describe(p Person) string {
 	var parts []string
+	source := r.text()
 	for _, name := range slices.Sorted(maps.Keys(p.Profile.Tags)) {
-		if strings.Contains(r.Source, name) {
+		if strings.Contains(source, name) {
 			parts = append(parts, fmt.Sprintf("%s = %v", name, p.Profile.Tags[name]))
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"footfall/audience"
 )
 
 // Code names a kind of error in a campaign file. The set is closed and stable,
@@ -42,6 +44,7 @@ const (
 	CodeNoTemplate  Code = "no_template"  // a step names a template that is not there
 	CodeEmptyWindow Code = "empty_window" // from is not before to, or hours that leave nothing
 	CodeAudience    Code = "rule"         // not a rule about people
+	CodeSegment     Code = "segment"      // not a usable segment, or one that contains itself
 	CodeNoEnd       Code = "no_end"       // warning: a campaign that says nothing about its end
 )
 
@@ -134,6 +137,8 @@ type source struct {
 	src   string
 	lines []int // byte offset of each line
 	errs  []*Error
+
+	segments *audience.Segments // that rules may name
 }
 
 func newSource(file, text string) *source {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -48,95 +46,20 @@ var (
 // file ([Errors] takes it apart); with an error no campaign is returned, so
 // that a half-valid file never runs. data is not retained.
 func Parse(file string, data []byte) ([]*Campaign, error) {
-	s := newSource(file, strings.TrimPrefix(string(data), "\ufeff"))
-	var list []*Campaign
-	for _, doc := range s.parseYAML() {
-		list = append(list, s.campaign(doc))
-	}
-	if len(list) == 0 && len(s.errs) == 0 {
-		s.fail(pos{1, 1}, CodeMissing, "a campaign begins with campaign: some-id", "the file holds no campaign")
-	}
-	seen := make(map[string]*Campaign, len(list))
-	for _, c := range list {
-		if first := seen[c.ID]; first != nil && c.ID != "" {
-			s.fail(pos{c.Line, c.Col}, CodeDuplicate, "", "campaign %q a second time; the first is at %d:%d", c.ID, first.Line, first.Col)
-			continue
-		}
-		seen[c.ID] = c
-	}
-	if err := s.err(); err != nil {
+	lib, err := ParseLibrary(file, data)
+	if err != nil {
 		return nil, err
 	}
-	for _, c := range list {
-		c.seal()
-	}
-	return list, nil
+	return lib.Campaigns, nil
 }
 
-// Load reads a file, or every *.yaml and *.yml of a folder (not of its
-// subfolders; names that begin with a dot are left out) in order of name. Every
-// file is read before it reports, so that the error holds the faults of all.
-// A folder without a campaign file gives an empty list.
+// Load reads the campaigns of a file or folder as [LoadLibrary] does.
 func Load(path string) ([]*Campaign, error) {
-	names := []string{path}
-	info, err := os.Stat(path)
+	lib, err := LoadLibrary(path)
 	if err != nil {
-		return nil, &Error{File: path, Code: CodeRead, Msg: readProblem(err)}
-	}
-	if info.IsDir() {
-		entries, err := os.ReadDir(path)
-		if err != nil {
-			return nil, &Error{File: path, Code: CodeRead, Msg: readProblem(err)}
-		}
-		names = nil
-		for _, e := range entries {
-			ext := strings.ToLower(filepath.Ext(e.Name()))
-			if (ext == ".yaml" || ext == ".yml") && !strings.HasPrefix(e.Name(), ".") {
-				names = append(names, filepath.Join(path, e.Name()))
-			}
-		}
-	}
-	var list []*Campaign
-	var errs []error
-	for _, name := range names {
-		more, err := loadFile(name)
-		list = append(list, more...)
-		errs = append(errs, err)
-	}
-	// A half-loaded folder still shows ids that are there twice.
-	seen := make(map[string]*Campaign, len(list))
-	for _, c := range list {
-		if first := seen[c.ID]; first != nil {
-			errs = append(errs, &Error{File: c.File, Line: c.Line, Col: c.Col, Code: CodeDuplicate,
-				Msg: fmt.Sprintf("campaign %q a second time; the first is in %s:%d", c.ID, first.File, first.Line)})
-			continue
-		}
-		seen[c.ID] = c
-	}
-	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return list, nil
-}
-
-func loadFile(name string) ([]*Campaign, error) {
-	info, err := os.Stat(name)
-	if err == nil && info.Size() > maxFileBytes { // before it is in memory
-		return nil, &Error{File: name, Code: CodeTooLarge, Msg: fmt.Sprintf("the file has %d bytes; at most %d are read", info.Size(), maxFileBytes), Hint: "split it"}
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, &Error{File: name, Code: CodeRead, Msg: readProblem(err)}
-	}
-	return Parse(name, data)
-}
-
-// readProblem is the cause without the path, which the message already begins with.
-func readProblem(err error) string {
-	if pe, ok := errors.AsType[*os.PathError](err); ok {
-		return pe.Op + ": " + pe.Err.Error()
-	}
-	return err.Error()
+	return lib.Campaigns, nil
 }
 
 // campaign reads one document. It always returns a campaign; whether it is
@@ -376,14 +299,36 @@ func (s *source) scope(f field, c *Campaign) {
 	}
 }
 
-func (s *source) rule(f field) *audience.Rule {
+// rule reads an expression, or {segment: gold}, which is short for one.
+func (s *source) rule(f field) (r *audience.Rule) {
+	switch f.val.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		found, before := false, len(s.errs)
+		s.keys(f.val, f.name, []string{"segment"}, nil, func(k field) {
+			found = true
+			name, ok := s.text(k)
+			if !ok {
+				return
+			}
+			var err error
+			if r, err = s.segments.Parse(fmt.Sprintf("segment(%q)", name)); err != nil {
+				if re, bad := errors.AsType[*audience.RuleError](err); bad {
+					s.fail(where(k.val), CodeAudience, didYouMean(name, s.segments.Names()), "%s: %s", f.name, re.Reason)
+				}
+			}
+		})
+		if !found && len(s.errs) == before {
+			s.fail(where(f.val), CodeMissing, "{segment: gold}, or an expression", "%s names no segment", f.name)
+		}
+		return r
+	}
 	text, ok := s.text(f)
 	if !ok {
 		return nil
 	}
-	r, err := audience.ParseRule(text)
+	r, err := s.segments.Parse(text)
 	if re, bad := errors.AsType[*audience.RuleError](err); bad {
-		s.fail(s.inside(f.val, text, re.Offset), CodeAudience, `such as 'tags.loyalty == "gold"', see docs/campaigns.md`, "audience: %s", re.Reason)
+		s.fail(s.inside(f.val, text, re.Offset), CodeAudience, `such as 'tags.loyalty == "gold"', see docs/campaigns.md`, "%s: %s", f.name, re.Reason)
 	}
 	return r
 }

@@ -75,6 +75,7 @@ type Gateway struct {
 
 	fences    atomic.Pointer[fences.Set]
 	campaigns atomic.Pointer[campaign.Set]
+	segments  atomic.Pointer[audience.Segments] // for questions; campaigns have theirs built in
 	stops     struct {
 		sync.Mutex
 		given   *campaign.Set     // as SetCampaigns had it
@@ -243,6 +244,9 @@ func (g *Gateway) Fences() *fences.Set { return g.fences.Load() }
 
 // Campaigns is the active set.
 func (g *Gateway) Campaigns() *campaign.Set { return g.campaigns.Load() }
+
+// SetSegments makes segments known to questions about audiences. Campaigns carry the segments that they were read with.
+func (g *Gateway) SetSegments(s *audience.Segments) { g.segments.Store(s) }
 
 // Ready is closed when the gateway listens to devices.
 func (g *Gateway) Ready() <-chan struct{} { return g.ready }

@@ -109,10 +109,18 @@ func (g *Gateway) answerExplain(r micro.Request) {
 	}
 }
 
-// AudienceRequest asks how many fit a rule.
+// AudienceRequest asks how many fit a rule, which may name segments, or a segment.
 type AudienceRequest struct {
-	Rule   string `json:"rule"`
-	Sample int    `json:"sample,omitzero"` // list so many of them, at most 1000
+	Rule    string `json:"rule,omitempty"`
+	Segment string `json:"segment,omitempty"` // instead of a rule
+	Sample  int    `json:"sample,omitzero"`   // list so many of them, at most 1000
+}
+
+func (q *AudienceRequest) rule() string {
+	if q.Segment != "" {
+		return fmt.Sprintf("segment(%q)", q.Segment)
+	}
+	return q.Rule
 }
 
 // maxSample bounds an answer.
@@ -129,7 +137,7 @@ func (g *Gateway) answerAudience(r micro.Request) {
 		_ = r.Error("400", "the request is not JSON: "+err.Error(), nil)
 		return
 	}
-	rule, err := audience.ParseRule(q.Rule)
+	rule, err := g.segments.Load().Parse(q.rule())
 	if err != nil {
 		_ = r.Error("400", err.Error(), nil)
 		return

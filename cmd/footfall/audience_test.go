@@ -48,6 +48,14 @@ func TestAudienceCount(t *testing.T) {
 	if code, _, errs := runCLI(t, "audience", "count", "--data", data, `tags.loyalty == "gold" and tag.x`); code != 2 || !strings.Contains(errs, "unknown name tag") {
 		t.Errorf("a mistake: %d, %s", code, errs)
 	}
+	segments := file(t, "segments.yaml", "segments: {gold: 'tags.loyalty == \"gold\"', rest: 'not segment(\"gold\")'}")
+	code, out, errs = runCLI(t, "audience", "count", "--data", data, "--campaigns", segments, "--segment", "rest")
+	if want := "1 person fits, on 1 of 3 devices registered; 0 can be reached\n  shop.d3\n"; code != 0 || out != want {
+		t.Errorf("a segment: exit code %d, %q, want %q\n%s", code, out, want, errs)
+	}
+	if code, _, errs := runCLI(t, "audience", "count", "--data", data, "--campaigns", segments, "--segment", "gone"); code != 2 || !strings.Contains(errs, "there are gold, rest") {
+		t.Errorf("no such segment: %d, %s", code, errs)
+	}
 	if code, _, errs := runCLI(t, "audience", "count", "--data", t.TempDir(), `true`); code != 1 || !strings.Contains(errs, "holds no ledger") {
 		t.Errorf("no ledger: %d, %s", code, errs)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"footfall/audience"
+	"footfall/campaign"
 	"footfall/internal/db"
 	"footfall/stream"
 	"footfall/stream/wire"
@@ -25,28 +26,35 @@ type audienceCmd struct {
 }
 
 type audienceCountCmd struct {
-	Rule    string       `arg:"" help:"What would stand under audience in a campaign."`
-	Sample  int          `help:"List so many of those who fit, at most 1000." default:"5"`
-	Gateway gatewayFlags `embed:""`
-	JSON    bool         `name:"json" help:"Print the counts as JSON."`
+	Rule      string       `arg:"" optional:"" help:"What would stand under audience in a campaign."`
+	Segment   string       `help:"A segment instead of a rule." placeholder:"NAME"`
+	Campaigns string       `help:"With --data: file or folder with the segments that are named." placeholder:"PATH"`
+	Sample    int          `help:"List so many of those who fit, at most 1000." default:"5"`
+	Gateway   gatewayFlags `embed:""`
+	JSON      bool         `name:"json" help:"Print the counts as JSON."`
 }
 
 func (c *audienceCountCmd) Run(e *env) error {
-	rule, err := audience.ParseRule(c.Rule)
-	if re, ok := errors.AsType[*audience.RuleError](err); ok {
-		return usage("%s\n  %s\n  %s^", re.Reason, c.Rule, strings.Repeat(" ", len([]rune(c.Rule[:re.Offset]))))
-	}
-	if c.Sample < 0 || c.Sample > 1000 {
+	switch {
+	case (c.Rule == "") == (c.Segment == ""):
+		return usage("give a rule or --segment NAME")
+	case c.Sample < 0 || c.Sample > 1000:
 		return usage("--sample: %d; from 0 to 1000", c.Sample)
+	case c.Campaigns != "" && c.Gateway.Data == "":
+		return usage("--campaigns belongs to --data; a running gateway knows its segments")
 	}
 	var n audience.Count
+	rule, err := c.rule()
+	if err != nil {
+		return err
+	}
 	if c.Gateway.Data != "" {
 		err = c.Gateway.view(func(tx *db.Tx) (err error) {
 			n, err = audience.CountRule(e.ctx, tx, rule, time.Now(), c.Sample)
 			return err
 		})
 	} else {
-		err = c.Gateway.ask(stream.AudienceSubject, stream.AudienceRequest{Rule: c.Rule, Sample: c.Sample}, &n, time.Minute)
+		err = c.Gateway.ask(stream.AudienceSubject, stream.AudienceRequest{Rule: c.Rule, Segment: c.Segment, Sample: c.Sample}, &n, time.Minute)
 	}
 	if err != nil {
 		return err
@@ -62,6 +70,34 @@ func (c *audienceCountCmd) Run(e *env) error {
 		fmt.Fprintf(e.out, "for %s it could not be evaluated: %s\n", countOf(n.Failed, "device"), n.Problem)
 	}
 	return nil
+}
+
+// rule parses what is asked, so that a mistake is shown at its place; nil when only the running gateway can, because
+// it knows the segments.
+func (c *audienceCountCmd) rule() (*audience.Rule, error) {
+	text := c.Rule
+	if c.Segment != "" {
+		text = fmt.Sprintf("segment(%q)", c.Segment)
+	}
+	var segments *audience.Segments
+	switch {
+	case c.Campaigns != "":
+		lib, err := campaign.LoadLibrary(c.Campaigns)
+		if err != nil {
+			return nil, err
+		}
+		segments = lib.Segments
+	case c.Gateway.Data == "" && strings.Contains(text, "segment("):
+		return nil, nil
+	}
+	rule, err := segments.Parse(text)
+	if re, ok := errors.AsType[*audience.RuleError](err); ok {
+		if c.Segment != "" {
+			return nil, usage("%s", re.Reason)
+		}
+		return nil, usage("%s\n  %s\n  %s^", re.Reason, text, strings.Repeat(" ", len([]rune(text[:re.Offset]))))
+	}
+	return rule, err
 }
 
 func people(n int) string {

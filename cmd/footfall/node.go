@@ -232,18 +232,19 @@ func (n *node) watchReceiptSecrets(ctx context.Context) error {
 
 // loadCampaigns reads and activates the configured campaigns.
 func (n *node) loadCampaigns() error {
-	cs, err := campaign.Load(n.cfg.Campaigns.Path)
+	lib, err := campaign.LoadLibrary(n.cfg.Campaigns.Path)
 	if err != nil {
 		return err
 	}
-	set, err := campaign.NewSet(cs)
+	set, err := campaign.NewSet(lib.Campaigns)
 	if err != nil {
 		return err
 	}
-	if err := checkPayloads(cs); err != nil {
+	if err := checkPayloads(lib.Campaigns); err != nil {
 		return err
 	}
 	before := revisions(n.gateway.Campaigns())
+	n.gateway.SetSegments(lib.Segments)
 	n.gateway.SetCampaigns(set)
 	if after := revisions(set); !slices.Equal(after, before) {
 		n.log.Info("campaigns active", "campaigns", set.Len())
@@ -258,7 +259,7 @@ func (n *node) watchCampaigns(ctx context.Context) error {
 	return watch.Files(ctx, watch.Config{Path: path, List: list, Logger: n.log}, n.loadCampaigns)
 }
 
-// campaignFiles names the files that campaign.Load reads at a path: whatever else lies in the folder is no change.
+// campaignFiles names the files that campaign.LoadLibrary reads at a path: whatever else lies in the folder is no change.
 func campaignFiles(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
