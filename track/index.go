@@ -25,7 +25,7 @@ type subtable struct {
 const (
 	recordBits = 26
 	recordMask = 1<<recordBits - 1
-	subDevices = 768 // on average, above which a table is split: each has 512 to 1,024
+	subDevices = 768 // on average, above which a table is split: each expects 384 (just split) to 1,536 (the next in turn)
 	minSlots   = 8
 )
 

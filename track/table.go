@@ -251,11 +251,15 @@ func (t *table) setHash(k *key) {
 	}
 }
 
-// hashShort is one multiplication of 64 by 64 bits, folded, with a secret on either side.
+// hashShort is two multiplications of 64 by 64 bits, folded, the first with a secret on either side. One alone takes four
+// instructions less and lets names that count up fall into few tables with every tenth seed (TestHashSpreads).
 func (t *table) hashShort(family uint8, word, tail uint64) uint64 {
 	hi, lo := bits.Mul64(word^t.seed[0], tail^uint64(family)<<40^t.seed[1])
+	hi, lo = bits.Mul64(hi^lo, hashOdd)
 	return hi ^ lo
 }
+
+const hashOdd = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio
 
 func (t *table) hashLong(app uint32, form Form, name []byte) uint64 {
 	h := t.seed[0] ^ uint64(app)<<16 ^ uint64(form)<<8 ^ uint64(len(name))

@@ -185,8 +185,38 @@ func TestIndexLoad(t *testing.T) {
 			if s.n*8 > len(s.slots)*7 {
 				t.Fatalf("%d devices in %d slots", s.n, len(s.slots))
 			}
-			if n > 10_000 && (s.n < subDevices/3 || s.n > 2*subDevices) {
+			// Seven standard deviations about what a table expects: the seed of the hash is another in each run.
+			if n > 10_000 && (s.n < subDevices/2-7*20 || s.n > 2*subDevices+7*40) {
 				t.Fatalf("%d devices in one of %d tables of %d", s.n, len(table.subs), n)
+			}
+		}
+	}
+}
+
+// TestHashSpreads: names that count up, as installations and test devices do, spread over the tables, and in a table, as
+// chance would have it, whatever the seed is.
+func TestHashSpreads(t *testing.T) {
+	const devices, parts = 4_000, 64
+	for _, format := range []string{"shop.%d", "shop.d-%d", "shop.%016x", "shop.%x00000000", "shop.00000000-0000-4000-8000-%012x"} {
+		for range 20 {
+			table := newTable()
+			var which, home [parts]float64
+			for n := range devices {
+				id := DeviceID(fmt.Sprintf(format, n))
+				table.insert(id)
+				h := table.keyOf(id, nil).hash
+				which[h%parts]++
+				home[h>>58]++
+			}
+			for what, counts := range map[string]*[parts]float64{"tables": &which, "places in a table": &home} {
+				chi := 0.0
+				for _, n := range counts {
+					chi += (n - devices/parts) * (n - devices/parts) / (devices / parts)
+				}
+				// Chance gives parts-1, with a standard deviation of 11.
+				if chi > parts-1+8*11.2 {
+					t.Errorf("%s: %d devices over %d %s have a chi-square of %.0f", format, devices, parts, what, chi)
+				}
 			}
 		}
 	}

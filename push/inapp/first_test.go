@@ -134,8 +134,11 @@ func TestWaitingIsBounded(t *testing.T) {
 			})
 		}
 		synctest.Wait() // all but those that wait for a device have been pushed
-		if d.asked != 64 || len(s.sent) != 500-64 {
-			t.Errorf("%d devices were asked, %d pushed, want 64 and the rest", d.asked, len(s.sent))
+		s.mu.Lock()
+		pushed := len(s.sent)
+		s.mu.Unlock()
+		if d.asked != 64 || pushed != 500-64 {
+			t.Errorf("%d devices were asked, %d pushed, want 64 and the rest", d.asked, pushed)
 		}
 		wg.Wait()
 		if len(s.sent) != 500 {
