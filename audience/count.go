@@ -27,7 +27,7 @@ type Count struct {
 func CountRule(ctx context.Context, tx *db.Tx, r *Rule, now time.Time, sample int) (Count, error) {
 	var c Count
 	people := map[string]struct{}{}
-	err := scanProfiles(ctx, tx, func(p *Profile) (bool, error) {
+	err := scanProfiles(ctx, tx, nil, func(p *Profile) (bool, error) {
 		c.Devices++
 		person, err := personOf(tx, p, r)
 		if err != nil {
@@ -59,25 +59,100 @@ func CountRule(ctx context.Context, tx *db.Tx, r *Rule, now time.Time, sample in
 	return c, err
 }
 
+// A Page is a part of a sweep over all profiles, in order of device.
+type Page struct {
+	Devices []string // those who fit
+	Last    string   // where the next page goes on
+	Looked  int
+	End     bool // there are no more
+}
+
+// Sweep reads the profiles behind the device after ("": from the first) until it has fit of them that fit the rule
+// (nil: all), or has looked at so many as look says. Of a person's devices that fit in one app and could be pushed to,
+// it lists the one heard of last.
+func Sweep(ctx context.Context, tx *db.Tx, r *Rule, now time.Time, after string, fit, look int) (Page, error) {
+	page := Page{Last: after, End: true}
+	var from []byte
+	if after != "" {
+		from = db.After(profileSpace.Key([]byte(after)))
+	}
+	err := scanProfiles(ctx, tx, from, func(p *Profile) (bool, error) {
+		page.Last = p.Device
+		page.Looked++
+		fits, err := fitsRule(tx, p, r, now)
+		if err != nil {
+			return false, err
+		}
+		if fits && p.Person != "" {
+			other, err := heardLater(tx, p, r, now)
+			if err != nil {
+				return false, err
+			}
+			fits = !other
+		}
+		if fits {
+			page.Devices = append(page.Devices, p.Device)
+		}
+		page.End = len(page.Devices) < fit && page.Looked < look
+		return page.End, nil
+	})
+	return page, err
+}
+
+func fitsRule(tx *db.Tx, p *Profile, r *Rule, now time.Time) (bool, error) {
+	if r == nil {
+		return true, nil
+	}
+	person, err := personOf(tx, p, r)
+	if err != nil {
+		return false, err
+	}
+	fits, _ := r.Match(person, now.UnixMilli())
+	return fits, nil
+}
+
+// heardLater reports whether another device of the person is the better one to push to.
+func heardLater(tx *db.Tx, p *Profile, r *Rule, now time.Time) (bool, error) {
+	devices, err := DevicesOf(tx, p.Person)
+	if err != nil {
+		return false, err
+	}
+	app, _, _ := strings.Cut(p.Device, ".")
+	could := p.Reachable() && p.MayPush()
+	for _, id := range devices {
+		if of, _, _ := strings.Cut(id, "."); id == p.Device || of != app {
+			continue
+		}
+		q, found, err := Get(tx, id)
+		if err != nil {
+			return false, err
+		}
+		if !found || !q.Reachable() || !q.MayPush() {
+			continue
+		}
+		if later := q.UpdatedAt > p.UpdatedAt || q.UpdatedAt == p.UpdatedAt && q.Device < p.Device; could && !later {
+			continue
+		}
+		if fits, err := fitsRule(tx, &q, r, now); err != nil || fits {
+			return fits, err
+		}
+	}
+	return false, nil
+}
+
 // List returns the profiles of one app that fit the rule (nil: all), in order
 // of device. They are in memory together.
 func List(ctx context.Context, tx *db.Tx, app string, r *Rule, now time.Time) ([]Profile, error) {
 	var out []Profile
-	err := scanProfiles(ctx, tx, func(p *Profile) (bool, error) {
+	err := scanProfiles(ctx, tx, nil, func(p *Profile) (bool, error) {
 		if of, _, _ := strings.Cut(p.Device, "."); of != app {
 			return true, nil
 		}
-		if r != nil {
-			person, err := personOf(tx, p, r)
-			if err != nil {
-				return false, err
-			}
-			if fits, _ := r.Match(person, now.UnixMilli()); !fits {
-				return true, nil
-			}
+		fits, err := fitsRule(tx, p, r, now)
+		if fits {
+			out = append(out, *p)
 		}
-		out = append(out, *p)
-		return true, nil
+		return err == nil, err
 	})
 	return out, err
 }
@@ -96,10 +171,10 @@ func personOf(tx *db.Tx, p *Profile, r *Rule) (person Person, err error) {
 	return person, err
 }
 
-// scanProfiles calls fn for every profile, in order of device.
-func scanProfiles(ctx context.Context, tx *db.Tx, fn func(*Profile) (bool, error)) error {
+// scanProfiles calls fn for every profile from a key on, in order of device.
+func scanProfiles(ctx context.Context, tx *db.Tx, from []byte, fn func(*Profile) (bool, error)) error {
 	n := 0
-	err := tx.Scan(profileSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
+	err := tx.Scan(profileSpace.Prefix(), from, func(key, val []byte) (bool, error) {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}

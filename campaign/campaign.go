@@ -142,8 +142,11 @@ type Variant struct {
 	Template *Template // nil: the push's own
 }
 
-// Trigger selects transitions.
+// Trigger selects transitions, or is a schedule.
 type Trigger struct {
+	// Schedule: an announcement to the whole audience; the other members are then zero.
+	Schedule *Schedule `json:",omitzero"`
+
 	Kind   track.Kind // Enter, Exit or Dwell
 	Fences Selector
 	// Initial: a first known position that is already inside counts. (A fence
@@ -324,7 +327,8 @@ func (c *Campaign) seal() {
 // Warnings are what a check asks about although the campaign runs without it.
 func (c *Campaign) Warnings() []*Error {
 	var list []*Error
-	if c.Window.To.IsZero() && !c.Window.Endless {
+	once := c.Trigger.Schedule != nil && !c.Trigger.Schedule.Once.IsZero()
+	if c.Window.To.IsZero() && !c.Window.Endless && !once {
 		list = append(list, &Error{File: c.File, Line: c.Line, Col: c.Col, Code: CodeNoEnd, Warning: true,
 			Msg: fmt.Sprintf("campaign %s has no end", c.ID), Hint: "window: {to: 2026-12-31T21:00}, or to: never when it is to run until it is stopped"})
 	}

@@ -139,6 +139,9 @@ func (f *facts) due() time.Time {
 
 // person is who the audience is asked about, before this visit.
 func (f *facts) person() audience.Person {
+	if f.Tr.Kind == 0 { // an announcement is no visit
+		return audience.Person{Profile: f.Profile, Events: f.Events, Visits: f.Visits}
+	}
 	began := cmp.Or(f.Tr.EnteredAt, f.Tr.At)
 	n, _ := slices.BinarySearchFunc(f.Visits, began, func(v audience.Visit, at int64) int { return cmp.Compare(v.At, at) })
 	return audience.Person{Profile: f.Profile, Events: f.Events, Visits: f.Visits[:n]}
@@ -170,6 +173,17 @@ func (c *Campaign) Decide(in Input, explain bool) Decision {
 		f.store = in.Tr.Fence.Location
 	}
 	f.expires = f.settled.Add(c.Push.TTL)
+	if s := c.Trigger.Schedule; s != nil {
+		// It is fresh when it leaves, however long the gateway takes to come to this person.
+		f.store = s.loc
+		if own, ok := loadZone(in.Profile.Zone); ok && s.Device {
+			f.store = own
+		}
+		f.expires = in.Now.Add(c.Push.TTL)
+		if f.at.After(in.Now) {
+			f.sendAt, f.expires = f.at, f.at.Add(c.Push.TTL)
+		}
+	}
 
 	d := Decision{Campaign: c.ID, Fence: in.Tr.FenceID, Outcome: Propose, Reason: Eligible, Period: c.Once, ExpiresAt: f.expires}
 	for r := range ruleCount {
@@ -207,6 +221,12 @@ func (c *Campaign) Decide(in Input, explain bool) Decision {
 // has reports whether the campaign has the rule at all; those that a file
 // leaves out are not in the ladder.
 func (c *Campaign) has(r rule) bool {
+	if c.Trigger.Schedule != nil {
+		switch r {
+		case ruleTrusted, ruleEdit, ruleInitial, ruleConfidence, ruleFresh, ruleVisits:
+			return false
+		}
+	}
 	switch r {
 	case ruleVisits:
 		return !c.Trigger.Visits.any()
@@ -226,6 +246,12 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 	tr := f.Tr
 	switch r {
 	case ruleTrigger:
+		if s := c.Trigger.Schedule; s != nil {
+			if tr.ConfirmedAt-tr.At > Late.Milliseconds() {
+				return Expired
+			}
+			return ""
+		}
 		if !c.Trigger.selects(tr) {
 			return NotSelected
 		}
@@ -281,7 +307,11 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 			return OtherVisit
 		}
 	case ruleAudience:
-		fits, problem := c.Audience.Match(f.person(), f.at.UnixMilli())
+		at := f.at
+		if c.Trigger.Schedule != nil {
+			at = f.Now
+		}
+		fits, problem := c.Audience.Match(f.person(), at.UnixMilli())
 		if f.problem = problem; !fits {
 			return NotInAudience
 		}
@@ -434,6 +464,10 @@ func (c *Campaign) describe(r rule, f *facts) string {
 	}
 	switch r {
 	case ruleTrigger:
+		if s := c.Trigger.Schedule; s != nil {
+			text := fmt.Sprintf("due %s, %s; the gateway began %s", f.at.In(f.store).Format(stampForm), s, time.UnixMilli(tr.ConfirmedAt).In(f.store).Format(stampForm))
+			return text + yesNo(tr.ConfirmedAt-tr.At > Late.Milliseconds(), fmt.Sprintf(", more than %s late", Late), "")
+		}
 		return fmt.Sprintf("%s at %s; the campaign waits for %s", tr.Kind, tr.FenceID, c.Trigger.String())
 	case ruleEnabled:
 		return yesNo(c.Enabled, "the campaign is enabled", "the campaign is disabled")
@@ -607,6 +641,9 @@ func (c *Campaign) describeClaim(d *Decision) string {
 
 // String describes what a trigger waits for: "enter of tag kyiv".
 func (t *Trigger) String() string {
+	if t.Schedule != nil {
+		return t.Schedule.String()
+	}
 	var parts []string
 	if t.Fences.All {
 		parts = append(parts, "any fence")

@@ -12,7 +12,7 @@
 //	paused: false                        # true: holds everyone for now
 //	zone: Europe/Kyiv                    # only for "day: campaign"
 //	trigger:
-//	  enter:                             # enter, exit or dwell
+//	  enter:                             # enter, exit, dwell; or schedule, see Schedule
 //	    fences: {tag: kyiv}              # id, ids, tag, tags (any of them), or all: true
 //	    initial: true                    # a first position already inside counts (default)
 //	    edits: false                     # a fence drawn around a person does not (default)

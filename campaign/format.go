@@ -69,7 +69,11 @@ func (c *Campaign) document() yaml.MapSlice {
 	m.flag("enabled", c.Enabled, true)
 	m.flag("paused", c.Paused, false)
 	m.text("zone", c.Zone, "")
-	m.add("trigger", yaml.MapSlice{{Key: c.Trigger.Kind.String(), Value: c.Trigger.document()}})
+	if s := c.Trigger.Schedule; s != nil {
+		m.add("trigger", yaml.MapSlice{{Key: "schedule", Value: s.document()}})
+	} else {
+		m.add("trigger", yaml.MapSlice{{Key: c.Trigger.Kind.String(), Value: c.Trigger.document()}})
+	}
 	if w := c.Window.document(); len(w) > 0 {
 		m.add("window", w)
 	}

@@ -85,6 +85,10 @@ func TestFormatRoundTrip(t *testing.T) {
 	for _, kind := range []string{"exit", "dwell"} {
 		files[kind] = headPart + "trigger: {" + kind + ": {fences: {id: k01}}}\n" + stepsPart
 	}
+	for _, s := range []string{`{at: 2026-11-21T12:00, zone: Europe/Kyiv}`, `{at: 2026-11-21T12:00:30, zone: device, fallback: Europe/Kyiv, per_minute: 600}`,
+		`{at: "2026-11-21T12:00+02:00", zone: Europe/Kyiv}`, `{days: every, at: "9:30", zone: Europe/Kyiv}`, `{days: [mon-wed, sat], at: "12:00", zone: device, fallback: UTC}`} {
+		files["schedule "+s] = headPart + "trigger: {schedule: " + s + "}\nwindow: {to: never}\n" + stepsPart
+	}
 	for _, name := range []string{"testdata/kyiv.yaml", "../examples/campaign.yaml"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -123,7 +127,8 @@ func TestFormatRoundTrip(t *testing.T) {
 func TestFormatKnowsEveryField(t *testing.T) {
 	known := map[reflect.Type][]string{
 		reflect.TypeFor[Campaign](): {"ID", "Name", "Enabled", "Paused", "Zone", "Trigger", "Window", "Audience", "Quiet", "Once", "Scope", "Groups", "Caps", "Holdout", "MaxAge", "Push", "File", "Line", "Col"},
-		reflect.TypeFor[Trigger]():  {"Kind", "Fences", "Initial", "Edits", "Crossed", "MinConfidence", "Visits"},
+		reflect.TypeFor[Trigger]():  {"Kind", "Fences", "Initial", "Edits", "Crossed", "MinConfidence", "Visits", "Schedule"},
+		reflect.TypeFor[Schedule](): {"Once", "Clock", "Days", "Device", "Zone", "PerMinute"},
 		reflect.TypeFor[Visits]():   {"Min", "Max", "Every", "Within"},
 		reflect.TypeFor[Selector](): {"All", "IDs", "Tags"},
 		reflect.TypeFor[Window]():   {"From", "To", "Zone", "Days", "Hours", "Closed", "HoldFor", "Endless"},

@@ -21,8 +21,8 @@ import (
 var (
 	topKeys   = []string{"campaign", "name", "enabled", "paused", "zone", "trigger", "window", "audience", "once_per", "scope", "caps", "quiet", "holdout", "max_age", "steps", "templates"}
 	topLater  = []string{"goal", "variants", "priority", "channels"}
-	kindKeys  = []string{"enter", "exit", "dwell"}
-	kindLater = []string{"event", "schedule", "segment", "crossed"}
+	kindKeys  = []string{"enter", "exit", "dwell", "schedule"}
+	kindLater = []string{"event", "segment", "crossed"}
 
 	triggerKeys  = []string{"fences", "initial", "edits", "crossed", "min_confidence", "visits"}
 	triggerLater = []string{"where"}
@@ -148,7 +148,51 @@ func (s *source) campaign(doc ast.Node) *Campaign {
 	if steps.val != nil {
 		s.steps(steps, c, named)
 	}
+	if sch := c.Trigger.Schedule; sch != nil && len(s.errs) == 0 {
+		s.announcement(c, pos{c.Line, c.Col})
+	}
 	return c
+}
+
+// announcement finds what an announcement cannot have: it happens nowhere.
+func (s *source) announcement(c *Campaign, at pos) {
+	switch {
+	case c.Scope != ScopeCampaign:
+		s.fail(at, CodeConflict, "remove scope", "an announcement happens at no fence, so its claims have no scope %q", c.Scope)
+	case c.Window.Closed == NotifyIfInside || c.Quiet.Closed == NotifyIfInside:
+		s.fail(at, CodeConflict, "write closed: hold", "an announcement happens at no fence, so nobody can be still inside")
+	}
+	if once := !c.Trigger.Schedule.Once.IsZero(); !once && c.Window.To.IsZero() && !c.Window.Endless {
+		s.fail(at, CodeMissing, "window: {to: 2026-12-31T21:00}, or to: never when it is to go on until it is stopped", "an announcement that recurs needs an end")
+	}
+	s.happensNowhere(&c.Push, at)
+}
+
+// happensNowhere refuses templates that read what only a transition has.
+func (s *source) happensNowhere(p *PushStep, at pos) {
+	templates := []*Template{p.Template}
+	for _, v := range p.Variants {
+		templates = append(templates, v.Template)
+	}
+	for _, t := range templates {
+		if t == nil {
+			continue
+		}
+		paths := slices.Clone(t.Required)
+		for i := range t.Locales {
+			for _, text := range t.texts(&t.Locales[i]) {
+				read, _ := lint(text.Source)
+				paths = append(paths, read...)
+			}
+		}
+		for _, path := range paths {
+			switch root, member, _ := strings.Cut(path, "."); {
+			case root == "fence", root == "store", root == "event" && member != "kind" && member != "at":
+				s.fail(at, CodeVariable, "remove it from the template, or trigger the campaign by an enter", "its push reads %s, and there is no fence in an announcement", path)
+				return
+			}
+		}
+	}
 }
 
 func validID(id string) bool {
@@ -205,6 +249,10 @@ func (s *source) trigger(f field, t *Trigger) {
 		count++
 		if count > 1 {
 			s.fail(k.key, CodeConflict, "write a second campaign", "a trigger has one kind; this is another")
+			return
+		}
+		if k.name == "schedule" {
+			t.Schedule = s.schedule(k)
 			return
 		}
 		t.Kind, _ = track.ParseKind(k.name)

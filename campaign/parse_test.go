@@ -73,7 +73,7 @@ func TestParseRefuses(t *testing.T) {
 		{"audience with a misspelt condition", smallFile + "audience: 'events(\"purchase\", {¦withn: \"30d\"}) > 1'\n", []Code{CodeAudience}, ""},
 		{"goal", smallFile + "¦goal: {event: purchase}\n", []Code{CodeUnsupported}, ""},
 		{"event trigger", headPart + "trigger: {¦event: {name: x}}\n" + stepsPart, []Code{CodeUnsupported}, ""},
-		{"schedule trigger", headPart + "trigger: {¦schedule: {cron: x}}\n" + stepsPart, []Code{CodeUnsupported}, ""},
+		{"schedule trigger", headPart + "trigger: {schedule: {¦cron: x}}\n" + stepsPart, []Code{CodeUnknownKey}, ""},
 		{"a key twice", smallFile + "name: x\n¦name: y\n", []Code{CodeDuplicate}, ""},
 		{"an id twice", smallFile + "---\n¦" + smallFile, []Code{CodeDuplicate}, ""},
 		{"an anchor", smallFile + "name: ¦&n hi\n", []Code{CodeAnchor}, ""},

@@ -126,6 +126,13 @@ func NewContext(c *Campaign, in Input, now time.Time) RenderContext {
 	if tr.EnteredAt > 0 && tr.At >= tr.EnteredAt {
 		rc.Event["stay_min"] = float64((tr.At - tr.EnteredAt) / time.Minute.Milliseconds())
 	}
+	if s := c.Trigger.Schedule; s != nil {
+		loc = s.loc
+		if own, ok := loadZone(p.Zone); ok && s.Device {
+			loc = own
+		}
+		rc.Fence, rc.Event = nil, map[string]any{"kind": "schedule", "at": time.UnixMilli(tr.At).In(loc).Format(time.RFC3339)}
+	}
 	rc.Now = now.In(loc)
 	return rc
 }

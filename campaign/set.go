@@ -21,6 +21,8 @@ type Set struct {
 	byKind [track.Crossed + 1]triggers
 	starts []int64 // of all enter campaigns, ascending: Window.From, read as UTC
 	begins startIndex
+
+	scheduled []*Campaign // by id
 }
 
 // triggers are the campaigns of one kind of transition.
@@ -90,6 +92,10 @@ func NewSet(cs []*Campaign) (*Set, error) {
 		return nil, err
 	}
 	for _, c := range s.all {
+		if c.Trigger.Schedule != nil {
+			s.scheduled = append(s.scheduled, c)
+			continue
+		}
 		s.add(c, c.Trigger.Kind)
 		if c.Trigger.Crossed {
 			s.add(c, track.Crossed)
@@ -126,6 +132,10 @@ func (s *Set) Len() int { return len(s.all) }
 
 // All returns the campaigns in order of id. The slice must not be changed.
 func (s *Set) All() []*Campaign { return s.all }
+
+// Scheduled returns the announcements in order of id. The slice must not be
+// changed.
+func (s *Set) Scheduled() []*Campaign { return s.scheduled }
 
 // Find returns the campaign with the id; false when there is none.
 func (s *Set) Find(id string) (*Campaign, bool) {

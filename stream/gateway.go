@@ -70,8 +70,9 @@ type Gateway struct {
 	events    *eventLog
 	outbox    *outbox.Outbox
 	ready     chan struct{}
-	restored  atomic.Bool // the workers are there
-	counting  atomic.Bool // an audience is being counted
+	restored  atomic.Bool  // the workers are there
+	counting  atomic.Bool  // an audience is being counted
+	rounds    atomic.Int64 // how often schedules were looked at, for tests
 
 	fences    atomic.Pointer[fences.Set]
 	campaigns atomic.Pointer[campaign.Set]
@@ -290,6 +291,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		}
 	})()
 	defer start(base, g.endCampaigns)()
+	defer start(base, g.announce)()
 	var work []func(context.Context)
 	for p, w := range g.workers {
 		a := g.collector.appends[p]

@@ -412,7 +412,7 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 	err = outbox.Enqueue(tx, &outbox.Delivery{
 		MID: claim.MID, App: appOf(in.device), Device: string(in.device), Person: p.Person, Campaign: c.ID, Fence: string(tr.FenceID),
 		Claim: dec.Key, Lane: lane, CreatedAt: tx.Now().UnixMilli(), FixedAt: tr.At, NextAt: due,
-		ExpiresAt: dec.ExpiresAt.UnixMilli(), Context: context,
+		ExpiresAt: dec.ExpiresAt.UnixMilli(), Context: context, Bulk: c.Trigger.Schedule != nil,
 	})
 	if err == nil {
 		err = dedupe.RecordSend(tx, dec.Key, claim, c.KeepSends())

@@ -145,14 +145,17 @@ func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
 
 func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream.PushStatus, loc *time.Location) {
 	loc = zoneOf(d, loc)
+	if d.Kind == "announcement" {
+		fmt.Fprintf(w, "\n%s  ANNOUNCEMENT\n", stamp3(d.At, loc))
+		writeCampaigns(w, d, deliveries, loc)
+		return
+	}
 	fmt.Fprintf(w, "\n%s  %s %s", stamp3(d.At, loc), strings.ToUpper(strings.ReplaceAll(d.Kind, "_", " ")), named(string(d.Fence), d.FenceName))
 	if names := d.Reason.Names(); len(names) > 0 {
 		fmt.Fprintf(w, "  (%s)", strings.Join(names, ", "))
 	}
 	fmt.Fprintln(w)
-	row := func(mark, rule, format string, v ...any) {
-		fmt.Fprintf(w, "  %s %-15s %s\n", mark, rule, fmt.Sprintf(format, v...))
-	}
+	row := func(mark, rule, format string, v ...any) { writeRow(w, mark, rule, format, v...) }
 	accuracy := "accuracy unknown"
 	if d.Fix.AccuracyM > 0 {
 		accuracy = fmt.Sprintf("±%.0f m", d.Fix.AccuracyM)
@@ -192,6 +195,16 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 	if len(d.Campaigns) == 0 && d.Kind == "enter" {
 		row("✗", "campaigns", "none is triggered by this")
 	}
+	writeCampaigns(w, d, deliveries, loc)
+}
+
+func writeRow(w io.Writer, mark, rule, format string, v ...any) {
+	fmt.Fprintf(w, "  %s %-15s %s\n", mark, rule, fmt.Sprintf(format, v...))
+}
+
+// writeCampaigns prints what each campaign said, and what became of its push.
+func writeCampaigns(w io.Writer, d *stream.Decision, deliveries map[string]stream.PushStatus, loc *time.Location) {
+	row := func(mark, rule, format string, v ...any) { writeRow(w, mark, rule, format, v...) }
 	for _, c := range d.Campaigns {
 		fmt.Fprintf(w, "  campaign %s\n", c.Campaign)
 		for _, check := range c.Checks {

@@ -1,0 +1,229 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"footfall/audience"
+	"footfall/campaign"
+	"footfall/fences"
+	"footfall/internal/db"
+	"footfall/track"
+)
+
+// An announcement goes out to everybody in a campaign's audience when its schedule has come. One goroutine goes over all
+// profiles, a page at a time; each page's claims, deliveries and decisions are written in one transaction with how far
+// the plan has come. So a crash between two pages repeats nobody and leaves nobody out; whom a page reaches twice all
+// the same, for an edit or a second device, is stopped by the claim.
+//
+//	due ──▶ running ── page by page ──▶ done
+//	           │ campaign paused: waits; stopped or gone: stays where it is, and goes on when it is started again
+//	           └── the schedule no longer has the date ──▶ never looked at again
+
+// planSpace: campaign, date -> plan.
+var planSpace = db.Register(0x40, "stream.plans", 1)
+
+// plan is how far one occurrence has come. Times are Unix ms.
+type plan struct {
+	Began int64  `json:"began"`
+	After string `json:"after,omitempty"` // the last device that was looked at
+	Done  int64  `json:"done,omitempty"`  // when it ended
+	Fit   int64  `json:"fit,omitempty"`   // devices that fitted the audience
+}
+
+func planKey(campaignID, date string) []byte {
+	return planSpace.Key([]byte(campaignID), []byte(date))
+}
+
+const (
+	// announceEvery is how often schedules are looked at.
+	announceEvery = 250 * time.Millisecond
+	// announceFit bounds the people of one page: they are settled on the ledger's writer, which entries wait for
+	// meanwhile, a few milliseconds.
+	announceFit = 64
+	// announceLook bounds the profiles that one page reads beside the writer.
+	announceLook = 20_000
+	// planBack is how long ago an occurrence may have begun that is still under way, and keepPlans how long it is
+	// remembered: longer than it could begin again.
+	planBack  = 30 * 24 * time.Hour
+	keepPlans = 90 * 24 * time.Hour
+)
+
+func loadPlan(tx *db.Tx, campaignID, date string) (p plan, found bool, err error) {
+	val, err := tx.Get(planKey(campaignID, date))
+	if errors.Is(err, db.ErrNotFound) {
+		return p, false, nil
+	}
+	if err != nil {
+		return p, false, fmt.Errorf("stream: plan of %s: %w", campaignID, err)
+	}
+	if err := json.Unmarshal(val, &p); err != nil {
+		return p, false, fmt.Errorf("stream: plan of %s is damaged: %w", campaignID, err)
+	}
+	return p, true, nil
+}
+
+func putPlan(tx *db.Tx, campaignID, date string, p plan) error {
+	val, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("stream: plan: %w", err)
+	}
+	return tx.SetUntil(planKey(campaignID, date), val, tx.Now().Add(keepPlans))
+}
+
+// announcer works off the schedules of campaigns. For a single goroutine.
+type announcer struct {
+	g     *Gateway
+	fit   int
+	rests map[string]time.Time // campaign, date -> when its pace allows the next page, by the real clock
+	over  map[string]bool      // those that need not be looked at again
+}
+
+// announce serves schedules until ctx ends.
+func (g *Gateway) announce(ctx context.Context) {
+	a := announcer{g: g, fit: announceFit, rests: map[string]time.Time{}, over: map[string]bool{}}
+	tick := time.NewTicker(announceEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		busy := a.round(ctx)
+		g.rounds.Add(1)
+		if busy {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// round does one page of each plan that is due. It reports whether there is more to do at once.
+func (a *announcer) round(ctx context.Context) (busy bool) {
+	now := a.g.cfg.Now()
+	for _, c := range a.g.Campaigns().Scheduled() {
+		if !c.Enabled || c.Paused {
+			continue
+		}
+		for _, o := range c.Trigger.Schedule.Due(now, planBack) {
+			if ctx.Err() != nil {
+				return false
+			}
+			more, err := a.page(ctx, c, o, now)
+			if err != nil && ctx.Err() == nil {
+				a.g.cfg.Logger.Error("an announcement cannot go on; trying again", "campaign", c.ID, "date", o.Date, "err", err)
+				more = false
+			}
+			busy = busy || more
+		}
+	}
+	return busy
+}
+
+// page takes one plan a page further. more says that another page may follow at once.
+func (a *announcer) page(ctx context.Context, c *campaign.Campaign, o campaign.Occurrence, now time.Time) (more bool, err error) {
+	name := c.ID + " " + o.Date
+	if rest, ok := a.rests[name]; a.over[name] || ok && time.Now().Before(rest) {
+		return false, nil
+	}
+	delete(a.rests, name)
+	var p plan
+	var found bool
+	var page audience.Page
+	err = a.g.cfg.DB.View(func(tx *db.Tx) error {
+		if p, found, err = loadPlan(tx, c.ID, o.Date); err != nil || p.Done != 0 {
+			return err
+		}
+		if !found && !c.Trigger.Schedule.MayBegin(o, now) {
+			return nil
+		}
+		page, err = audience.Sweep(ctx, tx, c.Audience, now, p.After, a.fit, announceLook)
+		return err
+	})
+	if missed := !found && page.Looked == 0 && !page.End; err != nil || missed || p.Done != 0 {
+		a.over[name] = err == nil
+		return false, err
+	}
+	next := p
+	if !found {
+		next.Began = now.UnixMilli()
+		a.g.cfg.Logger.Info("an announcement begins", "campaign", c.ID, "date", o.Date)
+	}
+	next.After, next.Fit = page.Last, p.Fit+int64(len(page.Devices))
+	if page.End {
+		next.Done = now.UnixMilli()
+	}
+	var t tally
+	stale := false
+	err = a.g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
+		stale = false
+		// On the writer, with the campaigns of this moment: what is stopped meanwhile gets no further page.
+		c, ok := a.g.Campaigns().Find(c.ID)
+		if stale = !ok || !c.Enabled || c.Paused || c.Trigger.Schedule == nil; stale {
+			return nil
+		}
+		if now, _, err := loadPlan(tx, c.ID, o.Date); err != nil || now != p {
+			stale = true
+			return err
+		}
+		if t, err = a.g.settler.announce(tx, c, o.Date, time.UnixMilli(next.Began), page.Devices); err != nil {
+			return err
+		}
+		return putPlan(tx, c.ID, o.Date, next)
+	})
+	if err != nil || stale {
+		return false, err
+	}
+	if t.deliveries > 0 {
+		a.g.outbox.Notify()
+	}
+	if page.End {
+		a.g.cfg.Logger.Info("an announcement has gone to everybody", "campaign", c.ID, "date", o.Date, "fit", next.Fit)
+		return false, nil
+	}
+	if rate := c.Trigger.Schedule.PerMinute; rate > 0 && t.deliveries > 0 {
+		a.rests[name] = time.Now().Add(time.Duration(t.deliveries) * time.Minute / time.Duration(rate))
+		return false, nil
+	}
+	return true, nil
+}
+
+// kindAnnouncement is the kind of the decision about one person and one occurrence.
+const kindAnnouncement = "announcement"
+
+// announce decides about some devices for one occurrence, and settles what it decides.
+func (s *settler) announce(tx *db.Tx, c *campaign.Campaign, date string, began time.Time, devices []string) (t tally, err error) {
+	t = tally{funnel: map[funnelKey]int64{}}
+	for _, id := range devices {
+		p, found, err := audience.Get(tx, id)
+		if err != nil {
+			return t, err
+		}
+		planned, _, ok := c.Trigger.Schedule.Planned(date, p.Zone)
+		if !found || !ok {
+			continue // erased, or the schedule was edited, while the page was read
+		}
+		tr := c.Trigger.Schedule.Transition(planned, began)
+		in := input{device: track.DeviceID(id), receivedAt: tx.Now().UnixMilli(), transitions: []track.Transition{*tr}}
+		past := history{subject: p.Subject()}
+		answer, err := s.ask(tx, c, &in, tr, &p, &past, map[string]fences.ID{}, &t)
+		if err != nil {
+			return t, err
+		}
+		d := Decision{
+			ID: decisionID(in.device, kindAnnouncement+"."+c.ID, "", tr.At), Device: id, Kind: kindAnnouncement, At: tr.At,
+			ReceivedAt: in.receivedAt, Campaigns: []CampaignDecision{answer},
+		}
+		if err := putDecision(tx, &d, s.keep); err != nil {
+			return t, err
+		}
+	}
+	for k, n := range t.funnel {
+		if err := addFunnel(tx, k, n); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
