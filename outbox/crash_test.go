@@ -312,7 +312,7 @@ func TestStopAndStart(t *testing.T) {
 		}
 		r.out = r.newOutbox(nil)
 		r.run()
-		time.Sleep(3 * time.Second)
+		time.Sleep(3*time.Second + recordWait) // outcomes may wait that long for each other
 		synctest.Wait()
 		for _, mid := range mids {
 			if d := r.want(mid, StateAccepted, dedupe.Committed); d.Attempts != 1 || d.Doubt {

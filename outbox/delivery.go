@@ -76,6 +76,14 @@ type Route struct {
 // Route is the way that the delivery takes now.
 func (d *Delivery) Route() Route { return Route{d.Device, d.Lane, d.Env} }
 
+// sameStep reports whether nothing has happened between e and d, two readings
+// of one row. A row can go around in less than a millisecond and be due at the
+// time that it was due before, so state and times do not tell.
+func (d *Delivery) sameStep(e *Delivery) bool {
+	return d.State == e.State && d.NextAt == e.NextAt && d.UpdatedAt == e.UpdatedAt &&
+		d.Attempts == e.Attempts && d.Redos == e.Redos && d.Redrives == e.Redrives && d.Route() == e.Route()
+}
+
 // maxRoutes bounds how many tokens one delivery tries.
 const maxRoutes = 8
 

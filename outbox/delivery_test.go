@@ -32,6 +32,7 @@ func TestAcceptedCommitsTheClaim(t *testing.T) {
 		if want := []string{mid + " accepted accepted"}; !slices.Equal(r.outcomes, want) {
 			t.Errorf("outcomes %q", r.outcomes)
 		}
+		r.stop()                                 // a week of sweeps would take its time
 		time.Sleep(7*24*time.Hour + time.Minute) // then the row is forgotten
 		if err := r.db.View(func(tx *db.Tx) error {
 			for _, f := range []Filter{{}, {State: StateAccepted}} {
@@ -321,8 +322,6 @@ func TestProviderDownForAWhile(t *testing.T) {
 	})
 }
 
-// 429 for the lane: nothing at all is sent before Retry-After, no attempt is
-// spent, other lanes go on.
 // An answer that no table knows is handled by its status, and counted.
 func TestUnknownReasonsAreCounted(t *testing.T) {
 	inRig(t, func(*Config) {}, func(r *rig) {
@@ -338,6 +337,8 @@ func TestUnknownReasonsAreCounted(t *testing.T) {
 	})
 }
 
+// 429 for the lane: nothing at all is sent before Retry-After, no attempt is
+// spent, other lanes go on.
 func TestLaneRate(t *testing.T) {
 	other := &fakeProvider{}
 	inRig(t, func(c *Config) { c.Providers["other"] = other }, func(r *rig) {
@@ -544,6 +545,47 @@ func TestSecondChangeOfOneRowIsRefused(t *testing.T) {
 			t.Errorf("%d stale, outcomes %q", n, r.outcomes)
 		}
 		r.check()
+		if err := r.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A row goes around within one millisecond: leased, answered "nothing was sent",
+// due again when it was due before. A lease that began from the reading before
+// that is refused, or what the answer has counted would be lost.
+func TestOldReadingOfARowIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		mid := r.enter("a")
+		lease := func(d Delivery) *change {
+			c := &change{old: d, new: d}
+			c.new.State, c.new.UpdatedAt = StateSending, time.Now().UnixMilli()
+			return c
+		}
+		record := func(c *change) (made bool) {
+			if _, err := r.out.recordAll(context.Background(), []*change{c}); err != nil {
+				t.Fatal(err)
+			}
+			return c.made
+		}
+		around := func(out push.Outcome) {
+			c := lease(r.row(mid))
+			if !record(c) || !record(r.out.answered(c.new, out)) {
+				t.Fatalf("not made: %+v", r.row(mid))
+			}
+		}
+		around(push.Outcome{Class: push.Retry, Status: 503, Sent: true, RetryAfter: time.Second})
+		time.Sleep(time.Second)
+		before := r.row(mid)
+		around(push.Outcome{Class: push.RetryNow})
+		after := r.row(mid)
+		if after.State != before.State || after.NextAt != before.NextAt || after.Redos != 1 {
+			t.Fatalf("the row went from %+v to %+v", before, after)
+		}
+		if record(lease(before)) {
+			t.Errorf("leased from an old reading: %+v", r.row(mid))
+		}
 		if err := r.db.Close(); err != nil {
 			t.Error(err)
 		}

@@ -151,7 +151,7 @@ func TestCutAfterAcceptShowsOne(t *testing.T) {
 	a.Script(fake.Rule{Token: fake.DeviceToken("a"), Times: 1, Answer: fake.Answer{Fault: fake.FaultCut}})
 	w := startWhole(t, p, nil)
 	mid := w.enter("a")
-	w.await("the second attempt", 20*time.Second, func() bool { return w.row(mid).State == StateAccepted })
+	w.await("the second attempt", 30*time.Second, func() bool { return w.row(mid).State == StateAccepted })
 	if d := w.row(mid); !d.Doubt || d.Attempts != 2 {
 		t.Errorf("row %+v", d)
 	}
@@ -169,7 +169,7 @@ func TestSilentConnection(t *testing.T) {
 	a, p := startAPNsFake(t, fake.APNsConfig{}, nil)
 	w := startWhole(t, p, nil)
 	first := w.enter("first")
-	w.await("the first push", 10*time.Second, func() bool { return w.row(first).State == StateAccepted })
+	w.await("the first push", 30*time.Second, func() bool { return w.row(first).State == StateAccepted })
 	a.Silence()
 	var mids []string
 	for i := range 20 {
@@ -183,7 +183,7 @@ func TestSilentConnection(t *testing.T) {
 		}
 		return true
 	}
-	w.await("a push past the silence", 11*time.Second, func() bool {
+	w.await("a push past the silence", 15*time.Second, func() bool {
 		return w.out.Stats().Finals[StateAccepted] > 1
 	})
 	w.await("all of them", 30*time.Second, all)
@@ -206,15 +206,15 @@ func TestExpiredProviderTokenDoesNotHoldTheLane(t *testing.T) {
 	a, p := startAPNsFake(t, fake.APNsConfig{Now: clock.now}, clock.now)
 	w := startWhole(t, p, nil)
 	first := w.enter("first")
-	w.await("the first push", 10*time.Second, func() bool { return w.row(first).State == StateAccepted })
+	w.await("the first push", 30*time.Second, func() bool { return w.row(first).State == StateAccepted })
 	clock.ahead.Store(int64(25 * time.Minute)) // a new token is allowed
 	a.ExpireProviderTokens()
 	var mids []string
 	for i := range 50 {
 		mids = append(mids, w.enter(fmt.Sprint("d", i)))
 	}
-	took := w.await("the pushes after the expiry", 10*time.Second, func() bool { return w.out.Stats().Finals[StateAccepted] == 51 })
-	if took > time.Second {
+	took := w.await("the pushes after the expiry", 30*time.Second, func() bool { return w.out.Stats().Finals[StateAccepted] == 51 })
+	if took > 5*time.Second { // tens of milliseconds on an idle machine; a pause is a minute
 		t.Errorf("took %v", took)
 	}
 	for _, mid := range mids {
@@ -237,11 +237,11 @@ func TestWrongClockPausesTheLane(t *testing.T) {
 	for i := range 20 {
 		mids = append(mids, w.enter(fmt.Sprint("d", i)))
 	}
-	w.await("the alarm", 10*time.Second, func() bool {
+	w.await("the alarm", 30*time.Second, func() bool {
 		a := w.out.Stats().Lanes[testLane].Alarms
 		return len(a) == 1 && a[0].Kind == AlarmCredentials
 	})
-	w.await("everything in flight to come back", 10*time.Second, func() bool { return w.out.Stats().Lanes[testLane].InFlight == 0 })
+	w.await("everything in flight to come back", 30*time.Second, func() bool { return w.out.Stats().Lanes[testLane].InFlight == 0 })
 	for _, mid := range mids {
 		if d := w.row(mid); d.State.Final() || d.Attempts != 0 {
 			t.Errorf("row %+v", d)
@@ -265,15 +265,17 @@ func TestQuotaHoldsTheLane(t *testing.T) {
 				f, p := startFCMFake(t)
 				f.Script(fake.Rule{Times: 1, Answer: fake.Answer{Reason: reason, RetryAfter: 3 * time.Second, RetryAfterDate: date}})
 				w := startWhole(t, p, nil)
+				begun := time.Now()
 				first := w.enter("a")
-				w.await("the hold", 10*time.Second, func() bool { return !w.out.Stats().Lanes[testLane].HeldUntil.IsZero() })
-				held := time.Until(w.out.Stats().Lanes[testLane].HeldUntil)
-				if held < 1500*time.Millisecond || held > 5*time.Second { // a date has whole seconds, is rounded up, and counts from before the request
-					t.Errorf("held for %v", held)
+				w.await("the hold", 30*time.Second, func() bool { return !w.out.Stats().Lanes[testLane].HeldUntil.IsZero() })
+				until := w.out.Stats().Lanes[testLane].HeldUntil
+				// A date has whole seconds, is rounded up, and counts from before the request.
+				if until.Sub(begun) < 1500*time.Millisecond || time.Until(until) > 5*time.Second {
+					t.Errorf("held for %v to %v", time.Until(until), until.Sub(begun))
 				}
 				others := []string{w.enter("b"), w.enter("c")}
 				requests := f.Stats().Requests
-				w.await("the end of the hold", 20*time.Second, func() bool { return w.out.Stats().Finals[StateAccepted] == 3 })
+				w.await("the end of the hold", 30*time.Second, func() bool { return w.out.Stats().Finals[StateAccepted] == 3 })
 				for _, mid := range append(others, first) {
 					d := w.row(mid)
 					if d.Attempts != 1 {
@@ -298,7 +300,7 @@ func TestWrongProjectDeletesNoToken(t *testing.T) {
 	for i := range 30 {
 		mids = append(mids, w.enter(fmt.Sprint("d", i)))
 	}
-	w.await("all outcomes", 20*time.Second, func() bool { return w.out.Stats().Finals[StateFailed] == int64(len(mids)) })
+	w.await("all outcomes", 30*time.Second, func() bool { return w.out.Stats().Finals[StateFailed] == int64(len(mids)) })
 	if n := w.doomed.Load(); n > 0 {
 		t.Errorf("%d tokens deleted", n)
 	}
@@ -318,7 +320,7 @@ func TestRefusedTextIsStopped(t *testing.T) {
 		w.enter(fmt.Sprint("d", i))
 	}
 	finals := func(s State) int64 { return w.out.Stats().Finals[s] }
-	w.await("all outcomes", 20*time.Second, func() bool { return finals(StateFailed)+finals(StateSuppressed) == 30 })
+	w.await("all outcomes", 30*time.Second, func() bool { return finals(StateFailed)+finals(StateSuppressed) == 30 })
 	s := w.out.Stats()
 	if finals(StateFailed) != textRefusals || s.Suppressed[string(TextRefused)] != 10 || f.Stats().Requests != textRefusals {
 		t.Errorf("%d requests, %v, suppressed %v", f.Stats().Requests, s.Finals, s.Suppressed)
@@ -332,7 +334,7 @@ func TestRefusedTextIsStopped(t *testing.T) {
 	w.revision.Add(1)
 	f.ClearScript()
 	w.enter("late")
-	w.await("the new text", 10*time.Second, func() bool { return finals(StateAccepted) == 1 })
+	w.await("the new text", 30*time.Second, func() bool { return finals(StateAccepted) == 1 })
 	if a := w.out.Stats().Lanes[testLane].Alarms; len(a) != 0 {
 		t.Errorf("alarms %v", a)
 	}
@@ -348,14 +350,14 @@ func TestBadTokenIsProvenByAnAcceptedText(t *testing.T) {
 		t.Helper()
 		f.SetToken(fake.DeviceToken(device), fake.TokenBad, time.Time{})
 		w.enter(device)
-		w.await("the refusal of "+device, 10*time.Second, func() bool { return finals(StateFailed) == failed })
+		w.await("the refusal of "+device, 30*time.Second, func() bool { return finals(StateFailed) == failed })
 		if n := w.doomed.Load(); n != doomed {
 			t.Errorf("after %s: %d tokens deleted, want %d", device, n, doomed)
 		}
 	}
 	bad("first", 1, 0)
 	w.enter("good")
-	w.await("the good token", 10*time.Second, func() bool { return finals(StateAccepted) == 1 })
+	w.await("the good token", 30*time.Second, func() bool { return finals(StateAccepted) == 1 })
 	bad("second", 2, 1)
 	w.revision.Add(1)
 	bad("third", 3, 1) // of the new text nothing is known

@@ -39,7 +39,7 @@ type queue struct {
 	waiting atomic.Bool  // had more due rows than it might lease
 
 	// settled are the rows that ended while collect looks: its snapshot may be
-	// older and still show them leased. nil: it does not look.
+	// older and show them as they were before. nil: it does not look.
 	settledMu sync.Mutex
 	settled   map[string]struct{}
 
@@ -64,21 +64,21 @@ func (q *queue) poke() {
 
 // run feeds the lane until ctx ends.
 func (q *queue) run(ctx context.Context, jobs *sync.WaitGroup) {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(pollEvery)
 	defer timer.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-q.wake:
-		case <-timer.C:
-		}
 		wait, err := q.feed(ctx, jobs)
 		if err != nil && ctx.Err() == nil {
 			q.l.o.cfg.Logger.Error("lane cannot lease rows", "lane", q.l.name, "err", err)
 			wait = time.Second
 		}
 		timer.Reset(min(max(wait, time.Millisecond), pollEvery))
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.wake:
+		case <-timer.C:
+		}
 	}
 }
 
@@ -211,8 +211,8 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 			if err == nil && (!found || row.State.Final() || row.NextAt != at || row.Lane != q.l.name) {
 				err = errNoRow
 			}
-			if err == nil && row.State == StateSending && q.justSettled(mid) {
-				return true, nil
+			if err == nil && q.justSettled(mid) {
+				return true, nil // this snapshot is older than its outcome, perhaps older than its lease
 			}
 			c := candidate{row: row, err: err}
 			if err != nil {

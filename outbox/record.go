@@ -59,7 +59,7 @@ func (o *Outbox) apply(tx *db.Tx, c *change) error {
 	if err != nil {
 		return err
 	}
-	if !found || stored.State != c.old.State || stored.NextAt != c.old.NextAt || stored.Redrives != c.old.Redrives {
+	if !found || !stored.sameStep(&c.old) {
 		c.refused = errStale
 		return nil
 	}
@@ -220,7 +220,7 @@ func (o *Outbox) recordOutcomes(ctx context.Context) {
 	var writing sync.WaitGroup
 	defer writing.Wait()
 	room := make(chan struct{}, recordsAtOnce)
-	linger := time.NewTimer(0)
+	linger := time.NewTimer(recordWait)
 	defer linger.Stop()
 	many := false
 	for first := range o.outcomes {
