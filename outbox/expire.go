@@ -13,9 +13,11 @@ const (
 	sweepEvery = time.Second
 	// sweepPage bounds the rows that one step of a sweep holds.
 	sweepPage = 512
-	// sweepBack is how far before the last sweep the next one begins, and
-	// sweepAll how often one begins at the very start: see lane.collect.
-	sweepBack = time.Minute
+	// sweepBack is how far before the last sweep the next one begins, for rows
+	// that were enqueued with little time left, and sweepAll how often one begins
+	// at the very start: see queue.collect. What lies between consists of deleted
+	// entries, which a sweep has to wade through every second.
+	sweepBack = 5 * time.Second
 	sweepAll  = 10 * time.Minute
 )
 
@@ -59,11 +61,9 @@ func (o *Outbox) sweep(ctx context.Context, from []byte, now int64) error {
 		var cause error
 		more := false
 		err := o.cfg.DB.View(func(tx *db.Tx) error {
-			return tx.Scan(ready.Key(byExpiry), from, func(key, _ []byte) (bool, error) {
-				at, mid, err := parseExpiry(key)
-				if err == nil && at > now {
-					return false, nil
-				}
+			// Beyond now lie the entries of all that was delivered within its time: deleted, and no row among them.
+			return tx.ScanRange(ready.Key(byExpiry), from, ready.Key(byExpiry, ms(now+1)), func(key, _ []byte) (bool, error) {
+				mid, err := parseExpiry(key)
 				if err == nil && o.taken(mid) {
 					return true, nil
 				}

@@ -153,6 +153,10 @@ func TestBreakerSpendsNoAttempts(t *testing.T) {
 // What waited out an outage does not come as one spike: in no tenth of a second
 // after the recovery more than the rate allows, and not in step.
 func TestNoSpikeAfterAnOutage(t *testing.T) {
+	rows := 2000
+	if testing.Short() {
+		rows = 800
+	}
 	for name, out := range map[string]push.Outcome{
 		"outage":      {Class: push.Retry, Status: 503, Sent: true},
 		"429":         {Class: push.LaneRate, Status: 429, RetryAfter: 30 * time.Second, Sent: true},
@@ -166,7 +170,7 @@ func TestNoSpikeAfterAnOutage(t *testing.T) {
 				}
 				return push.Outcome{Class: push.Accepted, Sent: true}
 			}
-			for i := range 2000 {
+			for i := range rows {
 				r.enter(fmt.Sprint("d", i), expires(time.Hour))
 			}
 			time.Sleep(5 * time.Minute)
@@ -175,8 +179,8 @@ func TestNoSpikeAfterAnOutage(t *testing.T) {
 			r.prov.mu.Unlock()
 			back := time.Now()
 			time.Sleep(time.Minute)
-			if n := r.out.Stats().Finals[StateAccepted]; n != 2000 {
-				t.Errorf("%s: %d of 2000 accepted a minute after the recovery", name, n)
+			if n := r.out.Stats().Finals[StateAccepted]; n != int64(rows) {
+				t.Errorf("%s: %d of %d accepted a minute after the recovery", name, n, rows)
 			}
 			tenths := map[int64]int{}
 			for _, s := range r.prov.log() {
@@ -196,9 +200,9 @@ func TestNoSpikeAfterAnOutage(t *testing.T) {
 // A hundred thousand announcements do not delay entries: the slowest per cent
 // of them waits less than a fifth longer than without any.
 func TestAnnouncementsDoNotDelayEntries(t *testing.T) {
-	announcements := 100_000
+	announcements, entries := 100_000, 600
 	if testing.Short() {
-		announcements = 10_000
+		announcements, entries = 6000, 300
 	}
 	measure := func(announcements int) (p99 time.Duration, bulkSent int) {
 		inRig(t, func(c *Config) { c.Rate, c.Burst, c.Workers = 2000, 200, 64 }, func(r *rig) {
@@ -222,7 +226,7 @@ func TestAnnouncementsDoNotDelayEntries(t *testing.T) {
 			r.out.Notify()
 			time.Sleep(time.Second)
 			entered := map[string]time.Time{}
-			for i := range 600 {
+			for i := range entries {
 				device := fmt.Sprint("e", i)
 				entered[device] = time.Now()
 				r.enter(device)
@@ -237,7 +241,7 @@ func TestAnnouncementsDoNotDelayEntries(t *testing.T) {
 					bulkSent++
 				}
 			}
-			if len(waits) != 600 {
+			if len(waits) != entries {
 				t.Errorf("%d entries sent", len(waits))
 			}
 			slices.Sort(waits)

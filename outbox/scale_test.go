@@ -27,8 +27,11 @@ func (p *countProvider) Send(context.Context, *push.Notification) push.Outcome {
 // and neither does the memory. FOOTFALL_LONG makes it a million rows.
 func TestBacklog(t *testing.T) {
 	n := 12_000
-	if os.Getenv("FOOTFALL_LONG") != "" {
+	switch {
+	case os.Getenv("FOOTFALL_LONG") != "":
 		n = 1_000_000
+	case testing.Short():
+		n = 5000
 	}
 	dir := t.TempDir()
 	cfg := db.Config{Dir: dir, NoSync: true, MinFree: 1}

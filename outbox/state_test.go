@@ -161,20 +161,36 @@ func TestEveryClaimEndsInOneOutcome(t *testing.T) {
 	base := uint64(time.Now().UnixNano())
 	t.Logf("seeds from %d", base)
 	seen := map[[2]State]bool{}
-	rounds := uint64(30)
-	for i := range rounds {
+	least, most := uint64(20), uint64(200) // chance decides in which round an arrow is walked
+	if testing.Short() {
+		least = 8
+	}
+	for i := range most {
+		if i >= least && len(unwalked(seen)) == 0 {
+			return
+		}
 		synctest.Test(t, func(t *testing.T) { oneLife(t, base+i, seen) })
 		if t.Failed() {
 			t.Fatalf("seed %d", base+i)
 		}
 	}
+	for _, arrow := range unwalked(seen) {
+		t.Errorf("no round walked from %s to %s", arrow[0], arrow[1])
+	}
+}
+
+// unwalked lists the arrows that rows follow by themselves and that are not in
+// seen.
+func unwalked(seen map[[2]State]bool) (left [][2]State) {
 	for from, all := range arrows {
 		for _, to := range all {
-			if from != none && to != none && !(from.Final() && to == StatePending) && !seen[[2]State{from, to}] {
-				t.Errorf("no round walked from %s to %s", from, to)
+			byHand := from == none || to == none || from.Final()
+			if !byHand && !seen[[2]State{from, to}] {
+				left = append(left, [2]State{from, to})
 			}
 		}
 	}
+	return left
 }
 
 func oneLife(t *testing.T, seed uint64, seen map[[2]State]bool) {
@@ -287,7 +303,7 @@ func oneLife(t *testing.T, seed uint64, seen map[[2]State]bool) {
 			r.out.Notify()
 		}
 	}
-	time.Sleep(20 * time.Minute)
+	time.Sleep(3 * time.Minute) // the longest life is two
 	r.stop()
 	r.check()
 	for mid := range mids {

@@ -53,12 +53,12 @@ func parseDue(key []byte) (lane string, at int64, mid string, err error) {
 }
 
 // parseExpiry reads a key of the index by expiry.
-func parseExpiry(key []byte) (at int64, mid string, err error) {
+func parseExpiry(key []byte) (mid string, err error) {
 	parts, ok := ready.Split(key)
 	if !ok || len(parts) != 3 || len(parts[1]) != 8 {
-		return 0, "", fmt.Errorf("outbox: bad expiry key % x", key)
+		return "", fmt.Errorf("outbox: bad expiry key % x", key)
 	}
-	return int64(binary.BigEndian.Uint64(parts[1])), string(parts[2]), nil
+	return string(parts[2]), nil
 }
 
 // ErrIncomplete: a delivery lacks what it cannot be sent without.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -116,8 +117,8 @@ func TestAgreesWithAMap(t *testing.T) {
 	}
 }
 
-// compare checks every row, a whole scan and one that begins at a key. It may
-// run on the writer goroutine, so it does not stop the test.
+// compare checks every row, a whole scan, one that begins at a key, and each of both up to a key. It may run on the
+// writer goroutine, so it does not stop the test.
 func compare(t *testing.T, tx *Tx, m model, now time.Time, from string) {
 	want := m.live(now.UnixMilli())
 	for _, start := range []string{"", from} {
@@ -151,6 +152,23 @@ func compare(t *testing.T, tx *Tx, m model, now time.Time, from string) {
 		slices.Sort(got)
 		if !slices.Equal(got, wantFrom) {
 			t.Errorf("from %q: got %q, want %q", start, got, wantFrom)
+		}
+
+		var until []string
+		for _, end := range []string{"\x00", "aa", "c", "z"} {
+			until = until[:0]
+			if err := tx.ScanRange(testSpace.Prefix(), first, tkey(end), func(key, val []byte) (bool, error) {
+				parts, _ := testSpace.Split(key)
+				until = append(until, string(parts[0])+"="+string(val))
+				return true, nil
+			}); err != nil {
+				t.Error(err)
+			}
+			slices.Sort(until)
+			wanted := slices.DeleteFunc(slices.Clone(wantFrom), func(row string) bool { return row[:strings.IndexByte(row, '=')] >= end })
+			if !slices.Equal(until, wanted) {
+				t.Errorf("from %q to %q: got %q, want %q", start, end, until, wanted)
+			}
 		}
 	}
 }

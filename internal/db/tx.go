@@ -124,19 +124,54 @@ func (t *Tx) put(key []byte, w write) error {
 // are valid until fn returns; nothing is loaded ahead, so memory does not grow
 // with the range.
 func (t *Tx) Scan(prefix, from []byte, fn func(key, val []byte) (more bool, err error)) error {
+	return t.scan(prefix, from, nil, fn)
+}
+
+// ScanRange is Scan up to, and without, the key to. It does not look past to: where a Scan that stops at a key
+// first wades through all deleted rows before it, this one costs what lies in the range.
+func (t *Tx) ScanRange(prefix, from, to []byte, fn func(key, val []byte) (more bool, err error)) error {
+	return t.scan(prefix, from, to, fn)
+}
+
+// scan is ScanRange; to is nil: no bound.
+func (t *Tx) scan(prefix, from, to []byte, fn func(key, val []byte) (more bool, err error)) error {
 	if bytes.Compare(from, prefix) < 0 {
 		from = prefix
 	}
 	opts := badger.DefaultIteratorOptions
 	opts.PrefetchValues = false // values live in the tree; prefetching starts a goroutine per item
 	opts.Prefix = prefix
+	opts.AllVersions = to != nil // else Badger looks for a live row, however far that is
 	it := t.txn.NewIterator(opts)
 	defer it.Close()
 	it.Seek(from)
 
+	var seen []byte // with AllVersions: the key whose older versions are passed over
+	atRow := func() bool {
+		for ; it.ValidForPrefix(prefix); it.Next() {
+			item := it.Item()
+			switch {
+			case to == nil:
+				return true
+			case bytes.Compare(item.Key(), to) >= 0:
+				return false
+			case bytes.Equal(item.Key(), seen):
+				continue
+			}
+			seen = append(seen[:0], item.Key()...)
+			if !item.IsDeletedOrExpired() {
+				return true
+			}
+		}
+		return false
+	}
+
 	pending := t.pendingKeys(prefix, from)
-	for {
-		stored := it.ValidForPrefix(prefix)
+	if to != nil {
+		end, _ := slices.BinarySearch(pending, string(to))
+		pending = pending[:end]
+	}
+	for stored := atRow(); ; {
 		if !stored && len(pending) == 0 {
 			return nil
 		}
@@ -178,6 +213,7 @@ func (t *Tx) Scan(prefix, from []byte, fn func(key, val []byte) (more bool, err 
 		}
 		if stored && order <= 0 {
 			it.Next()
+			stored = atRow()
 		}
 	}
 }
