@@ -147,7 +147,7 @@ func gatewaySystem(b *testing.B, l load, window int64) *system {
 		} else if st.Kinds["enter"] == 0 {
 			b.Errorf("nobody entered: %+v", st)
 		} else {
-			b.Logf("%d pings in %d batches, %v, %d events", st.Pings, st.Batches, st.Kinds, st.Relayed)
+			b.Logf("%d pings in %d batches, %v, %d events, %d commits", st.Pings, st.Batches, st.Kinds, st.Relayed, r.db.Stats().Groups)
 		}
 	}
 	return s

@@ -95,6 +95,7 @@ type eventLog struct {
 
 	mu      sync.Mutex
 	commits []commit // of rows that are not relayed yet, ascending; at most maxCommits
+	kept    [][]byte // relayed rows that the ledger would not remove
 }
 
 // commit says that the rows up to last, from the one after the commit before, were on disk at atUS.
@@ -244,44 +245,36 @@ func (l *eventLog) owed(tx *db.Tx) (n int64, err error) {
 	return n, err
 }
 
-// relay moves event rows to the EVENTS stream: publish with the event's id, wait for the acknowledgements,
-// forget. What was acknowledged is not published again as long as the process lives, however long the ledger takes
+// relay moves event rows to the EVENTS stream: publish with the event's id, wait for the acknowledgements, have them
+// removed. What was acknowledged is not published again as long as the process lives, however long the ledger takes
 // to forget it; after a crash in between, the stream's duplicate window drops the copy. It returns when ctx ends.
 func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, log *slog.Logger) {
-	// again repeats step until it succeeds; false when ctx has ended.
-	again := func(step func() error) bool {
-		for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-			err := step()
-			if err == nil || ctx.Err() != nil {
-				return ctx.Err() == nil
-			}
+	wait := 50 * time.Millisecond
+	for ctx.Err() == nil {
+		keys, err := l.publish(ctx, d, js)
+		switch {
+		case err != nil && ctx.Err() == nil:
 			log.Warn("events could not be published, trying again", "err", err)
 			select {
 			case <-time.After(wait):
+				wait = min(2*wait, 5*time.Second)
 			case <-ctx.Done():
-				return false
 			}
-		}
-	}
-	for {
-		var keys [][]byte
-		if !again(func() (err error) { keys, err = l.publish(ctx, d, js); return err }) {
-			return
-		}
-		if len(keys) == 0 {
+		case err == nil && len(keys) == 0:
 			select {
 			case <-l.wake:
 			case <-time.After(relayPoll):
+				for keys := range slices.Chunk(l.takeKept(), relayBatch) {
+					l.forget(ctx, d, keys, log)
+				}
 			case <-ctx.Done():
-				return
 			}
-			continue
+		case err == nil:
+			wait = 50 * time.Millisecond
+			l.count.relayed.Add(int64(len(keys)))
+			l.relayed(rowNumber(keys[len(keys)-1]))
+			l.forget(ctx, d, keys, log)
 		}
-		if !again(func() error { return forget(ctx, d, keys) }) {
-			return
-		}
-		l.count.relayed.Add(int64(len(keys)))
-		l.relayed(rowNumber(keys[len(keys)-1]))
 	}
 }
 
@@ -342,14 +335,33 @@ func appendMember(object []byte, name string, v int64) []byte {
 	return append(strconv.AppendInt(body, v, 10), '}')
 }
 
-// forget removes published rows.
-func forget(ctx context.Context, d *db.DB, keys [][]byte) error {
-	return d.Update(ctx, func(tx *db.Tx) error {
+// forget has published rows removed, without a commit of their own: nobody waits for it. Rows that the ledger does not
+// remove are kept in mind and tried again later.
+func (l *eventLog) forget(ctx context.Context, d *db.DB, keys [][]byte, log *slog.Logger) {
+	kept := func(err error) {
+		if err == nil {
+			return
+		}
+		log.Warn("published events could not be removed from the ledger, trying again later", "events", len(keys), "err", err)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.kept = append(l.kept, keys...)
+	}
+	err := d.Ride(context.WithoutCancel(ctx), func(tx *db.Tx) error {
 		for _, key := range keys {
 			if err := tx.Delete(key); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}, kept)
+	kept(err)
+}
+
+func (l *eventLog) takeKept() [][]byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := l.kept
+	l.kept = nil
+	return kept
 }

@@ -298,6 +298,12 @@ func (d *DB) Submit(ctx context.Context, fn func(*Tx) error, done func(error)) e
 	return d.submit(ctx, &request{ctx: ctx, fn: fn, done: done})
 }
 
+// Ride is Submit for what nobody waits for, such as the removal of what has been dealt with: fn goes along with the next
+// commit that somebody waits for, or has one of its own after rideFor. It keeps its place before what is submitted later.
+func (d *DB) Ride(ctx context.Context, fn func(*Tx) error, done func(error)) error {
+	return d.submit(ctx, &request{ctx: ctx, fn: fn, done: done, rides: true})
+}
+
 func (d *DB) submit(ctx context.Context, r *request) error {
 	if d.readOnly {
 		return fmt.Errorf("%w: %s was opened for reading only", ErrReadOnly, d.cfg.Dir)

@@ -32,6 +32,7 @@ type request struct {
 	ctx   context.Context // of this one operation, for cancelling it in the queue
 	fn    func(*Tx) error
 	done  func(error)
+	rides bool // nobody waits for it: see Ride
 	state atomic.Int32
 }
 
@@ -43,13 +44,34 @@ func (r *request) start() bool {
 	return r.state.Load() == started || r.state.CompareAndSwap(queued, started)
 }
 
+// rideFor is how long a request that rides waits for a commit to go with.
+const rideFor = 50 * time.Millisecond
+
 // write is the writer goroutine: it gathers what is queued and commits it,
-// until Close closes the queue and it is empty.
+// until Close closes the queue and it is empty. Requests that ride do not start
+// a commit until the first of them has waited for rideFor.
 func (d *DB) write() {
 	batch := make([]*request, 0, maxGroup)
-	for r := range d.queue {
-		batch = append(batch[:0], r)
-		for more := true; more && len(batch) < maxGroup; {
+	late := time.NewTimer(rideFor)
+	late.Stop()
+	for open := true; open; {
+		due := false
+		select {
+		case r, ok := <-d.queue:
+			if open = ok; ok {
+				if batch = append(batch, r); len(batch) == 1 {
+					late.Reset(rideFor)
+				}
+				due = !r.rides
+			}
+		case <-late.C:
+			due = true
+		}
+		if open && !due && len(batch) < maxGroup {
+			continue
+		}
+		late.Stop()
+		for more := open; more && len(batch) < maxGroup; {
 			select {
 			case r, ok := <-d.queue:
 				if more = ok; ok {
@@ -63,6 +85,7 @@ func (d *DB) write() {
 			rest = rest[d.commitGroup(rest, len(rest)):]
 		}
 		clear(batch)
+		batch = batch[:0]
 	}
 }
 

@@ -338,3 +338,49 @@ func TestAfterCommitRunsForWhatIsStored(t *testing.T) {
 		<-done
 	}
 }
+
+// What rides starts no commit while somebody may still come who does, keeps its place before what comes after it, and
+// does not wait for ever.
+func TestRideGoesAlong(t *testing.T) {
+	d := mustOpen(t, Config{Dir: t.TempDir(), MinFree: 1})
+	ride := func(key, val string) chan error {
+		landed := make(chan error, 1)
+		err := d.Ride(t.Context(), func(tx *Tx) error { return tx.Set(tkey(key), []byte(val)) }, func(err error) { landed <- err })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return landed
+	}
+	release := block(t, d)
+	before := d.Stats().Groups
+	a, b := ride("a", "1"), ride("b", "1")
+	taken := make(chan struct{})
+	go func() {
+		defer close(taken)
+		set(t, d, "a", "2")
+	}()
+	for d.Stats().Queued < 3 {
+		time.Sleep(time.Millisecond) // a real goroutine on its way to a real queue
+	}
+	release()
+	<-taken
+	if errA, errB := <-a, <-b; errA != nil || errB != nil {
+		t.Fatal(errA, errB)
+	}
+	if n := d.Stats().Groups - before; n != 1 {
+		t.Errorf("two riders and an update took %d commits", n)
+	}
+	if a := get(t, d, "a"); a != "2" {
+		t.Errorf("a rider came after what was submitted later: a = %s", a)
+	}
+	if err := <-ride("c", "1"); err != nil { // nobody else comes
+		t.Fatal(err)
+	}
+	last := ride("d", "1")
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-last; err != nil {
+		t.Errorf("a rider at the time of Close: %v", err)
+	}
+}
