@@ -95,7 +95,11 @@ func (o *Outbox) cancelQueue(ctx context.Context, queue []byte, id, reason strin
 			return n, nil, err
 		}
 		made, err := o.recordAll(ctx, page)
-		n += len(made)
+		for _, c := range made {
+			if c.result.State == StateCancelled { // not what a phone has reported meanwhile
+				n++
+			}
+		}
 		if err != nil {
 			return n, nil, err
 		}

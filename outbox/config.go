@@ -43,6 +43,11 @@ type Config struct {
 	// nil: there is none.
 	Another func(tx *db.Tx, d *Delivery, o push.Outcome) (Route, bool, error)
 
+	// Arrived is asked, in the transaction of an outcome that is not an
+	// acceptance, whether the phone itself has reported the message meanwhile:
+	// then it is accepted, whatever was answered. See Confirm. nil: no.
+	Arrived func(tx *db.Tx, mid string) (bool, error)
+
 	// Workers bounds the requests in flight per lane. Default 256.
 	Workers int
 	// Rate is how many requests per second a lane makes, Burst how many at

@@ -38,7 +38,8 @@
 // A row is leased, durably, before its request is made. After a crash the
 // leased rows, and only those, may have been sent: the next start finds them
 // in doubt and sends them again under the same message id, which the phone,
-// the provider's collapse id and the SDK use to show one. That is the only case
+// the provider's collapse id and the SDK use to show one, unless the phone has
+// reported the message meanwhile ([Outbox.Confirm]). That is the only case
 // in which a request is repeated although the first may have been acted on, and
 // Config.OnDoubt can turn it off. A lease has no end: the database belongs to
 // one process at a time, so what is leased and not in flight here was leased by

@@ -64,7 +64,15 @@ func (o *Outbox) apply(tx *db.Tx, c *change) error {
 		return nil
 	}
 	d, claim := c.new, c.claim
-	if c.another {
+	arrived := false
+	if o.cfg.Arrived != nil && d.State != StateSending && d.State != StateAccepted {
+		if arrived, err = o.cfg.Arrived(tx, d.MID); err != nil {
+			return err
+		}
+	}
+	if arrived {
+		d, claim = confirmed(d), claimCommit
+	} else if c.another {
 		if route, ok, err := o.anotherRoute(tx, c); err != nil {
 			return err
 		} else if ok {
@@ -82,7 +90,7 @@ func (o *Outbox) apply(tx *db.Tx, c *change) error {
 	if c.odd, err = settleClaim(tx, &d, claim); err != nil {
 		return err
 	}
-	if c.tell && c.hookErr == nil {
+	if (c.tell || arrived) && c.hookErr == nil {
 		if err := o.callHook(tx, &stored, d, c.outcome); err != nil {
 			return fmt.Errorf("%w: %w", errHook, err)
 		}
@@ -316,7 +324,7 @@ func (o *Outbox) recorded(c *change) {
 		return
 	}
 	d := &c.result
-	newDoubt := d.Doubt && c.outcome.Class == push.InDoubt
+	newDoubt := d.Doubt && c.outcome.Class == push.InDoubt && d.State != StateAccepted
 	if d.State.Final() || newDoubt || c.hookErr != nil || c.odd != nil {
 		o.count(func(n *counts) {
 			if d.State.Final() {

@@ -33,10 +33,10 @@ var arrows = map[State][]State{
 	none: {StatePending}, // Enqueue
 
 	// Waiting. The arrow to itself puts a row off that would be one too many for
-	// its device.
-	StatePending:   {StatePending, StateSending, StateExpired, StateCancelled},
-	StateRetryWait: {StateRetryWait, StateSending, StateExpired, StateCancelled},
-	StateInDoubt:   {StateInDoubt, StateSending, StateExpired, StateCancelled},
+	// its device; accepted is what the phone's own word makes of it (Confirm).
+	StatePending:   {StatePending, StateSending, StateExpired, StateCancelled, StateAccepted},
+	StateRetryWait: {StateRetryWait, StateSending, StateExpired, StateCancelled, StateAccepted},
+	StateInDoubt:   {StateInDoubt, StateSending, StateExpired, StateCancelled, StateAccepted},
 
 	// Leased. Back to what it was when nothing was sent; to pending also when
 	// another token is to be tried; cancelled when its campaign is over by the

@@ -197,6 +197,7 @@ func oneLife(t *testing.T, seed uint64, seen map[[2]State]bool) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	var mu sync.Mutex
 	counted := map[string]map[State]int{} // mid -> outcome -> times, as the ledger's counts
+	reported := map[string]bool{}         // by the phone
 	classes := push.Classes()
 	change := func(c *Config) {
 		c.DeviceBurst, c.MaxAttempts = 1, 2
@@ -209,6 +210,11 @@ func oneLife(t *testing.T, seed uint64, seen map[[2]State]bool) {
 		}
 		c.Another = func(_ *db.Tx, d *Delivery, _ push.Outcome) (Route, bool, error) {
 			return Route{Device: d.Device + "'", Lane: testLane}, strings.HasPrefix(d.Device, "two"), nil
+		}
+		c.Arrived = func(_ *db.Tx, mid string) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return reported[mid], nil
 		}
 		c.OnOutcome = func(_ *db.Tx, old, d *Delivery, _ push.Outcome) error {
 			mu.Lock()
@@ -261,6 +267,20 @@ func oneLife(t *testing.T, seed uint64, seen map[[2]State]bool) {
 		}
 		time.Sleep(time.Duration(rng.IntN(700)) * time.Millisecond)
 		switch rng.IntN(12) {
+		case 3: // phones report what they have
+			for mid := range mids {
+				if d := r.row(mid); rng.IntN(3) > 0 || d.Attempts == 0 {
+					continue
+				}
+				if err := r.db.Update(context.Background(), func(tx *db.Tx) error {
+					mu.Lock()
+					reported[mid] = true
+					mu.Unlock()
+					return r.out.Confirm(tx, mid)
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
 		case 0:
 			if _, err := r.out.CancelCampaign(context.Background(), fmt.Sprint("c", rng.IntN(4)), "stopped"); err != nil {
 				t.Fatal(err)

@@ -44,7 +44,7 @@ type Config struct {
 	// Providers by lane, and the lane of a device's pushes; ok is false when nothing serves its platform.
 	Providers map[string]push.Provider
 	Lane      func(app string, p *audience.Profile) (lane string, ok bool)
-	// Outbox carries the delivery settings; DB, Providers, Compose, OnOutcome, Now and Logger are filled in.
+	// Outbox carries the delivery settings; DB, Providers, Compose, OnOutcome, Another, Arrived, Now and Logger are filled in.
 	Outbox outbox.Config
 
 	// Receipts signs the messages and checks what comes back. Default: a secret of this run alone, with which
@@ -150,13 +150,13 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	oc := cfg.Outbox
 	oc.DB, oc.Providers, oc.Now, oc.Logger = cfg.DB, cfg.Providers, cfg.Now, cfg.Logger
-	oc.Compose, oc.OnOutcome, oc.Another = g.compose, g.outcome, g.anotherToken
+	oc.Compose, oc.OnOutcome, oc.Another, oc.Arrived = g.compose, g.outcome, g.anotherToken, arrived
 	if g.outbox, err = outbox.New(oc); err != nil {
 		return nil, err
 	}
 	g.settler = &settler{
 		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
-		keys: cfg.Receipts, keepFacts: cfg.Outbox.KeepFinished, count: &g.count, onPush: g.outbox.Notify, log: cfg.Logger,
+		keys: cfg.Receipts, keepFacts: cfg.Outbox.KeepFinished, count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
 	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 
 	"footfall/internal/db"
 	"footfall/outbox"
@@ -32,6 +33,9 @@ type ReceiptEvent struct {
 	MID      string `json:"mid"`
 	Campaign string `json:"campaign"`
 	Fence    string `json:"fence,omitempty"`
+	// Late: the push has left the ledger, so that nothing but the receipt itself is known, and it may be published again
+	// when it is repeated, under the same id.
+	Late bool `json:"late,omitempty"`
 	receipt.Fact
 }
 
@@ -42,19 +46,32 @@ func (s *settler) settleReceipt(tx *db.Tx, in *input, t *tally) error {
 	if err != nil {
 		return nil // checked by the collector; a foreign writer of the log is not worth stopping for
 	}
+	f := receipt.Fact{Ev: r.Ev, Ref: r.Ref, At: r.At, Action: r.Action, Value: r.Value, Currency: r.Currency}
+	if f.Ref == "" && f.Ev == receipt.Action {
+		f.Ref = f.Action // two buttons are two facts
+	}
 	d, ok, err := outbox.Get(tx, r.MID)
 	switch {
 	case err != nil:
 		return err
 	case !ok:
 		t.receipts[receiptLate]++
-		return nil
+		f.ReceivedAt, f.At = in.receivedAt, receipt.Clamp(f.At, 0, in.receivedAt)
+		return s.tellReceipt(tx, &outbox.Delivery{MID: r.MID, Device: string(in.device)}, f, true)
 	}
-	ref := r.Ref
-	if ref == "" && r.Ev == receipt.Action {
-		ref = r.Action // two buttons are two facts
+	if err := s.addFact(tx, &d, in, f, t); err != nil || d.State.Final() {
+		return err
 	}
-	return s.addFact(tx, &d, in, receipt.Fact{Ev: r.Ev, Ref: ref, At: r.At, Action: r.Action, Value: r.Value, Currency: r.Currency}, t)
+	if there, err := arrived(tx, d.MID); err != nil || !there {
+		return err
+	}
+	return s.confirm(tx, d.MID)
+}
+
+// arrived reports whether a phone has said that it has the message.
+func arrived(tx *db.Tx, mid string) (bool, error) {
+	facts, err := receipt.Facts(tx, mid)
+	return slices.Contains(receipt.Reached(facts), receipt.Delivered), err
 }
 
 // creditCode adds a conversion to the message whose code somebody has shown, such as at a till. typed is the code as
@@ -109,10 +126,15 @@ func (s *settler) addFact(tx *db.Tx, d *outbox.Delivery, in *input, f receipt.Fa
 	for _, stage := range change.Reached {
 		t.funnel[funnelKey{d.Campaign, stage}]++
 	}
+	return s.tellReceipt(tx, d, f, false)
+}
+
+// tellReceipt publishes a fact about d.
+func (s *settler) tellReceipt(tx *db.Tx, d *outbox.Delivery, f receipt.Fact, late bool) error {
 	app, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
 	ev := ReceiptEvent{
 		ID: d.MID + "." + wire.EncodeID(f.Ev) + "." + wire.EncodeID(f.Ref), App: app, Device: device, Person: d.Person,
-		MID: d.MID, Campaign: d.Campaign, Fence: d.Fence, Fact: f,
+		MID: d.MID, Campaign: d.Campaign, Fence: d.Fence, Late: late, Fact: f,
 	}
 	return s.events.append(tx, ev.ID, wire.TransitionSubject(app, "receipt", f.Ev), ev)
 }

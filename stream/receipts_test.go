@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"footfall/dedupe"
 	"footfall/internal/db"
+	"footfall/outbox"
 	"footfall/push"
 	"footfall/receipt"
 )
@@ -181,15 +183,88 @@ func TestForgedReceipts(t *testing.T) {
 	}
 }
 
-// A receipt of a message that has left the ledger is counted as late, and is no error to its sender.
+// The answer of the provider is lost, but the phone reports the push: it is accepted and not sent again, whether the
+// report comes after the loss or before it.
+func TestReceiptSettlesDoubt(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		t.Run(fmt.Sprintf("before=%v", before), func(t *testing.T) {
+			r := newRig(t)
+			taken, lose := make(chan push.Notification, 1), make(chan struct{})
+			r.provider.say = func(n *push.Notification) push.Outcome {
+				taken <- *n
+				<-lose
+				return push.Outcome{Class: push.InDoubt, Reason: "connection lost", Sent: true}
+			}
+			r.start()
+			defer r.halt()
+			r.register("d1")
+			r.mustAsk("ping.shop.d1", ping(r.clock.now(), 50.4502, 30.5235))
+			n := <-taken
+			report := func() {
+				r.mustAsk("receipt.shop.d1", map[string]any{"mid": n.MID, "k": n.ReceiptKey, "ev": "delivered"})
+				r.settle()
+			}
+			if before {
+				report()
+			}
+			close(lose)
+			if !before {
+				r.await("the doubt", func() bool { return r.delivery(n.MID).State == outbox.StateInDoubt })
+				report()
+			}
+			r.await("the settlement", func() bool { return r.delivery(n.MID).State == outbox.StateAccepted })
+			d := r.delivery(n.MID)
+			if d.Reason != "the phone has reported it" || !d.Doubt {
+				t.Errorf("delivery %+v", d)
+			}
+			r.clock.set(noon.Add(2 * time.Minute)) // it would have been due again
+			s := r.gw.Status()
+			if f := s.Funnel["welcome"]; f["push.accepted"] != 1 || f["sent"] != 1 || f["delivered"] != 1 || len(r.provider.pushes()) != 1 {
+				t.Errorf("sent %d times, funnel %v", len(r.provider.pushes()), f)
+			}
+			if err := r.db.View(func(tx *db.Tx) error {
+				c, _, err := dedupe.Get(tx, d.Claim)
+				if c.State != dedupe.Committed {
+					t.Errorf("claim %+v", c)
+				}
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func (r *rig) delivery(mid string) (d outbox.Delivery) {
+	r.t.Helper()
+	if err := r.db.View(func(tx *db.Tx) (err error) { d, _, err = outbox.Get(tx, mid); return err }); err != nil {
+		r.t.Fatal(err)
+	}
+	return d
+}
+
+// A receipt of a message that has left the ledger is counted as late, published as such, and is no error to its
+// sender.
 func TestLateReceipt(t *testing.T) {
 	r := newRig(t)
 	r.start()
 	defer r.halt()
+	events, err := r.nc.SubscribeSync("ev.shop.receipt.>")
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := r.noticed("d1")
 	r.clock.set(noon.Add(7*24*time.Hour + time.Minute))
 	r.mustAsk("receipt.shop.d1", map[string]any{"mid": n.MID, "k": n.ReceiptKey, "ev": "opened"})
 	r.settle()
+	m, err := events.NextMsg(30 * time.Second)
+	if err != nil {
+		t.Fatal("no event:", err)
+	}
+	var ev ReceiptEvent
+	if err := json.Unmarshal(m.Data, &ev); err != nil || !ev.Late || ev.MID != n.MID || ev.Device != "d1" || ev.Campaign != "" || ev.Ev != "opened" {
+		t.Errorf("event %s, %v", m.Data, err)
+	}
 	s := r.gw.Status()
 	if s.Stats.Receipts["late"] != 1 || s.Funnel["welcome"]["opened"] != 0 || len(r.facts(n.MID)) != 0 {
 		t.Errorf("receipts %v, funnel %v", s.Stats.Receipts, s.Funnel["welcome"])

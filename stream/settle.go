@@ -33,7 +33,8 @@ type settler struct {
 	keys      *receipt.Keyring
 	keepFacts time.Duration // how long what became of a message is kept
 	count     *counters
-	onPush    func() // deliveries were committed
+	onPush    func()                            // deliveries were committed
+	confirm   func(tx *db.Tx, mid string) error // the phone has the message
 	log       *slog.Logger
 }
 
