@@ -146,6 +146,8 @@ type Variant struct {
 type Trigger struct {
 	// Schedule: an announcement to the whole audience; the other members are then zero.
 	Schedule *Schedule `json:",omitzero"`
+	// Journey: the push step of a journey, which decides when; see Field.JourneyPush. Never read from a file.
+	Journey bool `json:",omitzero"`
 
 	Kind   track.Kind // Enter, Exit or Dwell
 	Fences Selector
@@ -199,6 +201,9 @@ func (v Visits) String() string {
 	return s
 }
 
+// remote reports whether pushes have another cause than a transition of the person's own.
+func (t *Trigger) remote() bool { return t.Schedule != nil || t.Journey }
+
 // Selector names fences: all of them, or those with one of the ids or one of
 // the tags. Tags are compared exactly.
 type Selector struct {
@@ -228,6 +233,9 @@ func (t *Trigger) selects(tr *track.Transition) bool {
 	}
 	return t.Fences.has(tr.FenceID, tags)
 }
+
+// Has reports whether the selector names a fence with this id and these tags.
+func (s *Selector) Has(id fences.ID, tags []string) bool { return s.has(id, tags) }
 
 // has reports whether the selector names a fence with this id and these tags.
 func (s *Selector) has(id fences.ID, tags []string) bool {

@@ -184,6 +184,9 @@ func (c *Campaign) Decide(in Input, explain bool) Decision {
 			f.sendAt, f.expires = f.at, f.at.Add(c.Push.TTL)
 		}
 	}
+	if c.Trigger.Journey && in.Tr.Fence == nil && c.zone != nil {
+		f.store = c.zone
+	}
 
 	d := Decision{Campaign: c.ID, Fence: in.Tr.FenceID, Outcome: Propose, Reason: Eligible, Period: c.Once, ExpiresAt: f.expires}
 	for r := range ruleCount {
@@ -221,7 +224,7 @@ func (c *Campaign) Decide(in Input, explain bool) Decision {
 // has reports whether the campaign has the rule at all; those that a file
 // leaves out are not in the ladder.
 func (c *Campaign) has(r rule) bool {
-	if c.Trigger.Schedule != nil {
+	if c.Trigger.remote() {
 		switch r {
 		case ruleTrusted, ruleEdit, ruleInitial, ruleConfidence, ruleFresh, ruleVisits:
 			return false
@@ -246,10 +249,10 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 	tr := f.Tr
 	switch r {
 	case ruleTrigger:
-		if s := c.Trigger.Schedule; s != nil {
-			if tr.ConfirmedAt-tr.At > Late.Milliseconds() {
-				return Expired
-			}
+		if s := c.Trigger.Schedule; s != nil && tr.ConfirmedAt-tr.At > Late.Milliseconds() {
+			return Expired
+		}
+		if c.Trigger.remote() {
 			return ""
 		}
 		if !c.Trigger.selects(tr) {
@@ -308,7 +311,7 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 		}
 	case ruleAudience:
 		at := f.at
-		if c.Trigger.Schedule != nil {
+		if c.Trigger.remote() {
 			at = f.Now
 		}
 		fits, problem := c.Audience.Match(f.person(), at.UnixMilli())
@@ -467,6 +470,9 @@ func (c *Campaign) describe(r rule, f *facts) string {
 		if s := c.Trigger.Schedule; s != nil {
 			text := fmt.Sprintf("due %s, %s; the gateway began %s", f.at.In(f.store).Format(stampForm), s, time.UnixMilli(tr.ConfirmedAt).In(f.store).Format(stampForm))
 			return text + yesNo(tr.ConfirmedAt-tr.At > Late.Milliseconds(), fmt.Sprintf(", more than %s late", Late), "")
+		}
+		if c.Trigger.Journey {
+			return "a step of a journey"
 		}
 		return fmt.Sprintf("%s at %s; the campaign waits for %s", tr.Kind, tr.FenceID, c.Trigger.String())
 	case ruleEnabled:
@@ -643,6 +649,9 @@ func (c *Campaign) describeClaim(d *Decision) string {
 func (t *Trigger) String() string {
 	if t.Schedule != nil {
 		return t.Schedule.String()
+	}
+	if t.Journey {
+		return "a step of a journey"
 	}
 	var parts []string
 	if t.Fences.All {

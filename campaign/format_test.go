@@ -127,7 +127,7 @@ func TestFormatRoundTrip(t *testing.T) {
 func TestFormatKnowsEveryField(t *testing.T) {
 	known := map[reflect.Type][]string{
 		reflect.TypeFor[Campaign](): {"ID", "Name", "Enabled", "Paused", "Zone", "Trigger", "Window", "Audience", "Quiet", "Once", "Scope", "Groups", "Caps", "Holdout", "MaxAge", "Push", "File", "Line", "Col"},
-		reflect.TypeFor[Trigger]():  {"Kind", "Fences", "Initial", "Edits", "Crossed", "MinConfidence", "Visits", "Schedule"},
+		reflect.TypeFor[Trigger]():  {"Kind", "Fences", "Initial", "Edits", "Crossed", "MinConfidence", "Visits", "Schedule", "Journey"},
 		reflect.TypeFor[Schedule](): {"Once", "Clock", "Days", "Device", "Zone", "PerMinute"},
 		reflect.TypeFor[Visits]():   {"Min", "Max", "Every", "Within"},
 		reflect.TypeFor[Selector](): {"All", "IDs", "Tags"},

@@ -116,7 +116,7 @@ func readLibrary(sources []*source, errs []error) (*Library, error) {
 	lib.Segments = segments.resolve()
 	seen := map[string]*Campaign{}
 	for i, s := range sources {
-		s.segments = lib.Segments
+		s.segments = lib.Segments // journeys are read later, with the same
 		for _, doc := range campaigns[i] {
 			c := s.campaign(doc)
 			if first := seen[c.ID]; first != nil && c.ID != "" {

@@ -148,7 +148,15 @@ func (s *source) campaign(doc ast.Node) *Campaign {
 	if steps.val != nil {
 		s.steps(steps, c, named)
 	}
-	if sch := c.Trigger.Schedule; sch != nil && len(s.errs) == 0 {
+	if len(s.errs) == 0 {
+		s.refusePaths(&c.Push, pos{c.Line, c.Col}, "remove it from the template", func(path string) string {
+			if root, _, _ := strings.Cut(path, "."); root == "entry" {
+				return "only journeys have it"
+			}
+			return ""
+		})
+	}
+	if c.Trigger.Schedule != nil && len(s.errs) == 0 {
 		s.announcement(c, pos{c.Line, c.Col})
 	}
 	return c
@@ -165,11 +173,17 @@ func (s *source) announcement(c *Campaign, at pos) {
 	if once := !c.Trigger.Schedule.Once.IsZero(); !once && c.Window.To.IsZero() && !c.Window.Endless {
 		s.fail(at, CodeMissing, "window: {to: 2026-12-31T21:00}, or to: never when it is to go on until it is stopped", "an announcement that recurs needs an end")
 	}
-	s.happensNowhere(&c.Push, at)
+	s.refusePaths(&c.Push, at, "remove it from the template, or trigger the campaign by an enter", func(path string) string {
+		switch root, member, _ := strings.Cut(path, "."); {
+		case root == "fence", root == "store", root == "event" && member != "kind" && member != "at":
+			return "there is no fence in an announcement"
+		}
+		return ""
+	})
 }
 
-// happensNowhere refuses templates that read what only a transition has.
-func (s *source) happensNowhere(p *PushStep, at pos) {
+// refusePaths refuses templates that read what is never there: bad says why.
+func (s *source) refusePaths(p *PushStep, at pos, hint string, bad func(path string) string) {
 	templates := []*Template{p.Template}
 	for _, v := range p.Variants {
 		templates = append(templates, v.Template)
@@ -186,9 +200,8 @@ func (s *source) happensNowhere(p *PushStep, at pos) {
 			}
 		}
 		for _, path := range paths {
-			switch root, member, _ := strings.Cut(path, "."); {
-			case root == "fence", root == "store", root == "event" && member != "kind" && member != "at":
-				s.fail(at, CodeVariable, "remove it from the template, or trigger the campaign by an enter", "its push reads %s, and there is no fence in an announcement", path)
+			if why := bad(path); why != "" {
+				s.fail(at, CodeVariable, hint, "its push reads %s, and %s", path, why)
 				return
 			}
 		}
@@ -361,7 +374,11 @@ func (s *source) rule(f field) (r *audience.Rule) {
 			var err error
 			if r, err = s.segments.Parse(fmt.Sprintf("segment(%q)", name)); err != nil {
 				if re, bad := errors.AsType[*audience.RuleError](err); bad {
-					s.fail(where(k.val), CodeAudience, didYouMean(name, s.segments.Names()), "%s: %s", f.name, re.Reason)
+					hint := "segments: {" + name + ": ...}"
+					if names := s.segments.Names(); len(names) > 0 {
+						hint = didYouMean(name, names)
+					}
+					s.fail(where(k.val), CodeAudience, hint, "%s: %s", f.name, re.Reason)
 				}
 			}
 		})

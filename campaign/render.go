@@ -53,6 +53,7 @@ type Content struct {
 //	campaign  id, name, variant
 //	event     kind, at, distance_m, accuracy_m, stay_min, initial
 //	message   id, code                   code: what a till can enter, see receipt.Keyring.Code
+//	entry     in journeys: the properties of the event that the person entered by
 //	now       when it is filled; now and event.at are in the store's zone
 type RenderContext struct {
 	Device   map[string]any `json:"device,omitempty"`
@@ -62,13 +63,14 @@ type RenderContext struct {
 	Campaign map[string]any `json:"campaign,omitempty"`
 	Event    map[string]any `json:"event,omitempty"`
 	Message  map[string]any `json:"message,omitempty"` // for the caller of NewContext to set
+	Entry    map[string]any `json:"entry,omitempty"`   // likewise, of a journey
 	Now      time.Time      `json:"now"`
 }
 
 // roots are the variables of a template; rootMembers closes those whose
 // members are ours to name.
 var (
-	roots       = []string{"device", "person", "tags", "store", "fence", "campaign", "event", "message", "now"}
+	roots       = []string{"device", "person", "tags", "store", "fence", "campaign", "event", "message", "entry", "now"}
 	rootMembers = map[string][]string{
 		"device":   {"id", "app", "platform", "locale", "zone", "os", "sdk"},
 		"person":   {"id", "tags"},
@@ -133,6 +135,15 @@ func NewContext(c *Campaign, in Input, now time.Time) RenderContext {
 		}
 		rc.Fence, rc.Event = nil, map[string]any{"kind": "schedule", "at": time.UnixMilli(tr.At).In(loc).Format(time.RFC3339)}
 	}
+	if c.Trigger.Journey {
+		if tr.Fence == nil {
+			rc.Fence = nil
+			if c.zone != nil {
+				loc = c.zone
+			}
+		}
+		rc.Event = map[string]any{"kind": "journey", "at": time.UnixMilli(tr.At).In(loc).Format(time.RFC3339)}
+	}
 	rc.Now = now.In(loc)
 	return rc
 }
@@ -183,7 +194,7 @@ func plainProps(raw json.RawMessage) map[string]any {
 func (rc *RenderContext) vars() map[string]any {
 	m := map[string]any{
 		"device": rc.Device, "person": rc.Person, "store": rc.Store, "fence": rc.Fence,
-		"campaign": rc.Campaign, "event": rc.Event, "message": rc.Message,
+		"campaign": rc.Campaign, "event": rc.Event, "message": rc.Message, "entry": rc.Entry,
 		"now": rc.Now.Format(time.RFC3339),
 	}
 	if tags, ok := rc.Person["tags"]; ok {
@@ -354,6 +365,7 @@ func sampleContext(c *Campaign, t *Template, platform string) RenderContext {
 		Fence:   map[string]any{"id": "k01", "name": "Khreshchatyk", "tags": []string{"kyiv"}, "props": map[string]any{}},
 		Event:   map[string]any{"kind": "enter", "at": sampleTime.Format(time.RFC3339), "distance_m": 112.0, "accuracy_m": 12.0, "stay_min": 0.0, "initial": false},
 		Message: map[string]any{"id": "7f0c2f0e-56a6-5d7e-9a3e-0f6d9f1f2b11", "code": "K7QF3XN2PA"},
+		Entry:   map[string]any{},
 		Now:     sampleTime,
 	}
 	rc.Campaign = map[string]any{"id": c.ID, "name": c.Name}

@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -148,11 +149,14 @@ const maxPerMinute = 1_000_000
 
 // schedule reads when something goes out: {at: 2026-11-21T12:00, zone: Europe/Kyiv} or {days: [mon-fri], at: "12:30",
 // zone: device, fallback: Europe/Kyiv}.
-func (s *source) schedule(f field) *Schedule {
+func (s *source) schedule(f field) *Schedule { return s.scheduleWith(f, nil, false) }
+
+// scheduleWith passes over some keys; with onlyClock it reads only whose clock counts.
+func (s *source) scheduleWith(f field, others []string, onlyClock bool) *Schedule {
 	out := new(Schedule)
 	var at, days, zone, fallback field
 	before := len(s.errs)
-	ok := s.keys(f.val, f.name, scheduleKeys, nil, func(k field) {
+	ok := s.keys(f.val, f.name, append(slices.Clone(scheduleKeys), others...), nil, func(k field) {
 		switch k.name {
 		case "at":
 			at = k
@@ -182,6 +186,7 @@ func (s *source) schedule(f field) *Schedule {
 		return out
 	}
 	switch {
+	case onlyClock:
 	case at.val == nil:
 		s.fail(f.key, CodeMissing, `at: 2026-11-21T12:00, or days: [mon-fri] with at: "12:00"`, "%s says no time", f.name)
 	case days.val != nil:

@@ -96,6 +96,9 @@ func NewSet(cs []*Campaign) (*Set, error) {
 			s.scheduled = append(s.scheduled, c)
 			continue
 		}
+		if c.Trigger.Journey {
+			continue
+		}
 		s.add(c, c.Trigger.Kind)
 		if c.Trigger.Crossed {
 			s.add(c, track.Crossed)

@@ -23,6 +23,7 @@ var rules = map[string]rule{
 	"fences":           {imports: []string{"geo", "internal/watch"}, pure: true},
 	"track":            {imports: []string{"fences", "geo"}, pure: true, noIO: true},
 	"campaign":         {imports: []string{"track", "fences", "geo", "audience", "dedupe"}, pure: true},
+	"journey":          {imports: []string{"campaign", "audience", "track", "fences", "internal/db"}, pure: true, noIO: true},
 	"campaign/infobip": {imports: []string{"campaign", "track", "fences", "geo", "dedupe"}, pure: true, noIO: true},
 
 	// Rows of the ledger.
@@ -52,7 +53,7 @@ var rules = map[string]rule{
 	// NATS.
 	"stream/wire": {imports: []string{"track"}, pure: true, noIO: true},
 	"stream": {imports: []string{
-		"stream/wire", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "push", "internal/db", "internal/failpoint",
+		"stream/wire", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "push", "internal/db", "internal/failpoint",
 	}},
 
 	// Tools around the path.

@@ -1,0 +1,255 @@
+package journey
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"footfall/audience"
+	"footfall/campaign"
+	"footfall/fences"
+	"footfall/track"
+)
+
+// Limits of a journey.
+const (
+	MaxSteps    = 200
+	MaxDepth    = 8                   // of steps within branches
+	MaxBranches = 3                   // of one wait_for, besides not_triggered
+	MaxWaitFor  = 90 * 24 * time.Hour // of one wait_for
+	maxWait     = 366 * 24 * time.Hour
+	maxArms     = 8
+)
+
+// A Journey is one loaded, valid journey. It is not changed afterwards and is safe for concurrent use.
+type Journey struct {
+	ID       string
+	Name     string
+	Revision string // of everything that is written, the segments that it uses included
+	File     string
+	Line     int
+
+	// Entries: any of them lets a person in.
+	Entries  []Entry
+	Schedule *campaign.Schedule // everybody in the audience enters when it has come; nil: none
+	API      bool               // others may put people in
+	Audience *audience.Rule     // who may enter; nil: everybody
+	Window   campaign.Window    // when it takes people in
+	Reentry  Reentry
+	Goal     *Goal
+	zone     *time.Location
+
+	text   string // the documents that it is read from, for Store
+	steps  []step
+	byID   map[string]int
+	needs  campaign.Needs
+	pushes []*campaign.Campaign
+}
+
+// A Match is a kind of thing that happens to a person: a customer event, or a transition at a fence.
+type Match struct {
+	Event string         // name; "": a transition
+	Where map[string]any // properties that must be equal
+	Same  []string       // properties that must be those of the entry's event
+	Kind  track.Kind     // of the transition
+	Sel   campaign.Selector
+}
+
+// An Entry lets in who does what it matches.
+type Entry struct{ Match }
+
+// A Goal is what a journey is for. Whoever reaches it while underway is counted; Stay leaves them in it.
+type Goal struct {
+	Match
+	Stay bool
+}
+
+// Reentry says when somebody who has been through may enter again.
+type Reentry struct {
+	Never bool
+	After time.Duration // from the last entry; 0: as soon as the run has ended
+}
+
+// kind is what a step does.
+type kind uint8
+
+const (
+	stepPush kind = iota
+	stepWait
+	stepWaitFor
+	stepSplit
+	stepExperiment
+	stepReachable
+	stepTag
+	stepEmit
+	stepExit
+)
+
+var kindNames = [...]string{"push", "wait", "wait_for", "split", "experiment", "reachable", "tag", "emit", "exit"}
+
+// end is the place behind the last step.
+const end = -1
+
+// step is one step of the program: branches are flattened, and each step says where it goes on.
+type step struct {
+	id   string // its place, such as 2.bought.1; the same while steps before it keep theirs
+	kind kind
+	next int // end, or an index
+
+	push     *campaign.Campaign // stepPush
+	wait     wait               // stepWait
+	upTo     time.Duration      // stepWaitFor
+	full     bool               // stepWaitFor: the whole time, even if it happens before
+	branches []branch           // stepWaitFor, stepSplit, stepExperiment, stepReachable
+	tags     []tagSet           // stepTag
+	emit     string             // stepEmit
+	reason   string             // stepExit
+	winner   *winnerRule        // stepExperiment; nil: the shares stay as they are
+}
+
+// branch is one way on from a step.
+type branch struct {
+	name  string
+	match Match          // stepWaitFor; of not_triggered it is zero
+	rule  *audience.Rule // stepSplit; nil: everybody else
+	share campaign.Share // stepExperiment
+	to    int
+}
+
+// notTriggered is the branch of a wait_for whose time is over.
+const notTriggered = "not_triggered"
+
+// wait says until when a run waits.
+type wait struct {
+	length   time.Duration
+	schedule *campaign.Schedule // the next time that it is due
+	// A day that is written in a tag or in a property of the entry's event, and days from it.
+	tag, property string
+	days          int
+	clock         int // minutes from midnight
+	yearly        bool
+	at            *campaign.Schedule // whose clock; its times are not used
+}
+
+// tagSet is one tag that is set; a nil value without a property removes it.
+type tagSet struct {
+	name     string
+	value    any
+	property string // of the entry's event
+}
+
+// Needs says what of a person's history [Facts] must hold.
+func (j *Journey) Needs() campaign.Needs { return j.needs }
+
+// Pushes are the push steps, for a check of what they send.
+func (j *Journey) Pushes() []*campaign.Campaign { return j.pushes }
+
+// Steps is the number of steps.
+func (j *Journey) Steps() int { return len(j.steps) }
+
+// PushAt is the push step with an id.
+func (j *Journey) PushAt(id string) (*campaign.Campaign, bool) {
+	i, ok := j.byID[id]
+	if !ok || j.steps[i].kind != stepPush {
+		return nil, false
+	}
+	return j.steps[i].push, true
+}
+
+// Events lists the names of the events that anything in the journey looks at, sorted.
+func (j *Journey) Events() []string {
+	var names []string
+	for m := range j.matches {
+		if m.Event != "" {
+			names = append(names, m.Event)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Transitions reports whether anything in the journey looks at transitions.
+func (j *Journey) Transitions() bool {
+	for m := range j.matches {
+		if m.Event == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// matches yields what the journey listens to.
+func (j *Journey) matches(yield func(*Match) bool) {
+	for i := range j.Entries {
+		if !yield(&j.Entries[i].Match) {
+			return
+		}
+	}
+	if j.Goal != nil && !yield(&j.Goal.Match) {
+		return
+	}
+	for i := range j.steps {
+		if j.steps[i].kind != stepWaitFor {
+			continue
+		}
+		for k := range j.steps[i].branches {
+			if b := &j.steps[i].branches[k]; b.name != notTriggered && !yield(&b.match) {
+				return
+			}
+		}
+	}
+}
+
+// Describe lists the steps, one a line, as a check and show print them.
+func (j *Journey) Describe() []string {
+	var out []string
+	for i := range j.steps {
+		s := &j.steps[i]
+		text := fmt.Sprintf("%-24s %s", s.id, kindNames[s.kind])
+		for _, b := range s.branches {
+			text += fmt.Sprintf(" [%s → %s]", b.name, j.idOf(b.to))
+		}
+		if len(s.branches) == 0 && s.kind != stepExit {
+			text += " → " + j.idOf(s.next)
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+func (j *Journey) idOf(i int) string {
+	if i == end {
+		return "end"
+	}
+	return j.steps[i].id
+}
+
+// happens reports whether what is put in is what m waits for. entry are the properties that the person entered by.
+func (m *Match) happens(in *Input, entry map[string]any) bool {
+	if m.Event == "" {
+		return in.Kind == Transition && in.Transition == m.Kind && m.Sel.Has(fences.ID(in.Fence), in.Tags)
+	}
+	if in.Kind != Event || in.Name != m.Event {
+		return false
+	}
+	for name, want := range m.Where {
+		if in.Props[name] != want {
+			return false
+		}
+	}
+	for _, name := range m.Same {
+		if v, ok := in.Props[name]; !ok || !plain(v) || entry[name] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// plain reports whether a property is a text, a number or a boolean: those are kept with a run and compared.
+func plain(v any) bool {
+	switch v.(type) {
+	case string, float64, bool:
+		return true
+	}
+	return false
+}

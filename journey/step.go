@@ -1,0 +1,480 @@
+package journey
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"footfall/audience"
+	"footfall/campaign"
+	"footfall/track"
+)
+
+// Kinds of input.
+const (
+	Enter      InputKind = iota + 1 // into a run that is new
+	Timer                           // a wait is over
+	Event                           // a customer event
+	Transition                      // at a fence
+)
+
+// InputKind says what has happened.
+type InputKind uint8
+
+// Input is something that has happened to a person. Times are Unix ms.
+type Input struct {
+	Kind InputKind
+	ID   string // of this one happening; the same when it is put in again
+	At   int64  // when it happened; of a Timer, when it was due
+
+	Name  string         // of an Event
+	Props map[string]any // likewise; not changed
+
+	Transition track.Kind
+	Fence      string
+	Tags       []string // of the fence
+}
+
+// Facts are what steps may ask about the person.
+type Facts struct {
+	Profile *audience.Profile // never nil
+	Events  []audience.Event  // when [Journey.Needs] says so
+	Visits  []audience.Visit
+	// Winner is the arm that an experiment's step has settled on; nil or "": none yet.
+	Winner func(step string) string
+	// Hold: the journey is paused. Nobody moves on; what happens meanwhile is remembered.
+	Hold bool
+}
+
+// Run is one person's way through a journey. The zero Run is of somebody who has not been in it. Times are Unix ms.
+// Maps and slices are not shared between runs.
+type Run struct {
+	Device   string            `json:"d"`           // that pushes go to: the one by which the person entered
+	Revision string            `json:"r"`           // of the journey
+	N        int               `json:"n"`           // the person's first run, second, …
+	Entered  int64             `json:"e"`           //
+	At       string            `json:"s,omitempty"` // the step at which it waits; start before the first; "" when it has ended
+	Since    int64             `json:"t,omitempty"` // when it came there
+	Due      int64             `json:"u,omitempty"` // when the wait ends; 0: never, or ended
+	Got      string            `json:"g,omitempty"` // the branch that has been triggered and is taken when Due has come
+	Cause    string            `json:"c,omitempty"` // id of the last input that changed it
+	Entry    map[string]any    `json:"p,omitempty"` // plain properties of the event that it began with
+	Fence    string            `json:"f,omitempty"` // at which it began
+	Arms     map[string]string `json:"a,omitempty"` // experiment's step -> arm
+	Path     []Mark            `json:"h,omitempty"` // the steps that it has taken, the last maxPath
+	Goal     bool              `json:"o,omitempty"` // reached
+	Ended    int64             `json:"x,omitempty"`
+	Why      string            `json:"w,omitempty"` // it ended
+}
+
+// Mark is one step that a run has taken, and what came of it.
+type Mark struct {
+	Step string `json:"s"`
+	At   int64  `json:"t"`
+	Note string `json:"n,omitempty"`
+}
+
+// maxPath bounds what is kept of a run's way, and maxEntry its properties.
+const (
+	maxPath       = 32
+	maxEntryProps = 24
+	maxEntryBytes = 256 // one text
+)
+
+// start is where a run waits whose schedule lets it in later.
+const start = "start"
+
+// Why a run ended.
+const (
+	WhyFinished = "finished" // no more steps
+	WhyGoal     = "goal"
+	WhyExit     = "exit"
+	WhyStopped  = "stopped"
+	WhyNoDate   = "no_date"   // a wait for a day that is not written
+	WhyNoStep   = "step_gone" // it waits at a step that its version does not have
+)
+
+// Active reports whether the run is under way.
+func (r *Run) Active() bool { return r.Entered != 0 && r.Ended == 0 }
+
+// EffectKind says what a step wants done.
+type EffectKind uint8
+
+// Kinds of effects.
+const (
+	Push   EffectKind = iota + 1 // the push of Step is owed
+	SetTag                       // the device's tag Name becomes Value; nil removes it
+	Emit                         // Name is to be published
+	Count                        // Name is counted
+)
+
+// Effect is something that a step wants done, in the transaction that keeps the run.
+type Effect struct {
+	Kind  EffectKind
+	Step  string
+	Name  string
+	Value any
+}
+
+// MayEnter says why somebody with this run (the zero Run: none) may not enter at a time (Unix ms); "" when they may.
+func (j *Journey) MayEnter(r *Run, at int64) string {
+	switch {
+	case r.Active():
+		return "active"
+	case r.Entered == 0:
+		return ""
+	case j.Reentry.Never:
+		return "once"
+	case at < r.Entered+j.Reentry.After.Milliseconds():
+		return "too_soon"
+	}
+	return ""
+}
+
+// Step moves a run on: in is what happened, and now (Unix ms) the time of it all. It is pure: the same arguments give the
+// same run and the same effects, and r is left as it is. An input that does not concern the run, and one that it has
+// seen, changes nothing; changed is then false. A run that is not at a step of j ends.
+func (j *Journey) Step(r Run, in Input, f Facts, now int64) (_ Run, effects []Effect, changed bool) {
+	s := stepper{j: j, r: r, in: &in, f: &f, now: now}
+	if !s.take() {
+		return r, nil, false
+	}
+	s.r.Cause = cmp.Or(in.ID, s.r.Cause)
+	return s.r, s.effects, true
+}
+
+type stepper struct {
+	j       *Journey
+	r       Run
+	in      *Input
+	f       *Facts
+	now     int64
+	effects []Effect
+	copied  bool // the run's slices and maps are its own
+}
+
+// take does with the run what the input says; false when that is nothing.
+func (s *stepper) take() bool {
+	r := &s.r
+	if s.in.Kind == Enter {
+		if s.j.MayEnter(r, s.now) != "" {
+			return false
+		}
+		*r = Run{
+			Device: s.f.Profile.Device, Revision: s.j.Revision, N: r.N + 1, Entered: s.now, Since: s.now,
+			Fence: s.in.Fence, Entry: keptProps(s.in.Props),
+		}
+		s.count("entered")
+		if s.in.At > s.now { // scheduled for later, by the person's own clock
+			r.At, r.Due = start, s.in.At
+			return true
+		}
+		s.run(0)
+		return true
+	}
+	if !r.Active() || s.in.ID != "" && s.in.ID == r.Cause {
+		return false
+	}
+	if g := s.j.Goal; g != nil && s.in.Kind != Timer && s.in.At >= r.Entered && g.happens(s.in, r.Entry) {
+		return s.reach(g)
+	}
+	if r.At == start {
+		if s.in.Kind != Timer || s.now < r.Due {
+			return false
+		}
+		s.run(0)
+		return true
+	}
+	i, ok := s.j.byID[r.At]
+	if !ok {
+		s.end(WhyNoStep)
+		return true
+	}
+	switch st := &s.j.steps[i]; {
+	case s.in.Kind == Timer:
+		if s.now < r.Due || r.Due == 0 {
+			return false
+		}
+		next := st.next
+		if st.kind == stepWaitFor {
+			next = s.branch(st, cmp.Or(r.Got, notTriggered))
+		}
+		s.run(next)
+		return true
+	case st.kind == stepWaitFor && r.Got == "" && s.in.At >= r.Entered:
+		for k := range st.branches {
+			b := &st.branches[k]
+			if b.name == notTriggered || !b.match.happens(s.in, r.Entry) {
+				continue
+			}
+			if st.full {
+				r.Got = b.name
+				return true
+			}
+			if s.f.Hold { // taken when the journey goes on
+				r.Got, r.Due = b.name, s.now
+				return true
+			}
+			s.run(s.branch(st, b.name))
+			return true
+		}
+	}
+	return false
+}
+
+// reach counts the goal, once a run, and ends the run unless people stay.
+func (s *stepper) reach(g *Goal) bool {
+	if !s.r.Goal {
+		s.r.Goal = true
+		s.count("goal")
+		for _, step := range sortedNames(s.r.Arms) {
+			s.count(armCount("goal", step, s.r.Arms[step]))
+		}
+	} else if g.Stay {
+		return false
+	}
+	if !g.Stay {
+		s.mark(s.r.At, "goal")
+		s.end(WhyGoal)
+	}
+	return true
+}
+
+// branch notes which way a run goes on from a step.
+func (s *stepper) branch(st *step, name string) int {
+	s.mark(st.id, name)
+	s.count("step." + st.id + "." + name)
+	for i := range st.branches {
+		if st.branches[i].name == name {
+			return st.branches[i].to
+		}
+	}
+	return st.next
+}
+
+// run takes steps from i on until one waits or there are no more. It ends, because a step only leads to later ones.
+func (s *stepper) run(i int) {
+	r := &s.r
+	r.At, r.Due, r.Got = "", 0, ""
+	for i != end {
+		st := &s.j.steps[i]
+		next := st.next
+		switch st.kind {
+		case stepPush:
+			s.mark(st.id, "")
+			s.effects = append(s.effects, Effect{Kind: Push, Step: st.id})
+		case stepTag:
+			s.mark(st.id, "")
+			for _, t := range st.tags {
+				v := t.value
+				if t.property != "" {
+					v = r.Entry[t.property]
+				}
+				s.effects = append(s.effects, Effect{Kind: SetTag, Step: st.id, Name: t.name, Value: v})
+			}
+		case stepEmit:
+			s.mark(st.id, "")
+			s.effects = append(s.effects, Effect{Kind: Emit, Step: st.id, Name: st.emit})
+		case stepExit:
+			s.mark(st.id, st.reason)
+			s.end(WhyExit)
+			return
+		case stepWait:
+			due, ok := st.wait.until(s.now, r, s.f.Profile)
+			if !ok {
+				s.mark(st.id, WhyNoDate)
+				s.end(WhyNoDate)
+				return
+			}
+			if due > s.now {
+				r.At, r.Since, r.Due = st.id, s.now, due
+				return
+			}
+			s.mark(st.id, "over already")
+		case stepWaitFor:
+			r.At, r.Since, r.Due = st.id, s.now, s.now+st.upTo.Milliseconds()
+			return
+		case stepSplit:
+			next = s.split(st)
+		case stepExperiment:
+			next = s.experiment(st)
+		case stepReachable:
+			name := "no"
+			if s.f.Profile.Reachable() && s.f.Profile.MayPush() {
+				name = "yes"
+			}
+			next = s.branch(st, name)
+		}
+		i = next
+	}
+	s.end(WhyFinished)
+}
+
+func (s *stepper) split(st *step) int {
+	who := person(s.f)
+	for i := range st.branches {
+		b := &st.branches[i]
+		if b.rule == nil {
+			return s.branch(st, b.name)
+		}
+		if fits, _ := b.rule.Match(who, s.now); fits {
+			return s.branch(st, b.name)
+		}
+	}
+	s.mark(st.id, "none")
+	return st.next
+}
+
+func person(f *Facts) audience.Person {
+	return audience.Person{Profile: f.Profile, Events: f.Events, Visits: f.Visits}
+}
+
+// experiment draws the arm from the ids alone, so that it is the same on every machine, until a winner stands.
+func (s *stepper) experiment(st *step) int {
+	arm := ""
+	if st.winner != nil && s.f.Winner != nil {
+		arm = s.f.Winner(st.id)
+	}
+	won := arm != ""
+	if !won {
+		sum := sha256.Sum256([]byte("journey\x00" + s.j.ID + "\x00" + st.id + "\x00" + s.f.Profile.Subject()))
+		lot := campaign.Share(binary.BigEndian.Uint64(sum[:8]) % 10_000) // the bias is below 1e-15
+		for i := range st.branches {
+			if arm = st.branches[i].name; lot < st.branches[i].share {
+				break
+			}
+			lot -= st.branches[i].share
+		}
+	}
+	s.own()
+	if !won { // who is sent to the winner is no part of the experiment
+		s.r.Arms[st.id] = arm
+		s.count(armCount("arm", st.id, arm))
+	}
+	return s.branch(st, arm)
+}
+
+// armCount is the name under which an experiment's arm is counted.
+func armCount(what, step, arm string) string { return what + "." + step + "." + arm }
+
+func (s *stepper) end(why string) {
+	s.r.At, s.r.Due, s.r.Got, s.r.Ended, s.r.Why = "", 0, "", s.now, why
+	s.count("ended." + why)
+}
+
+func (s *stepper) count(name string) {
+	s.effects = append(s.effects, Effect{Kind: Count, Name: name})
+}
+
+// own gives the run its own copies before they are written to.
+func (s *stepper) own() {
+	if s.copied {
+		return
+	}
+	s.copied = true
+	s.r.Path = append(make([]Mark, 0, len(s.r.Path)+4), s.r.Path...)
+	arms := make(map[string]string, len(s.r.Arms)+1)
+	for k, v := range s.r.Arms {
+		arms[k] = v
+	}
+	s.r.Arms = arms
+}
+
+func (s *stepper) mark(step, note string) {
+	s.own()
+	if len(s.r.Path) == maxPath {
+		s.r.Path = append(s.r.Path[:0], s.r.Path[1:]...)
+	}
+	s.r.Path = append(s.r.Path, Mark{step, s.now, note})
+}
+
+// Stop ends a run that is under way.
+func (j *Journey) Stop(r Run, now int64) (Run, []Effect) {
+	s := stepper{j: j, r: r, now: now}
+	s.end(WhyStopped)
+	return s.r, s.effects
+}
+
+// Migrate moves a run to j, a newer version of its journey. false when j has no step of the kind at which it waits; the
+// run is then as it was. The wait keeps its end.
+func (j *Journey) Migrate(r Run, from *Journey) (Run, bool) {
+	if r.Revision == j.Revision || !r.Active() {
+		return r, false
+	}
+	if r.At != start {
+		old, ok := from.byID[r.At]
+		i, here := j.byID[r.At]
+		if !ok || !here || j.steps[i].kind != from.steps[old].kind {
+			return r, false
+		}
+		if r.Got != "" && !j.steps[i].has(r.Got) {
+			return r, false
+		}
+	}
+	r.Revision = j.Revision
+	return r, true
+}
+
+func (s *step) has(name string) bool {
+	for i := range s.branches {
+		if s.branches[i].name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// keptProps are the properties that a run carries along.
+func keptProps(props map[string]any) map[string]any {
+	var out map[string]any
+	for _, name := range sortedNames(props) {
+		v := props[name]
+		if text, ok := v.(string); !plain(v) || ok && len(text) > maxEntryBytes || len(name) > maxEntryBytes {
+			continue
+		}
+		if len(out) == maxEntryProps {
+			break
+		}
+		if out == nil {
+			out = make(map[string]any, len(props))
+		}
+		out[name] = v
+	}
+	return out
+}
+
+// until is when a wait that begins now ends; false when the day it is for is not written.
+func (w *wait) until(now int64, r *Run, p *audience.Profile) (int64, bool) {
+	t := time.UnixMilli(now)
+	switch {
+	case w.length > 0:
+		return now + w.length.Milliseconds(), true
+	case w.schedule != nil:
+		return w.schedule.Next(t, p.Zone).UnixMilli(), true
+	}
+	v, _ := r.Entry[w.property].(string)
+	if w.tag != "" {
+		v, _ = p.Tags[w.tag].(string)
+	}
+	if len(v) < len(time.DateOnly) {
+		return 0, false
+	}
+	day, err := time.Parse(time.DateOnly, v[:len(time.DateOnly)])
+	if err != nil {
+		return 0, false
+	}
+	on := func(day time.Time) time.Time {
+		return w.at.On(day.AddDate(0, 0, w.days), w.clock, p.Zone)
+	}
+	due := on(day)
+	if w.yearly {
+		year := t.UTC().Year()
+		for y := year - 1; y <= year+9; y++ { // 29 February comes every eighth year at worst
+			if due = on(time.Date(y, day.Month(), day.Day(), 0, 0, 0, 0, time.UTC)); !due.Before(t) {
+				break
+			}
+		}
+	}
+	return due.UnixMilli(), true
+}

@@ -1,0 +1,383 @@
+package journey
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"footfall/audience"
+	"footfall/track"
+)
+
+// t0 is a Saturday noon in Kyiv.
+var t0 = time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC).UnixMilli()
+
+const (
+	minute = int64(60_000)
+	hour   = 60 * minute
+	day    = 24 * hour
+)
+
+func phone() *audience.Profile {
+	return &audience.Profile{Device: "shop.d1", Person: "u1", Platform: "ios", Token: "t", Zone: "Europe/Kyiv", Tags: map[string]any{"vip": true, "birthday": "1984-03-05"}}
+}
+
+// happening is one input of a story, and what is to come of it.
+type happening struct {
+	after int64 // since the input before
+	in    Input
+	hold  bool
+	want  string // "step until …; effects", "-" when nothing changes
+}
+
+func event(id, name string, props map[string]any) Input {
+	return Input{Kind: Event, ID: id, Name: name, Props: props}
+}
+
+func category(c string) map[string]any { return map[string]any{"category": c} }
+
+// TestStories walks single people through journeys.
+func TestStories(t *testing.T) {
+	enter := Input{Kind: Enter, ID: "view1", Props: map[string]any{"category": "phones", "list": []any{1.0}, "price": 9.5}}
+	come := func(id string) Input {
+		return Input{Kind: Transition, ID: id, Transition: track.Enter, Fence: "k01", Tags: []string{"kyiv"}}
+	}
+	small := func(steps string) string {
+		return "journey: j\nzone: Europe/Kyiv\nentry: {event: product_view}\nwindow: {to: never}\ngoal: {event: win}\nsteps:\n" + steps
+	}
+	for _, tt := range []struct {
+		name, text string
+		story      []happening
+	}{
+		{"not bought, reminded at lunch", lunch, []happening{
+			{0, enter, false, "1 +24h; entered"},
+			{hour, event("p0", "purchase", category("cases")), false, "-"}, // of another category
+			{hour, event("v2", "product_view", nil), false, "-"},
+			{0, Input{Kind: Timer}, false, "-"}, // not due
+			{22 * hour, Input{Kind: Timer}, false, "3 +1h; step.1.not_triggered tag:abandoned=phones"},
+			{hour, Input{Kind: Timer}, false, "finished; ARM"},
+		}},
+		{"bought", lunch, []happening{
+			{0, enter, false, "1 +24h; entered"},
+			{hour, event("p1", "purchase", category("phones")), false, "exit; step.1.bought ended.exit"},
+			{0, event("p1", "purchase", category("phones")), false, "-"},
+			{day, Input{Kind: Timer}, false, "-"},
+			{day, event("v3", "product_view", nil), false, "-"},
+		}},
+		{"bought before it was viewed", lunch, []happening{
+			{0, enter, false, "1 +24h; entered"},
+			{hour, Input{Kind: Event, ID: "late", At: t0 - hour, Name: "purchase", Props: category("phones")}, false, "-"},
+		}},
+		{"goal while waiting", lunch, []happening{
+			{0, enter, false, "1 +24h; entered"},
+			{hour, event("g", "add_to_basket", nil), false, "goal; goal ended.goal"},
+		}},
+		{"bought while paused", lunch, []happening{
+			{0, enter, false, "1 +24h; entered"},
+			{hour, event("p1", "purchase", category("phones")), true, "1 +0s; "},
+			{hour, event("p2", "purchase", category("phones")), true, "-"},
+			{hour, Input{Kind: Timer}, false, "exit; step.1.bought ended.exit"},
+		}},
+		{"the whole time", small("  - wait_for: {up_to: 2h, full: true, branches: {came: {enter: {tag: kyiv}, then: [{emit: came}]}}, not_triggered: [{emit: not}]}\n  - emit: end\n"), []happening{
+			{0, enter, false, "1 +2h; entered"},
+			{hour, Input{Kind: Transition, ID: "x", Transition: track.Exit, Fence: "k01", Tags: []string{"kyiv"}}, false, "-"},
+			{0, Input{Kind: Transition, ID: "l", Transition: track.Enter, Fence: "l01", Tags: []string{"lviv"}}, false, "-"},
+			{0, come("c1"), false, "1 +1h; "},
+			{0, come("c2"), false, "-"},
+			{hour, Input{Kind: Timer}, false, "finished; step.1.came emit:came emit:end ended.finished"},
+		}},
+		{"splits and who can be reached", small("  - split: [{if: 'tags.old'}, {name: vip, if: 'tags.vip', then: [{reachable: {yes: [{tag: {r: true, gone: null}}]}}]}, {else: [{exit: true}]}]\n  - wait: 1m\n"), []happening{
+			{0, enter, false, "2 +1m; entered step.1.vip step.1.vip.1.yes tag:r=true tag:gone=<nil>"},
+			{minute, Input{Kind: Timer}, false, "finished; ended.finished"},
+		}},
+		{"until a day", small("  - wait: {tag: birthday, offset: -3, at: \"10:00\", yearly: true, zone: device, fallback: UTC}\n"), []happening{
+			{0, enter, false, "1 +" + (time.Date(2027, 3, 2, 8, 0, 0, 0, time.UTC).Sub(time.UnixMilli(t0))).String() + "; entered"},
+		}},
+		{"until a day that is over", small("  - wait: {tag: birthday, at: \"10:00\", zone: UTC}\n  - emit: x\n"), []happening{
+			{0, enter, false, "finished; entered emit:x ended.finished"},
+		}},
+		{"until a day that is not known", small("  - wait: {tag: wedding, at: \"10:00\", zone: UTC}\n  - emit: x\n"), []happening{
+			{0, enter, false, "no_date; entered ended.no_date"},
+		}},
+		{"until a time on a weekday", small("  - wait: {at: \"09:00\", days: [mon], zone: Europe/Kyiv}\n  - wait: {at: 2026-11-01T10:00, zone: UTC}\n"), []happening{
+			{0, enter, false, "1 +45h; entered"},
+			{45 * hour, Input{Kind: Timer}, false, "finished; ended.finished"},
+		}},
+		{"scheduled for later", small("  - emit: x\n"), []happening{
+			{0, Input{Kind: Enter, ID: "s", At: t0 + hour}, false, "start +1h; entered"},
+			{0, come("c"), false, "-"},
+			{hour, Input{Kind: Timer}, false, "finished; emit:x ended.finished"},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j := mustParse(t, tt.text)
+			var run Run
+			now := t0
+			for i, h := range tt.story {
+				now += h.after
+				if h.in.At == 0 {
+					h.in.At = now
+				}
+				next, effects, changed := j.Step(run, h.in, Facts{Profile: phone(), Hold: h.hold}, now)
+				got := "-"
+				if changed {
+					got = describe(next, effects, now)
+				} else if len(effects) > 0 || !reflect.DeepEqual(next, run) {
+					t.Errorf("%d: nothing changed, yet %+v %v", i, next, effects)
+				}
+				want := h.want
+				if strings.HasSuffix(want, "ARM") {
+					want = "finished; " + armOf(j, run)
+				}
+				if got != want {
+					t.Fatalf("%d: %s\nwant %s", i, got, want)
+				}
+				run = next
+			}
+		})
+	}
+}
+
+// armOf is what the experiment of lunch does with u1.
+func armOf(j *Journey, run Run) string {
+	_, effects, _ := j.Step(Run{Device: run.Device, Revision: j.Revision, Entered: 1, At: "3", Due: 1}, Input{Kind: Timer}, Facts{Profile: phone()}, 2)
+	return strings.SplitN(describe(Run{Ended: 1, Why: "x"}, effects, 0), "; ", 2)[1]
+}
+
+func describe(r Run, effects []Effect, now int64) string {
+	where := r.Why
+	if r.Ended == 0 {
+		where = fmt.Sprint(r.At, " +", strings.TrimSuffix(strings.TrimSuffix((time.Duration(r.Due-now)*time.Millisecond).String(), "0s"), "0m"))
+		if r.Due == now {
+			where = r.At + " +0s"
+		}
+		if d := time.Duration(r.Due-now) * time.Millisecond; d > 100*time.Hour {
+			where = r.At + " +" + d.String()
+		}
+	}
+	var list []string
+	for _, e := range effects {
+		switch e.Kind {
+		case Push:
+			list = append(list, "push:"+e.Step)
+		case SetTag:
+			list = append(list, fmt.Sprintf("tag:%s=%v", e.Name, e.Value))
+		case Emit:
+			list = append(list, "emit:"+e.Name)
+		case Count:
+			list = append(list, e.Name)
+		}
+	}
+	return where + "; " + strings.Join(list, " ")
+}
+
+// TestReentry: who may enter again, and when.
+func TestReentry(t *testing.T) {
+	for _, tt := range []struct {
+		rule string
+		run  Run
+		want string
+	}{
+		{"", Run{}, ""},
+		{"", Run{Entered: t0 - day}, "active"},
+		{"", Run{Entered: t0 - day, Ended: t0 - hour}, ""},
+		{"reentry: after_exit", Run{Entered: t0 - day, Ended: t0 - hour}, ""},
+		{"reentry: never", Run{}, ""},
+		{"reentry: never", Run{Entered: 1, Ended: 2}, "once"},
+		{"reentry: {after: 24h}", Run{Entered: t0 - day, Ended: t0 - hour}, ""},
+		{"reentry: {after: 24h}", Run{Entered: t0 - day + 1, Ended: t0 - hour}, "too_soon"},
+	} {
+		j := mustParse(t, "journey: j\nentry: {api: true}\nwindow: {to: never}\n"+tt.rule+"\nsteps: [{wait: 1h}]\n")
+		if got := j.MayEnter(&tt.run, t0); got != tt.want {
+			t.Errorf("%s, %+v: %q, want %q", tt.rule, tt.run, got, tt.want)
+		}
+		_, _, changed := j.Step(tt.run, Input{Kind: Enter}, Facts{Profile: phone()}, t0)
+		if changed != (tt.want == "") {
+			t.Errorf("%s: Step and MayEnter disagree", tt.rule)
+		}
+	}
+}
+
+// TestStepIsAFunction: random journeys' worth of random input, with repeats, late and early timers and pauses. A step
+// never writes to what it is given, is the same when it is made again, knows a repeat, only ever waits with an end, moves
+// only forward, and each run is counted in and out once.
+func TestStepIsAFunction(t *testing.T) {
+	j := mustParse(t, `journey: j
+zone: Europe/Kyiv
+entry: {event: product_view}
+window: {to: never}
+goal: {event: win}
+steps:
+  - wait: 1h
+  - wait_for:
+      up_to: 2h
+      branches:
+        a: {event: a, same: [category], then: [{wait: 10m}, {split: [{if: 'tags.vip', then: [{wait_for: {up_to: 1h, branches: {b: {event: b, then: [{exit: b}]}}}}]}]}]}
+        came: {enter: {all: true}, then: [{tag: {came: true}}]}
+      not_triggered: [{push: {template: {locales: {en: {body: "{{ entry.category }}"}}}}}]
+  - experiment: {arms: {x: {share: 30%, then: [{wait: 1h}]}, y: {share: 70%}}}
+  - wait_for: {up_to: 1h, full: true, branches: {a: {event: a, then: [{emit: a}]}}}
+`)
+	order := map[string]int{start: -1}
+	for i := range j.steps {
+		order[j.steps[i].id] = i
+	}
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 1))
+	ends := map[string]int{}
+	for person := range 400 {
+		p := phone()
+		p.Person = fmt.Sprint("u", person)
+		p.Tags = map[string]any{"vip": rng.IntN(2) == 0}
+		var run Run
+		now := t0
+		in, out := 0, 0
+		var last Input
+		for n := range 60 {
+			now += rng.Int64N(hour)
+			next := Input{ID: fmt.Sprint(n), At: now - rng.Int64N(2)*rng.Int64N(3*hour)}
+			switch rng.IntN(6) {
+			case 0:
+				next.Kind, next.Props = Enter, category([]string{"x", "y"}[rng.IntN(2)])
+				next.At = now + rng.Int64N(2)*hour
+			case 1, 2:
+				next.Kind = Timer
+				if rng.IntN(2) == 0 && run.Due != 0 {
+					now = max(now, run.Due)
+				}
+			case 3, 4:
+				next.Kind, next.Name, next.Props = Event, []string{"a", "b", "win", "other"}[rng.IntN(4)], category([]string{"x", "y"}[rng.IntN(2)])
+			case 5:
+				next.Kind, next.Transition, next.Fence = Transition, track.Enter, "k01"
+			}
+			if last.ID != "" && rng.IntN(5) == 0 {
+				next = last
+			}
+			f := Facts{Profile: p, Hold: rng.IntN(8) == 0}
+			before := fmt.Sprintf("%+v", run)
+			got, effects, changed := j.Step(run, next, f, now)
+			again, effects2, changed2 := j.Step(run, next, f, now)
+			fail := func(what string) {
+				t.Helper()
+				t.Fatalf("seed %d, person %d, input %d (%+v): %s\nbefore %s\nafter %+v %v", seed, person, n, next, what, before, got, effects)
+			}
+			switch {
+			case fmt.Sprintf("%+v", run) != before:
+				fail("the run that was given has changed")
+			case changed != changed2 || !reflect.DeepEqual(got, again) || !reflect.DeepEqual(effects, effects2):
+				fail("not the same again")
+			case got.Active() && got.Due == 0:
+				fail("it waits for ever")
+			case got.Active() && got.At == "" || !got.Active() && (got.At != "" || got.Due != 0):
+				fail("neither waiting nor ended")
+			case changed && got.N == run.N && got.Active() && order[got.At] < order[run.At]:
+				fail("it went back")
+			case got.N < run.N || got.N > run.N+1 || got.N > run.N && next.Kind != Enter:
+				fail("another run")
+			case len(got.Path) > maxPath:
+				fail("its path grows")
+			}
+			for _, e := range effects {
+				if e.Kind == Count && e.Name == "entered" {
+					in++
+				}
+				if e.Kind == Count && strings.HasPrefix(e.Name, "ended.") {
+					out++
+					ends[e.Name]++
+				}
+			}
+			if active := in - out; active < 0 || active > 1 || (active == 1) != got.Active() {
+				fail("counted in and out wrongly")
+			}
+			if changed && next.ID != "" && next.Kind != Enter {
+				if _, _, twice := j.Step(got, next, f, now); twice && next.Kind != Timer {
+					fail("a repeat has an effect")
+				}
+			}
+			run, last = got, next
+		}
+	}
+	for _, why := range []string{"ended.goal", "ended.exit", "ended.finished"} {
+		if ends[why] == 0 {
+			t.Errorf("nobody %s: %v", why, ends)
+		}
+	}
+}
+
+// TestExperimentIsStable: arms have their shares, depend on the ids alone, and a winner takes everybody who comes later
+// without being counted.
+func TestExperimentIsStable(t *testing.T) {
+	j := mustParse(t, "journey: j\nentry: {event: e}\nwindow: {to: never}\ngoal: {event: g}\nsteps: [{experiment: {arms: {c: {share: 20%}, x: {share: 80%}}, winner: {at_least: 100}}}, {wait: 1h}]\n")
+	counts := map[string]int{}
+	for i := range 10_000 {
+		p := phone()
+		p.Person = fmt.Sprint("p", i)
+		run, _, _ := j.Step(Run{}, Input{Kind: Enter, ID: "x"}, Facts{Profile: p}, t0)
+		counts[run.Arms["1"]]++
+	}
+	if c := counts["c"]; c < 1_850 || c > 2_150 || counts["x"] != 10_000-c {
+		t.Errorf("arms %v", counts)
+	}
+	run, effects, _ := j.Step(Run{}, Input{Kind: Enter, ID: "x"}, Facts{Profile: phone(), Winner: func(string) string { return "c" }}, t0)
+	if len(run.Arms) != 0 || slices.ContainsFunc(effects, func(e Effect) bool { return strings.HasPrefix(e.Name, "arm.") }) || run.Path[0].Note != "c" {
+		t.Errorf("a winner: %+v %v", run, effects)
+	}
+}
+
+// TestWinner: the test of two proportions, against figures from tables, and when an experiment is decided.
+func TestWinner(t *testing.T) {
+	arms := []Arm{{Name: "c", People: 1000, Goals: 100}, {Name: "x", People: 1000, Goals: 130}}
+	Compare(arms)
+	if got := arms[1].Better; got < 0.981 || got > 0.983 { // z = 2.103
+		t.Errorf("13 %% against 10 %% of 1000: %.4f, want 0.9823", got)
+	}
+	j := mustParse(t, "journey: j\nentry: {event: e}\nwindow: {to: never}\ngoal: {event: g}\nsteps: [{experiment: {arms: {c: {share: 20%}, x: {share: 40%}, y: {share: 40%}}, winner: {confidence: 95%, at_least: 1000}}}]\n")
+	for _, tt := range []struct {
+		c, x, y [2]int64
+		want    string
+	}{
+		{[2]int64{1000, 100}, [2]int64{1000, 150}, [2]int64{1000, 120}, "x"},
+		{[2]int64{999, 100}, [2]int64{1000, 150}, [2]int64{1000, 120}, ""},   // too few
+		{[2]int64{1000, 100}, [2]int64{1000, 125}, [2]int64{1000, 100}, ""},  // sure enough alone (0.963), not among two
+		{[2]int64{1000, 150}, [2]int64{1000, 100}, [2]int64{1000, 100}, "c"}, // nothing beats doing nothing
+		{[2]int64{1000, 0}, [2]int64{1000, 0}, [2]int64{1000, 0}, ""},        //
+		{[2]int64{1000, 100}, [2]int64{1000, 150}, [2]int64{1000, 160}, "y"}, //
+		{[2]int64{1000, 150}, [2]int64{1000, 100}, [2]int64{1000, 145}, ""},  // one of them may be as good
+	} {
+		got := j.Winner("1", []Arm{{"c", tt.c[0], tt.c[1], 0}, {"x", tt.x[0], tt.x[1], 0}, {"y", tt.y[0], tt.y[1], 0}})
+		if got != tt.want {
+			t.Errorf("%v: %q, want %q", tt, got, tt.want)
+		}
+	}
+}
+
+// TestMigrate: a run moves to a version that has its step, and stays where it is when it has not.
+func TestMigrate(t *testing.T) {
+	parse := func(steps string) *Journey {
+		return mustParse(t, "journey: j\nentry: {event: e}\nwindow: {to: never}\nsteps: "+steps+"\n")
+	}
+	old := parse("[{id: a, wait: 1h}, {tag: {x: 1}}]")
+	run, _, _ := old.Step(Run{}, Input{Kind: Enter, ID: "x"}, Facts{Profile: phone()}, t0)
+	for steps, want := range map[string]bool{
+		"[{emit: new}, {id: a, wait: 9h}, {tag: {x: 2}}]":             true,
+		"[{wait: 1h}, {tag: {x: 1}}]":                                 false, // no step of that name
+		"[{id: a, wait_for: {up_to: 1h, branches: {b: {event: b}}}}]": false, // another kind
+	} {
+		j := parse(steps)
+		moved, ok := j.Migrate(run, old)
+		if ok != want || ok && (moved.Revision != j.Revision || moved.Due != run.Due) {
+			t.Errorf("%s: %v %+v", steps, ok, moved)
+		}
+	}
+	if _, effects := old.Stop(run, t0+1); len(effects) != 1 || effects[0].Name != "ended.stopped" {
+		t.Errorf("stop: %v", effects)
+	}
+	gone, _, changed := parse("[{wait: 3h}]").Step(run, Input{Kind: Timer}, Facts{Profile: phone()}, t0+hour)
+	if !changed || gone.Why != WhyNoStep {
+		t.Errorf("a step that is gone: %+v", gone)
+	}
+}
