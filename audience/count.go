@@ -140,6 +140,12 @@ func heardLater(tx *db.Tx, p *Profile, r *Rule, now time.Time) (bool, error) {
 	return false, nil
 }
 
+// Each calls fn for every profile, in order of device, until it returns an
+// error or ctx ends. The profile is good until fn returns.
+func Each(ctx context.Context, tx *db.Tx, fn func(*Profile) error) error {
+	return scanProfiles(ctx, tx, nil, func(p *Profile) (bool, error) { return true, fn(p) })
+}
+
 // List returns the profiles of one app that fit the rule (nil: all), in order
 // of device. They are in memory together.
 func List(ctx context.Context, tx *db.Tx, app string, r *Rule, now time.Time) ([]Profile, error) {

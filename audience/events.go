@@ -30,6 +30,7 @@ const (
 // time in Unix ms. The values of Props are what JSON holds.
 type Event struct {
 	Device string
+	ID     string // as given to PutEvent
 	Name   string
 	At     int64
 	Props  map[string]any
@@ -81,7 +82,7 @@ func EventsOf(tx *db.Tx, p *Profile) ([]Event, error) {
 			if err := json.Unmarshal(val, &row); err != nil {
 				return false, fmt.Errorf("damaged: %w", err)
 			}
-			e := Event{Device: device, Name: row.Name, At: int64(binary.BigEndian.Uint64(parts[1]))}
+			e := Event{Device: device, ID: string(parts[2]), Name: row.Name, At: int64(binary.BigEndian.Uint64(parts[1]))}
 			if row.Props != nil {
 				if err := json.Unmarshal(row.Props, &e.Props); err != nil {
 					return false, fmt.Errorf("damaged: %w", err)

@@ -160,6 +160,9 @@ func (g *Gateway) outcome(tx *db.Tx, old, d *outbox.Delivery, o push.Outcome) er
 	if err != nil {
 		return err
 	}
+	if err := noteOutcome(tx, old, d, g.cfg.Reports); err != nil {
+		return err
+	}
 	return recordOutcome(tx, g.events, old, d)
 }
 
@@ -197,7 +200,11 @@ func (g *Gateway) retireToken(tx *db.Tx, d *outbox.Delivery, o push.Outcome) err
 		g.count.kept.Add(1)
 		return nil
 	}
+	before := p
 	p.TokenDead = true
+	if err := noteSubscription(tx, &before, &p, tx.Now().UnixMilli(), g.cfg.Reports); err != nil {
+		return err
+	}
 	return audience.Put(tx, &p)
 }
 

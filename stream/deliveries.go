@@ -127,6 +127,9 @@ func RetryDeliveries(ctx context.Context, d *db.DB, order OutboxOrder) (OutboxRe
 		if err != nil {
 			return err
 		}
+		if err := noteOutcome(tx, &old, &row, 0); err != nil {
+			return err
+		}
 		return recordOutcome(tx, nil, &old, &row) // on its way again: no event, one outcome less
 	})
 }

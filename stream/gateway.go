@@ -18,6 +18,7 @@ import (
 	"footfall/audience"
 	"footfall/campaign"
 	"footfall/fences"
+	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/outbox"
 	"footfall/push"
@@ -40,6 +41,9 @@ type Config struct {
 	Checkpoint time.Duration
 	// Decisions is how long the records behind explain are kept. Default 7 days.
 	Decisions time.Duration
+	// Reports is how long the facts are kept that reports are made of, counted from when they happened. Default
+	// funnel.KeepFacts.
+	Reports time.Duration
 
 	// Providers by lane, and the lane of a device's pushes; ok is false when nothing serves its platform.
 	Providers map[string]push.Provider
@@ -73,6 +77,7 @@ type Gateway struct {
 	restored  atomic.Bool  // the workers are there
 	counting  atomic.Bool  // an audience is being counted
 	rounds    atomic.Int64 // how often schedules were looked at, for tests
+	reporting atomic.Bool  // a report is being made
 
 	fences    atomic.Pointer[fences.Set]
 	campaigns atomic.Pointer[campaign.Set]
@@ -102,6 +107,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	cfg.Checkpoint = cmp.Or(cfg.Checkpoint, 30*time.Second)
 	cfg.Decisions = cmp.Or(cfg.Decisions, 7*24*time.Hour)
+	cfg.Reports = cmp.Or(cfg.Reports, funnel.KeepFacts)
 	cfg.Log.MaxAge = cmp.Or(cfg.Log.MaxAge, 15*time.Minute)
 	cfg.Log.MaxBytes = cmp.Or(cfg.Log.MaxBytes, 256<<20)
 	cfg.Events.MaxAge = cmp.Or(cfg.Events.MaxAge, 7*24*time.Hour)
@@ -156,7 +162,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	g.settler = &settler{
 		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
-		keys: cfg.Receipts, keepFacts: cfg.Outbox.KeepFinished, count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
+		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
 	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"footfall/audience"
+	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/outbox"
 	"footfall/stream/wire"
@@ -31,6 +32,8 @@ const (
 	OutboxPurgeSubject  = "footfall.v1.outbox.purge"  // OutboxOrder -> OutboxResult
 	OutboxLanesSubject  = "footfall.v1.outbox.lanes"  // nothing -> []LaneView
 	OutboxResumeSubject = "footfall.v1.outbox.resume" // NameRequest -> NameAnswer
+
+	ReportSubject = "footfall.v1.report" // funnel.Query -> funnel.Report
 
 	CampaignStopSubject  = "footfall.v1.campaign.stop"  // NameRequest -> NameAnswer
 	CampaignStartSubject = "footfall.v1.campaign.start" // NameRequest -> NameAnswer
@@ -78,6 +81,7 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 		group.AddEndpoint("outbox-resume", answer(g.resumeLane), micro.WithEndpointSubject("outbox.resume")),
 		group.AddEndpoint("campaign-stop", answer(g.stopCampaign), micro.WithEndpointSubject("campaign.stop")),
 		group.AddEndpoint("campaign-start", answer(g.startCampaign), micro.WithEndpointSubject("campaign.start")),
+		group.AddEndpoint("report", answer(g.report)),
 		group.AddEndpoint("stats", micro.HandlerFunc(func(r micro.Request) { _ = r.RespondJSON(g.Status()) })),
 	)
 	return svc, err
@@ -184,8 +188,10 @@ func answer[Q any](fn func(context.Context, Q) (any, error)) micro.Handler {
 			switch {
 			case errors.Is(err, outbox.ErrUnknown), errors.Is(err, ErrNoCampaign), errors.Is(err, ErrNoLane):
 				_ = r.Error("404", err.Error(), nil)
-			case errors.Is(err, ErrQuery):
+			case errors.Is(err, ErrQuery), errors.Is(err, funnel.ErrQuery):
 				_ = r.Error("400", err.Error(), nil)
+			case errors.Is(err, ErrBusy):
+				_ = r.Error("429", err.Error(), nil)
 			case err != nil:
 				_ = r.Error("500", err.Error(), nil)
 			default:

@@ -32,6 +32,8 @@ type settler struct {
 	keep      time.Duration // how long decisions are kept
 	keys      *receipt.Keyring
 	keepFacts time.Duration // how long what became of a message is kept
+	keepCodes time.Duration // how long the code of a message stands for it
+	reports   time.Duration // how long the facts of reports are kept
 	count     *counters
 	onPush    func()                            // deliveries were committed
 	confirm   func(tx *db.Tx, mid string) error // the phone has the message
@@ -132,11 +134,15 @@ func (s *settler) settleDevice(tx *db.Tx, in *input, t *tally) error {
 	if err != nil {
 		return err
 	}
+	before := p
 	if err := p.Merge(in.payload, in.receivedAt); err != nil {
 		if errors.Is(err, audience.ErrPatch) {
 			t.refused["device_profile"]++
 			return nil
 		}
+		return err
+	}
+	if err := noteSubscription(tx, &before, &p, in.receivedAt, s.reports); err != nil {
 		return err
 	}
 	return audience.Put(tx, &p)
@@ -155,7 +161,7 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 		return nil // checked by the collector; a foreign writer of the log is not worth stopping for
 	}
 	// A repeat has no effect: it is known by the sender's id, or without one by being the same to the letter.
-	id := decisionID(in.device, "event."+ev.Name, fences.ID(cmp.Or(ev.ID, string(in.payload))), 0)
+	id := eventID(in.device, ev.Name, cmp.Or(ev.ID, string(in.payload)))
 	seen := seenSpace.Key([]byte(id))
 	if _, err := tx.Get(seen); !errors.Is(err, db.ErrNotFound) {
 		return err
@@ -175,6 +181,11 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 	return s.creditCode(tx, app, in, receipt.Fact{
 		Ev: receipt.Converted, Ref: cmp.Or(ev.ID, id), At: int64(ev.T), Value: numberOf(ev.Props["value"]), Currency: textOf(ev.Props["currency"]), Via: "code",
 	}, textOf(ev.Props["code"]), t)
+}
+
+// eventID names a customer event by who sent it and the sender's own id of it.
+func eventID(device track.DeviceID, name, own string) string {
+	return decisionID(device, "event."+name, fences.ID(own), 0)
 }
 
 // seenFor is how long an event is known again: longer than an SDK keeps what it could not send.
@@ -238,6 +249,9 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 		if err := s.record(tx, &d, in, &profile); err != nil {
 			return err
 		}
+		if err := s.keepEntries(tx, &d, in.transitions[i].Fence, &profile); err != nil {
+			return err
+		}
 	}
 	clear(answers)
 	prev, now := time.UnixMilli(in.prevFixedAt), time.UnixMilli(in.fix.FixedAt)
@@ -249,6 +263,9 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 		d := decisionOf(in, &in.begun[i], kindBegun)
 		d.Campaigns = answers[answerKey(&in.begun[i])]
 		if err := s.record(tx, &d, in, &profile); err != nil {
+			return err
+		}
+		if err := s.keepEntries(tx, &d, in.begun[i].Fence, &profile); err != nil {
 			return err
 		}
 	}
@@ -395,7 +412,7 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 	}
 	out.MID, out.ExpiresAt = claim.MID, dec.ExpiresAt.UnixMilli()
 	code := s.keys.Code(appOf(in.device), claim.MID)
-	if err := receipt.PutCode(tx, appOf(in.device), code, claim.MID, s.keepFacts); err != nil {
+	if err := receipt.PutCode(tx, appOf(in.device), code, claim.MID, s.keepCodes); err != nil {
 		return out, err
 	}
 	context, err := json.Marshal(deliveryContext{

@@ -1,15 +1,18 @@
 package report
 
 import (
-	"bytes"
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"io"
+
+	"footfall/internal/page"
 )
 
-//go:embed page.html
-var page []byte
+//go:embed page.css
+var style []byte
+
+//go:embed page.js
+var script []byte
 
 // WriteHTML writes one page that shows a result, or the curves of two. It holds its data, styles and code, and loads
 // nothing.
@@ -31,18 +34,7 @@ func WriteHTML(w io.Writer, rs ...*Result) error {
 	for _, r := range rs {
 		doc.Results = append(doc.Results, r.forPage())
 	}
-	// Marshal escapes <, > and &, so that no text can end the script element that holds it.
-	data, err := json.Marshal(doc)
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	before, after, _ := bytes.Cut(page, []byte("{{.Data}}"))
-	for _, part := range [][]byte{before, data, after} {
-		if _, err := w.Write(part); err != nil {
-			return fmt.Errorf("report: %w", err)
-		}
-	}
-	return nil
+	return page.Write(w, "Footfall bench", style, script, doc)
 }
 
 // forPage is a copy without the histograms, which the page does not read.

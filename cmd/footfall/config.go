@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"footfall/funnel"
 	"footfall/outbox"
 	"footfall/push/apns"
 	"footfall/push/fcm"
@@ -165,6 +166,7 @@ type RetentionConfig struct {
 	EventBytes Size     `yaml:"event_bytes" doc:"Size of the EVENTS stream."`
 	Decisions  Duration `yaml:"decisions" doc:"Age at which the records behind explain are forgotten."`
 	Deliveries Duration `yaml:"deliveries" doc:"How long finished deliveries can be asked about."`
+	Reports    Duration `yaml:"reports" doc:"How long the facts that campaign report reads are kept: entries, how pushes ended, receipts, and who could be reached."`
 	Checkpoint Duration `yaml:"checkpoint" doc:"How often the presence of changed devices is written; how much input a start after a crash reads again."`
 }
 
@@ -196,7 +198,8 @@ func defaultConfig() Config {
 		Push: PushConfig{APNs: APNsConfig{Connections: 2}, FCM: FCMConfig{Connections: 2, Style: string(fcm.Display)}, Rate: 5000, InApp: Duration(2 * time.Second)},
 		Retention: RetentionConfig{
 			Positions: Duration(15 * time.Minute), LogBytes: 256 << 20, Events: Duration(7 * 24 * time.Hour), EventBytes: 1 << 30,
-			Decisions: Duration(7 * 24 * time.Hour), Deliveries: Duration(7 * 24 * time.Hour), Checkpoint: Duration(30 * time.Second),
+			Decisions: Duration(7 * 24 * time.Hour), Deliveries: Duration(7 * 24 * time.Hour),
+			Reports: Duration(funnel.KeepFacts), Checkpoint: Duration(30 * time.Second),
 		},
 		Log: LogConfig{Level: "info", Format: "text"},
 	}
@@ -267,6 +270,7 @@ func (c *Config) validate() error {
 		{"retention.events", c.Retention.Events, d.Retention.Events, "1m to keep almost none"},
 		{"retention.decisions", c.Retention.Decisions, d.Retention.Decisions, "1m to keep almost none"},
 		{"retention.deliveries", c.Retention.Deliveries, d.Retention.Deliveries, "1m to keep almost none"},
+		{"retention.reports", c.Retention.Reports, d.Retention.Reports, "1m to keep almost none"},
 		{"retention.checkpoint", c.Retention.Checkpoint, d.Retention.Checkpoint, "1s for as often as is sensible"},
 		{"nats.sync_interval", c.NATS.SyncInterval, d.NATS.SyncInterval, "10ms for as often as is sensible"},
 	} {
@@ -368,6 +372,7 @@ func (c *Config) gateway() stream.Config {
 		Events:     stream.EventsConfig{MaxAge: time.Duration(c.Retention.Events), MaxBytes: int64(c.Retention.EventBytes)},
 		Checkpoint: time.Duration(c.Retention.Checkpoint),
 		Decisions:  time.Duration(c.Retention.Decisions),
+		Reports:    time.Duration(c.Retention.Reports),
 		Outbox:     outbox.Config{Rate: c.Push.Rate, KeepFinished: time.Duration(c.Retention.Deliveries)},
 	}
 }

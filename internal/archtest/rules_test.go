@@ -32,6 +32,7 @@ var rules = map[string]rule{
 	"dedupe":             {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"audience":           {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"receipt":            {imports: []string{"internal/db"}, pure: true, noIO: true},
+	"funnel":             {imports: []string{"receipt", "internal/db"}, pure: true, noIO: true},
 
 	// Providers. None knows a campaign or another provider.
 	"push":                   {},
@@ -53,22 +54,24 @@ var rules = map[string]rule{
 	// NATS.
 	"stream/wire": {imports: []string{"track"}, pure: true, noIO: true},
 	"stream": {imports: []string{
-		"stream/wire", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "push", "internal/db", "internal/failpoint",
+		"stream/wire", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "funnel", "push", "internal/db", "internal/failpoint",
 	}},
 
 	// Tools around the path.
-	"internal/watch":    {},
-	"internal/trace":    {imports: []string{"track"}},
-	"internal/citrus":   {imports: []string{"geo"}}, // a whole day of phones, for its tests
-	"internal/nodetest": {},
-	"internal/simulate": {imports: []string{"track", "fences", "geo", "campaign", "audience", "dedupe"}},
+	"internal/watch":         {},
+	"internal/trace":         {imports: []string{"track"}},
+	"internal/citrus":        {imports: []string{"geo"}}, // a whole day of phones, for its tests
+	"internal/nodetest":      {},
+	"internal/page":          {pure: true},
+	"internal/page/pagetest": {},
+	"internal/simulate":      {imports: []string{"track", "fences", "geo", "campaign", "audience", "dedupe"}},
 
 	// For benchmarks only.
 	"bench/measure": {},
 	"bench/world":   {imports: []string{"bench/measure", "geo"}},
 
-	// The load test judges the gateway from outside: it shares no code with it.
-	"bench/report": {},
+	// The load test judges the gateway from outside: it shares no code with it, but for how its page looks.
+	"bench/report": {imports: []string{"internal/page"}},
 	"bench/load":   {imports: []string{"bench/report"}},
 
 	"cmd/footfall": {anything: true},

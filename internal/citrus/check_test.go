@@ -260,6 +260,7 @@ func (r *result) sums(t *testing.T, tol tolerance) {
 		t.Errorf("receipts %v", s.Receipts)
 	}
 	r.checkReports(t)
+	r.checkReport(t)
 	r.checkEvents(t)
 }
 

@@ -106,6 +106,51 @@ func (p *player) evening(now time.Time) {
 	}
 }
 
+// checkReport: what `footfall campaign report` says of the day is what the table of the day says, and what the gateway has
+// counted.
+func (r *result) checkReport(t *testing.T) {
+	t.Helper()
+	want, f := r.day.Totals(), r.funnel[CampaignID]
+	c := r.report.Campaigns[0].Total
+	for what, tt := range map[string]struct{ got, want int64 }{
+		"entered":  {c.Entered, int64(want.Entries + want.Begun)},
+		"people":   {c.People, int64(want.Entered)},
+		"claimed":  {c.Claimed, int64(want.Notices)},
+		"sent":     {c.Sent, f["sent"]},
+		"accepted": {c.Accepted, int64(want.Notices)},
+		"reached":  {c.Reached, int64(want.Notices)},
+		"owed":     {c.Owed, 0},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("report: %s is %d, want %d", what, tt.got, tt.want)
+		}
+	}
+	for reason, n := range want.Held {
+		if c.Held[reason] != int64(n) {
+			t.Errorf("report: %d held as %s, want %d", c.Held[reason], reason, n)
+		}
+	}
+	rates := map[string]string{}
+	for _, k := range r.report.Campaigns[0].Rates {
+		rates[k.Name] = fmt.Sprintf("%d/%d = %.1f %% = %.2f %%", k.Part, k.Whole, 100*k.Rate, 100*k.Rate)
+	}
+	for name, want := range map[string]string{
+		"CTR of pushed":        "976/2600 = 37.5 % = 37.54 %",
+		"CTR of all meant":     "976/2750 = 35.5 % = 35.49 %", // with those who opted out
+		"conversion":           "924/2600 = 35.5 % = 35.54 %",
+		"conversion of opened": "924/976 = 94.7 % = 94.67 %",
+	} {
+		if rates[name] != want {
+			t.Errorf("report: %s is %s, want %s", name, rates[name], want)
+		}
+	}
+	for _, k := range r.report.Campaigns[0].Attribution { // all that was bought was bought by one who had opened
+		if k.Conversions != Purchased || k.People != Purchased {
+			t.Errorf("report: %d conversions of %d people are credited to %s, want %d", k.Conversions, k.People, k.Model, Purchased)
+		}
+	}
+}
+
 // checkReports: the funnel of the campaign case, from the ledger's own counts.
 func (r *result) checkReports(t *testing.T) {
 	t.Helper()

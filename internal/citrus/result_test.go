@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/push/fake"
 	"footfall/stream"
@@ -31,6 +32,7 @@ type result struct {
 	live   []stream.Explanation // by person, from the running gateway; nil when it was not asked
 	stored []stream.Explanation // by person; from the ledger
 	funnel map[string]map[string]int64
+	report *funnel.Report // of the event's day, from the ledger
 	events map[string]int // subject and message id of EVENTS -> how many messages
 	shown  [][]fake.Shown // by person
 }
@@ -149,6 +151,10 @@ func (r *result) readStored(dir string, book *fake.PhoneBook, now func() time.Ti
 		}
 		return nil
 	})
+	if err == nil {
+		on := funnel.DayOf(Opens.UnixMilli(), 0)
+		r.report, err = stream.Report(context.Background(), d, funnel.Query{Campaign: CampaignID, From: on, To: on}, now())
+	}
 	return errors.Join(err, d.Close())
 }
 

@@ -1,145 +1,13 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Footfall bench</title>
-<style>
-:root {
-  color-scheme: light dark;
-  --bg: #fbfbfa; --panel: #fff; --ink: #1f2328; --soft: #656d76; --line: #e3e5e8; --grid: #eef0f2;
-  --good: #1a7f37; --bad: #b42318; --warn: #9a6700;
-  --s0: #7f8da3; --s1: #3b7dd8; --s2: #2a9d8f; --s3: #d9822b; --s4: #a63d8f; --s5: #6b7280; --s6: #56779b;
-  --heat: 59, 125, 216;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --bg: #14171a; --panel: #1b1f23; --ink: #e6e8ea; --soft: #98a2ad; --line: #2c3238; --grid: #24292e;
-    --good: #56d364; --bad: #ff8a80; --warn: #e3b341;
-    --s0: #9aa7b8; --s1: #6aa6f2; --s2: #4cc3b4; --s3: #f0a45a; --s4: #d77cc4; --s5: #8b949e; --s6: #86a8cc;
-    --heat: 106, 166, 242;
-  }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--bg); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 28px 20px 60px; }
-h1 { font-size: 20px; font-weight: 600; margin: 0; }
-h2 { font-size: 15px; font-weight: 600; margin: 0 0 2px; }
-.sub { color: var(--soft); margin: 2px 0 20px; overflow-wrap: anywhere; }
-.panel { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: 16px 18px; margin: 0 0 16px; }
-.panel > p { color: var(--soft); margin: 0 0 10px; font-size: 13px; }
-.verdict { display: flex; gap: 12px; align-items: baseline; flex-wrap: wrap; }
-.badge { font-weight: 700; letter-spacing: .02em; padding: 1px 10px; border-radius: 20px; border: 1.5px solid currentColor; }
-.VALID { color: var(--good); } .INVALID { color: var(--bad); } .OVERLOADED { color: var(--warn); }
-.verdict ul { margin: 6px 0 0; padding-left: 20px; width: 100%; color: var(--soft); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-top: 14px; }
-.card .k { color: var(--soft); font-size: 12.5px; }
-.card .v { font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.card .n { color: var(--soft); font-size: 12.5px; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; }
-.grid > .panel { margin: 0; min-width: 0; }
-.grid { margin-bottom: 16px; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 13.5px; }
-th, td { text-align: right; padding: 4px 10px; border-bottom: 1px solid var(--grid); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-th { color: var(--soft); font-weight: 500; }
-tr:last-child td { border-bottom: 0; }
-.wide { overflow-x: auto; }
-svg { display: block; width: 100%; height: auto; font: 11.5px system-ui, sans-serif; }
-svg text { fill: var(--soft); }
-svg text.ink { fill: var(--ink); }
-.gridline { stroke: var(--grid); } .axis { stroke: var(--line); }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 13px; margin: 0 0 6px; color: var(--ink); }
-.legend label, .legend span { display: inline-flex; align-items: center; gap: 6px; cursor: default; }
-.legend label { cursor: pointer; }
-.legend i { width: 16px; height: 0; border-top: 2.5px solid; display: inline-block; }
-.legend i.dash { border-top-style: dashed; }
-.tip { position: fixed; pointer-events: none; background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: 6px 9px; font-size: 12.5px; box-shadow: 0 2px 10px rgba(0,0,0,.15); display: none; white-space: pre; font-variant-numeric: tabular-nums; z-index: 2; }
-pre { margin: 0; font: 12.5px/1.5 ui-monospace, Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere; color: var(--soft); }
-.none { color: var(--soft); font-style: italic; }
-</style>
-</head>
-<body>
-<main id="main"></main>
-<div class="tip" id="tip"></div>
-<svg id="space" hidden></svg>
-<script type="application/json" id="data">{{.Data}}</script>
-<script>
-"use strict";
-const runs = JSON.parse(document.getElementById("data").textContent);
+const runs = data;
 const stages = runs.stages, results = runs.results, R = results[results.length - 1];
-const svgSpace = document.getElementById("space").namespaceURI;
-const main = document.getElementById("main"), tip = document.getElementById("tip");
 const two = results.length > 1, names = ["A", "B"];
 
-function el(tag, attrs, ...kids) {
-  const svg = /^(svg|g|path|line|rect|text|circle|title)$/.test(tag);
-  const e = svg ? document.createElementNS(svgSpace, tag) : document.createElement(tag);
-  for (const k in attrs || {}) if (attrs[k] !== null) e.setAttribute(k, attrs[k]);
-  e.append(...kids.filter(k => k !== null && k !== undefined));
-  return e;
-}
 function us(v) {
   if (!v) return "0";
   if (v < 1000) return v.toFixed(v < 10 ? 1 : 0) + " µs";
   if (v < 1e6) return (v / 1000).toFixed(v < 1e4 ? 2 : v < 1e5 ? 1 : 0) + " ms";
   return (v / 1e6).toFixed(2) + " s";
 }
-const num = v => Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en").replaceAll(",", "\u202f") : String(Math.round(v * 10) / 10);
-const share = v => (100 * v).toFixed(v < 0.1 ? 1 : 0) + " %";
-const color = i => `var(--s${i})`;
-const panel = (title, text, ...kids) => el("section", {class: "panel"}, el("h2", {}, title), text ? el("p", {}, text) : null, ...kids);
-
-// A chart with a linear or logarithmic y axis. series: {name, color, dash, points: [[x, y]...]}.
-function chart(o) {
-  const W = o.width || 520, H = o.height || 230, L = 58, Rm = 14, T = 10, B = 30;
-  const all = o.series.flatMap(s => s.points);
-  if (!all.length) return el("p", {class: "none"}, "Not measured.");
-  let x0 = o.x0 ?? Math.min(...all.map(p => p[0])), x1 = o.x1 ?? Math.max(...all.map(p => p[0]));
-  if (x1 <= x0) x1 = x0 + 1;
-  const ys = all.map(p => p[1]).filter(v => !o.log || v > 0);
-  let y0 = o.log ? Math.min(...ys) : 0, y1 = Math.max(...ys, o.atLeast || 0) || 1;
-  if (o.log) { y0 = 10 ** Math.floor(Math.log10(y0)); y1 = 10 ** Math.ceil(Math.log10(y1 * 1.0001)); } else y1 *= 1.08;
-  const X = v => L + (W - L - Rm) * (v - x0) / (x1 - x0);
-  const Y = v => o.log ? T + (H - T - B) * (1 - Math.log10(Math.max(v, y0) / y0) / Math.log10(y1 / y0)) : T + (H - T - B) * (1 - (v - y0) / (y1 - y0));
-  const s = el("svg", {viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": o.label});
-  const ticks = [];
-  if (o.log) for (let d = y0; d <= y1 * 1.001; d *= 10) ticks.push(d);
-  else { const step = nice(y1 / 4); for (let d = 0; d <= y1; d += step) ticks.push(d); }
-  for (const d of ticks) s.append(el("line", {class: "gridline", x1: L, x2: W - Rm, y1: Y(d), y2: Y(d)}), el("text", {x: L - 8, y: Y(d) + 4, "text-anchor": "end"}, (o.y || num)(d)));
-  for (const [v, text] of o.xticks || timeTicks(x0, x1)) s.append(el("line", {class: "gridline", x1: X(v), x2: X(v), y1: T, y2: H - B}), el("text", {x: X(v), y: H - B + 17, "text-anchor": "middle"}, text));
-  s.append(el("line", {class: "axis", x1: L, x2: W - Rm, y1: H - B, y2: H - B}));
-  for (const m of o.marks || []) if (m.y <= y1 && m.y >= y0) s.append(el("line", {x1: L, x2: W - Rm, y1: Y(m.y), y2: Y(m.y), stroke: "var(--bad)", "stroke-dasharray": "2 4"}), el("text", {x: W - Rm, y: Y(m.y) - 5, "text-anchor": "end"}, m.text));
-  for (const r of o.series) {
-    const pts = r.points.filter(p => !o.log || p[1] > 0);
-    if (pts.length) s.append(el("path", {d: pts.map((p, i) => (i ? "L" : "M") + X(p[0]).toFixed(1) + " " + Y(p[1]).toFixed(1)).join(""), fill: "none", stroke: r.color, "stroke-width": r.thin ? 1.2 : 2, "stroke-linejoin": "round", "stroke-dasharray": r.dash ? "5 4" : null}));
-    if (pts.length === 1) s.append(el("circle", {cx: X(pts[0][0]), cy: Y(pts[0][1]), r: 3, fill: r.color}));
-  }
-  const hair = el("line", {class: "axis", y1: T, y2: H - B, visibility: "hidden"});
-  s.append(hair);
-  s.addEventListener("pointermove", ev => {
-    const box = s.getBoundingClientRect(), x = x0 + ((ev.clientX - box.left) / box.width * W - L) / (W - L - Rm) * (x1 - x0);
-    if (x < x0 || x > x1) return leave();
-    hair.setAttribute("x1", X(x)); hair.setAttribute("x2", X(x)); hair.setAttribute("visibility", "visible");
-    tip.textContent = [(o.xname || (v => v.toFixed(0) + " s"))(x), ...o.series.filter(r => r.points.length).map(r => {
-      let best = r.points[0];
-      for (const p of r.points) if (Math.abs(p[0] - x) < Math.abs(best[0] - x)) best = p;
-      return r.name + "  " + (o.y || num)(best[1]);
-    })].join("\n");
-    tip.style.display = "block";
-    tip.style.left = Math.min(ev.clientX + 14, innerWidth - tip.offsetWidth - 8) + "px";
-    tip.style.top = ev.clientY + 14 + "px";
-  });
-  const leave = () => { hair.setAttribute("visibility", "hidden"); tip.style.display = "none"; };
-  s.addEventListener("pointerleave", leave);
-  return el("div", {}, o.nolegend ? null : legend(o.series), s);
-}
-function legend(series) {
-  const seen = new Set();
-  return el("div", {class: "legend"}, ...series.filter(r => r.points.length && !seen.has(r.name) && seen.add(r.name)).map(r => el("span", {}, el("i", {style: `border-color:${r.color}`, class: r.dash ? "dash" : ""}), r.name)));
-}
-function nice(v) { const p = 10 ** Math.floor(Math.log10(v)), m = v / p; return (m > 5 ? 10 : m > 2 ? 5 : m > 1 ? 2 : 1) * p; }
-function timeTicks(a, b) { const step = nice((b - a) / 6), out = []; for (let v = Math.ceil(a / step) * step; v <= b; v += step) out.push([v, v + " s"]); return out; }
 
 // The share not exceeded, so that each nine takes the same room.
 const nines = q => q >= 1 ? null : -Math.log10(1 - q);
@@ -165,9 +33,6 @@ function percentiles() {
   draw();
   return panel("Latency by percentile", "From the planned send time of the message until each stage; each further nine takes the same room.",
     two ? null : el("div", {class: "legend"}, el("label", {}, raw, "also from the actual send time (what a tester sees who forgets the wait)")), box);
-}
-function table(head, rows) {
-  return el("div", {class: "wide"}, el("table", {}, el("tr", {}, ...head.map(h => el("th", {}, h))), ...rows.map(r => el("tr", {}, ...r.map(c => el("td", {}, String(c)))))));
 }
 function latencyTable() {
   const rows = [];
@@ -258,6 +123,3 @@ main.append(panel("Correctness", "What had to come, by a geometry of the generat
   table(["", "expected", "got", "lost", "extra", "duplicate"], results.flatMap((r, n) => ["enters", "exits", "pushes"].map(k => { const t = r.correctness[k]; return [(two ? names[n] + " " : "") + ({enters: "entries"}[k] || k), num(t.expected), num(t.got), t.lost, t.extra, t.duplicate]; }))),
   wrong.length ? el("pre", {}, wrong.join("\n")) : null));
 main.append(panel("Configuration", null, el("pre", {}, results.map(r => JSON.stringify(r.config)).join("\n\n"))));
-</script>
-</body>
-</html>

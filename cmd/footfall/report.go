@@ -1,0 +1,423 @@
+package main
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"footfall/funnel"
+	"footfall/internal/db"
+	"footfall/stream"
+)
+
+type campaignReportCmd struct {
+	Campaign string        `arg:"" optional:"" help:"Id of the campaign; or --all."`
+	All      bool          `help:"All campaigns, and how the number of subscribers changed."`
+	Day      string        `help:"One day on the stores' clocks: 2026-11-28, today or yesterday." placeholder:"DATE"`
+	From     string        `help:"First day; default six days before --to." placeholder:"DATE"`
+	To       string        `help:"Last day; default today." placeholder:"DATE"`
+	By       string        `help:"Break the funnel down: fence, variant, hour or day." enum:",fence,variant,hour,day" default:"" placeholder:"WHAT"`
+	Goal     string        `help:"Customer event that counts as a conversion." default:"purchase" placeholder:"NAME"`
+	Within   time.Duration `help:"For how long after a push it counts." default:"48h"`
+	Late     time.Duration `help:"From when on a push counts as late." default:"1m"`
+	CSV      bool          `name:"csv" help:"Print the funnel, or the breakdown of --by, as CSV."`
+	HTML     string        `name:"html" help:"Write one page with everything into this file." placeholder:"FILE"`
+	ledgerFlags
+}
+
+// errCampaign is a wrong choice of campaigns.
+var errCampaign = usage("name a campaign, or give --all for every one")
+
+func (c *campaignReportCmd) Run(e *env) error {
+	if (c.Campaign == "") != c.All {
+		return errCampaign
+	}
+	if c.CSV && c.JSON {
+		return usage("give --csv or --json, not both")
+	}
+	q, err := c.query(time.Now())
+	if err != nil {
+		return err
+	}
+	r, err := c.fetch(e, q)
+	if err != nil {
+		return err
+	}
+	if c.HTML != "" {
+		out, err := createOut(c.HTML)
+		if err != nil {
+			return err
+		}
+		if err := out.finish(writeReportPage(out, r)); err != nil {
+			return err
+		}
+		if !c.CSV && !c.JSON {
+			_, err := fmt.Fprintf(e.out, "%s written\n", c.HTML)
+			return err
+		}
+	}
+	switch {
+	case c.JSON:
+		return printJSON(e.out, r)
+	case c.CSV:
+		return writeReportCSV(e.out, r, c.By)
+	}
+	return writeReport(e.out, r, c.By)
+}
+
+func (c *campaignReportCmd) query(now time.Time) (q funnel.Query, err error) {
+	day := func(flag, text string, otherwise funnel.Day) funnel.Day {
+		_, offset := now.Zone()
+		today := funnel.DayOf(now.UnixMilli(), offset/60)
+		switch text {
+		case "":
+			return otherwise
+		case "today":
+			return today
+		case "yesterday":
+			return today - 1
+		}
+		d, e := funnel.ParseDay(text)
+		if e != nil && err == nil {
+			err = usage("%s: %v", flag, e)
+		}
+		return d
+	}
+	q = funnel.Query{Campaign: c.Campaign, Goal: c.Goal, WithinMS: c.Within.Milliseconds(), LateMS: c.Late.Milliseconds()}
+	if c.Day != "" {
+		if c.From != "" || c.To != "" {
+			return q, usage("give --day, or --from and --to")
+		}
+		q.From = day("--day", c.Day, 0)
+		q.To = q.From
+	} else {
+		q.To = day("--to", c.To, day("", "today", 0))
+		q.From = day("--from", c.From, q.To-6)
+	}
+	if err != nil {
+		return q, err
+	}
+	if err := q.Check(); err != nil {
+		return q, usage("%s", strings.TrimPrefix(err.Error(), "funnel: "))
+	}
+	return q, nil
+}
+
+// fetch gets the report from the running gateway, or makes it from the ledger of one that is not running.
+func (c *campaignReportCmd) fetch(e *env, q funnel.Query) (r *funnel.Report, err error) {
+	if c.Data != "" {
+		err = c.open(db.OpenReadOnly, func(d *db.DB) (err error) {
+			r, err = stream.Report(e.ctx, d, q, time.Now())
+			return err
+		})
+	} else {
+		err = c.ask(stream.ReportSubject, q, &r, 40*time.Second)
+	}
+	if errors.Is(err, stream.ErrNoCampaign) {
+		err = errors.New(strings.TrimPrefix(err.Error(), "stream: "))
+	}
+	return r, err
+}
+
+// breakdown is the groups of one kind; "" is the total alone.
+func breakdown(c *funnel.Campaign, by string) []funnel.Group {
+	switch by {
+	case "fence":
+		return c.ByFence
+	case "variant":
+		return c.ByVariant
+	case "hour":
+		return c.ByHour
+	case "day":
+		return c.ByDay
+	}
+	return []funnel.Group{c.Total}
+}
+
+// groupName is how a key of a breakdown is shown.
+func groupName(by, key string) string {
+	switch {
+	case by == "hour":
+		return key + ":00"
+	case key == "":
+		return "(none)"
+	}
+	return key
+}
+
+func writeReportCSV(w io.Writer, r *funnel.Report, by string) error {
+	out := csv.NewWriter(w)
+	head := []string{"campaign"}
+	if by != "" {
+		head = append(head, by)
+	}
+	_ = out.Write(append(head, "from", "to", "people", "people_reached", "entered", "held", "claimed", "owed", "not_sent", "sent", "accepted",
+		"delivered", "displayed", "opened", "dismissed", "converted")) // Flush has the error
+	for _, c := range r.Campaigns {
+		for _, g := range breakdown(c, by) {
+			row := []string{c.ID}
+			if by != "" {
+				row = append(row, g.Key)
+			}
+			row = append(row, r.From.String(), r.To.String())
+			for _, n := range []int64{g.People, g.Reached, g.Entered, stream.Total(g.Held), g.Claimed, g.Owed, stream.Total(g.NotSent), g.Sent, g.Accepted,
+				g.Delivered, g.Displayed, g.Opened, g.Dismissed, g.Converted} {
+				row = append(row, strconv.FormatInt(n, 10))
+			}
+			_ = out.Write(row)
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// writeReport prints a report for people.
+func writeReport(w io.Writer, r *funnel.Report, by string) error {
+	p := &reportPrinter{w: w}
+	days := r.From.String()
+	if r.To != r.From {
+		days += " to " + r.To.String()
+	}
+	p.line("%s, on the stores' clocks", days)
+	if r.Query.Campaign == "" {
+		p.row("transitions", r.Transitions, "that campaigns were asked about, and entries at which none was")
+		if r.NoCampaign > 0 {
+			p.row("  no campaign", r.NoCampaign, "entries that no campaign is for")
+		}
+	}
+	if len(r.Campaigns) == 0 {
+		p.line("no campaign was asked about anything on these days")
+	}
+	for _, c := range r.Campaigns {
+		p.campaign(r, c, by)
+	}
+	if g := r.Growth; g != nil {
+		p.growth(g)
+	}
+	return p.err
+}
+
+// reportPrinter writes lines; the first error stays.
+type reportPrinter struct {
+	w   io.Writer
+	err error
+}
+
+func (p *reportPrinter) line(format string, v ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf(format, v...), " "))
+	}
+}
+
+func (p *reportPrinter) row(name string, n int64, detail string) {
+	p.line("  %-22s %10s  %s", name, thousands(n), detail)
+}
+
+func (p *reportPrinter) campaign(r *funnel.Report, c *funnel.Campaign, by string) {
+	t := &c.Total
+	p.line("\ncampaign %s", c.ID)
+	p.row("entered", t.Entered, peopleOf(int(t.People)))
+	if n := stream.Total(t.Held); n > 0 {
+		p.row("  held", n, listCounts(t.Held))
+	}
+	p.row("claimed", t.Claimed, share(t.Claimed, t.Entered, "of entered"))
+	if n := stream.Total(t.NotSent); n > 0 {
+		p.row("  not accepted", n, listCounts(t.NotSent))
+	}
+	if t.Owed > 0 {
+		p.row("  on its way", t.Owed, "")
+	}
+	p.row("sent", t.Sent, share(t.Sent, t.Claimed, "of claimed"))
+	p.row("accepted", t.Accepted, share(t.Accepted, t.Claimed, "of claimed")+", "+peopleOf(int(t.Reached)))
+	p.row("delivered", t.Delivered, share(t.Delivered, t.Accepted, "of accepted"))
+	p.row("opened", t.Opened, share(t.Opened, t.Accepted, "of accepted")+", "+share(t.Opened, t.Delivered, "of delivered"))
+	p.row("converted", t.Converted, share(t.Converted, t.Claimed, "of claimed")+", "+share2(t.Converted, t.Opened, "of opened"))
+
+	p.line("  rates")
+	for _, k := range c.Rates {
+		p.line("    %-22s %9s  %s of %s: %s", k.Name, percentOf(k.Rate, k.Whole), thousands(k.Part), thousands(k.Whole), k.Says)
+	}
+	for _, k := range c.Cohort {
+		p.line("    %-22s %9s  %s of %s: %s", k.Name, percentOf(k.Rate, k.Whole), thousands(k.Part), thousands(k.Whole), k.Says)
+	}
+	if by != "" {
+		p.groups(c, by)
+	}
+	p.line("  conversions, %s within %s, by what is credited", r.Goal, spanOf(r.WithinMS))
+	for _, k := range c.Attribution {
+		p.line("    %-22s %9s  %s%s", strings.ReplaceAll(k.Model, "_", " "), thousands(k.Conversions), k.Says, valueOf(k.Value))
+	}
+	if c.Lift != nil {
+		p.lift(r, c.Lift)
+	}
+	if len(c.Lateness) > 0 {
+		p.lateness(r, c.Lateness)
+	}
+}
+
+func (p *reportPrinter) groups(c *funnel.Campaign, by string) {
+	p.line("  by %s", by)
+	p.line("    %-20s %9s %9s %9s %9s %9s %9s %9s  %s", by, "entered", "claimed", "sent", "accepted", "delivered", "opened", "converted", "")
+	var most int64
+	groups := breakdown(c, by)
+	for i := range groups {
+		most = max(most, groups[i].Entered)
+	}
+	for i := range groups {
+		g := &groups[i]
+		p.line("    %-20s %9s %9s %9s %9s %9s %9s %9s  %s", groupName(by, g.Key), thousands(g.Entered), thousands(g.Claimed), thousands(g.Sent), thousands(g.Accepted),
+			thousands(g.Delivered), thousands(g.Opened), thousands(g.Converted), bar(int(g.Entered), int(most), 20))
+	}
+}
+
+func (p *reportPrinter) lift(r *funnel.Report, l *funnel.Lift) {
+	p.line("  against the holdout: people with %s within %s of their entry", r.Goal, spanOf(r.WithinMS))
+	arm := func(name string, a funnel.Arm) {
+		p.line("    %-22s %9s  %s of %s", name, percentOf(a.Rate, a.People), thousands(a.Converted), thousands(a.People))
+	}
+	arm("notified", l.Notified)
+	arm("held out", l.Holdout)
+	if !l.Enough {
+		p.line("    %s", l.Why)
+		return
+	}
+	p.line("    %-22s %9s  points, 95 %% interval %s to %s%s", "difference", points(l.Diff), points(l.DiffLow), points(l.DiffHigh),
+		map[bool]string{true: ": no effect is shown"}[l.DiffLow <= 0 && l.DiffHigh >= 0])
+	if l.Ratio > 0 {
+		p.line("    %-22s %9s  95 %% interval %s to %s", "times as many", times(l.Ratio), times(l.RatioLow), times(l.RatioHigh))
+	}
+	p.line("    %-22s %9s  points: what groups of this size would show four times out of five", "smallest effect", points(l.Detectable))
+}
+
+func (p *reportPrinter) lateness(r *funnel.Report, rows []funnel.Lateness) {
+	p.line("  how long it took, median and 90 of 100")
+	head := fmt.Sprintf("    %-20s %8s", "", "pushes")
+	for _, s := range funnel.LatenessStages {
+		head += fmt.Sprintf(" %15s", s.Name)
+	}
+	p.line("%s %15s", head, "in all")
+	for i := range rows {
+		k := &rows[i]
+		line := fmt.Sprintf("    %-20s %8s", k.Source+" "+k.Platform, thousands(k.Pushes))
+		for _, t := range append(k.Stages[:], k.Total) {
+			line += fmt.Sprintf(" %15s", medianAnd90(t))
+		}
+		p.line("%s", line)
+	}
+	var late int64
+	by := map[string]int64{}
+	for i := range rows {
+		late += rows[i].Late
+		for s, n := range rows[i].LateBy {
+			if n > 0 {
+				by[funnel.LatenessStages[s].Name] += n
+			}
+		}
+	}
+	if late == 0 {
+		p.line("    none took longer than %s", spanOf(r.LateMS))
+		return
+	}
+	p.line("    %s took longer than %s, most of the time at: %s", countOf(int(late), "push"), spanOf(r.LateMS), listCounts(by))
+}
+
+func (p *reportPrinter) growth(g *funnel.Growth) {
+	var joined int64
+	left := map[string]int64{}
+	for i := range g.Days {
+		joined += g.Days[i].Joined
+		for why, n := range g.Days[i].Left {
+			left[why] += n
+		}
+	}
+	p.line("\nsubscribers: devices that can be pushed to, days in UTC")
+	p.row("at the beginning", g.Start, "")
+	p.row("  joined", joined, "")
+	p.row("  left", stream.Total(left), listCounts(left))
+	times := ""
+	if g.Start > 0 {
+		times = fmt.Sprintf("%.2f times as many", float64(g.End)/float64(g.Start))
+	}
+	p.row("at the end", g.End, times)
+}
+
+// share is "37.5 % of accepted"; nothing is no share.
+func share(part, whole int64, of string) string { return percent(part, whole, 1) + " " + of }
+
+func share2(part, whole int64, of string) string { return percent(part, whole, 2) + " " + of }
+
+func percent(part, whole int64, decimals int) string {
+	if whole == 0 {
+		return "–"
+	}
+	return strconv.FormatFloat(100*float64(part)/float64(whole), 'f', decimals, 64) + " %"
+}
+
+// percentOf is a rate in two decimals; without a divisor it is none.
+func percentOf(rate float64, whole int64) string {
+	if whole == 0 {
+		return "–"
+	}
+	return strconv.FormatFloat(100*rate, 'f', 2, 64) + " %"
+}
+
+// points is a difference of rates in percentage points.
+func points(d float64) string { return strconv.FormatFloat(100*d, 'f', 2, 64) }
+
+// times is a ratio: 19× from ten on, 1.4× below.
+func times(r float64) string {
+	if r >= 10 {
+		return strconv.FormatFloat(math.Round(r), 'f', 0, 64) + "×"
+	}
+	return strconv.FormatFloat(r, 'f', 2, 64) + "×"
+}
+
+func medianAnd90(t funnel.Times) string {
+	if t.Count == 0 {
+		return "–"
+	}
+	return spanOf(t.P50) + " / " + spanOf(t.P90)
+}
+
+// spanOf prints milliseconds with the two units that matter at most.
+func spanOf(ms int64) string {
+	d := time.Duration(ms) * time.Millisecond
+	switch {
+	case d < time.Second:
+		return d.String()
+	case d < 10*time.Second:
+		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + "s"
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		d = d.Round(time.Second)
+	default:
+		d = d.Round(time.Minute)
+	}
+	text := d.String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
+}
+
+func valueOf(v map[string]float64) string {
+	var parts []string
+	for _, currency := range slices.Sorted(maps.Keys(v)) {
+		parts = append(parts, strings.TrimSpace(thousands(int64(math.Round(v[currency])))+" "+currency))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "; " + strings.Join(parts, ", ")
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"footfall/audience"
+	"footfall/funnel"
+	"footfall/internal/db"
+	"footfall/internal/page/pagetest"
+	"footfall/receipt"
+)
+
+// reportLedger writes three days of one campaign: 1,000 people a day, a tenth held out, half of the others buy, a fifth of
+// those held out. It returns the data directory and the first day.
+func reportLedger(t *testing.T) (data string, first funnel.Day) {
+	t.Helper()
+	data = t.TempDir()
+	if err := os.MkdirAll(filepath.Join(data, "ledger"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d, err := db.Open(db.Config{Dir: filepath.Join(data, "ledger")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const day, hour = 24 * 3600_000, 3600_000
+	first = funnel.DayOf(time.Now().UnixMilli(), 0) - 9
+	for i := range 3 {
+		err := d.Update(t.Context(), func(tx *db.Tx) error {
+			for n := range 1000 {
+				at := int64(first)*day + int64(i)*day + 8*hour + int64(n)*30_000
+				device := fmt.Sprintf("shop.d%d-%d", i, n)
+				e := funnel.Entry{
+					Campaign: "autumn", At: at, ID: device, Kind: "enter", Fence: fmt.Sprintf("k%02d", n%12), OffsetMin: 120, Device: device, Subject: "d:" + device,
+					Platform: []string{"ios", "android"}[n%2], Source: []string{"stream", "os_enter"}[n%7/6], Variant: []string{"A", "B"}[n%3/2], Lead: true,
+					FixedAt: at, ReceivedAt: at + 800, DecidedAt: at + 812, MID: "m-" + device,
+				}
+				if e.Source == "os_enter" {
+					e.ReceivedAt, e.DecidedAt = at+int64(n)*400, at+int64(n)*400+9
+				}
+				if n%10 == 0 {
+					e.MID, e.Reason = "", funnel.HeldOut
+				}
+				if n%10 != 0 && n%2 == 0 || n%50 == 0 {
+					if err := audience.PutEvent(tx, device, device, "purchase", at+hour, json.RawMessage(`{"value":120,"currency":"UAH"}`)); err != nil {
+						return err
+					}
+				}
+				if err := funnel.PutEntry(tx, &e, funnel.KeepFacts); err != nil {
+					return err
+				}
+				if e.MID == "" {
+					continue
+				}
+				o := funnel.Outcome{State: funnel.Accepted, Asked: true, Leased: e.DecidedAt + 30, At: e.DecidedAt + 200 + int64(n%90)}
+				if n%41 == 0 {
+					o.State = "expired"
+				}
+				if err := funnel.PutOutcome(tx, e.MID, &o, funnel.KeepFacts); err != nil {
+					return err
+				}
+				for k, ev := range []string{receipt.Delivered, receipt.Opened, receipt.Converted} {
+					if o.State == funnel.Accepted && n%(2*k+1) == 0 {
+						if _, err := receipt.Add(tx, e.MID, receipt.Fact{Ev: ev, Ref: map[bool]string{true: "order"}[ev == receipt.Converted], At: o.At + 700}, funnel.KeepFacts); err != nil {
+							return err
+						}
+					}
+				}
+			}
+			p := audience.Profile{Device: fmt.Sprintf("shop.d%d-1", i), Platform: "ios", Token: "t"}
+			return audience.Put(tx, &p)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return data, first
+}
+
+// TestReportCommand asks a stopped gateway's ledger in every form.
+func TestReportCommand(t *testing.T) {
+	data, first := reportLedger(t)
+	span := []string{"campaign", "report", "--data", data, "--from", first.String(), "--to", (first + 2).String()}
+	ask := func(args ...string) string {
+		t.Helper()
+		code, out, errs := runCLI(t, append(span[:len(span):len(span)], args...)...)
+		if code != 0 {
+			t.Fatalf("%v: exit code %d: %s", args, code, errs)
+		}
+		return out
+	}
+	text := ask("autumn", "--by", "hour")
+	for _, want := range []string{
+		"campaign autumn", "3,000 people", "holdout 300", "CTR of delivered", "opened of claimed, opted out and without a token",
+		"10:00", "against the holdout: people with purchase within 48h", "held out                 20.00 %  60 of 300",
+		"difference", "95 % interval", "times as many", "the push that the person opened last before it", "os_enter ios", "took longer than 1m, most of the time at: phone",
+		"D1 retention",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report does not say %q:\n%s", want, text)
+		}
+	}
+	if all := ask("--all"); !strings.Contains(all, "subscribers: devices that can be pushed to") || !strings.Contains(all, "transitions                 3,000") {
+		t.Errorf("of all:\n%s", all)
+	}
+	one, _, _ := strings.Cut(ask("autumn", "--by", "variant"), "conversions")
+	if !strings.Contains(one, "by variant") || !strings.Contains(one, "  B ") {
+		t.Errorf("by variant:\n%s", one)
+	}
+
+	rows, err := csv.NewReader(strings.NewReader(ask("autumn", "--by", "fence", "--csv"))).ReadAll()
+	if err != nil || len(rows) != 13 {
+		t.Fatalf("%d rows of CSV, %v", len(rows), err)
+	}
+	sum := map[string]int{}
+	for _, row := range rows[1:] {
+		for i, cell := range row {
+			var n int
+			if _, err := fmt.Sscan(cell, &n); err == nil {
+				sum[rows[0][i]] += n
+			}
+		}
+	}
+	var r funnel.Report
+	if err := json.Unmarshal([]byte(ask("autumn", "--json")), &r); err != nil || len(r.Campaigns) != 1 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	total := r.Campaigns[0].Total
+	if sum["entered"] != 3000 || int64(sum["claimed"]) != total.Claimed || int64(sum["opened"]) != total.Opened || int64(sum["accepted"]+sum["not_sent"]) != total.Claimed {
+		t.Errorf("the CSV adds up to %v, the total is %+v", sum, total.Counts)
+	}
+
+	path := filepath.Join(t.TempDir(), "report.html")
+	if out := ask("--all", "--html", path); !strings.Contains(out, "written") {
+		t.Errorf("%q", out)
+	}
+	drawn := pagetest.Draw(t, path)
+	for _, want := range []string{"Every entry, once", "By day", "By hour", "By fence", "By variant", "Against the holdout", "How late, and whose delay", "Conversions", "Subscribers"} {
+		if !strings.Contains(drawn, want) {
+			t.Errorf("the page does not show %q", want)
+		}
+	}
+	if n := strings.Count(drawn, "<svg"); n < 4 {
+		t.Errorf("%d charts", n)
+	}
+}
+
+// TestReportCommandRefuses: each mistake is named, with what to write instead.
+func TestReportCommandRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		args, want string
+		code       int
+	}{
+		{"", "name a campaign, or give --all", exitUsage},
+		{"x --all", "name a campaign, or give --all", exitUsage},
+		{"x --day 28.11.2026", "is not a date such as", exitUsage},
+		{"x --day today --from yesterday", "--day, or --from and --to", exitUsage},
+		{"x --from 2026-11-28 --to 2026-11-27", "before the first", exitUsage},
+		{"x --from 2024-11-28 --to 2026-11-27", "at most 400", exitUsage},
+		{"x --csv --json", "not both", exitUsage},
+		{"x --by week", "must be one of", exitUsage},
+		{"x --within 3000h", "up to 90 days", exitUsage},
+		{"x --data " + t.TempDir(), "holds no ledger", exitFailed},
+	} {
+		code, out, errs := runCLI(t, append([]string{"campaign", "report"}, strings.Fields(tt.args)...)...)
+		if code != tt.code || !strings.Contains(errs, tt.want) {
+			t.Errorf("%s: exit code %d, want %d and %q:\n%s%s", tt.args, code, tt.code, tt.want, out, errs)
+		}
+	}
+	data, _ := reportLedger(t)
+	if code, _, errs := runCLI(t, "campaign", "report", "autmn", "--data", data); code != exitFailed || !strings.Contains(errs, "there are entries of autumn") {
+		t.Errorf("a wrong name: exit code %d: %s", code, errs)
+	}
+}
+
+// The page holds everything it shows, also when a name tries to end its script.
+func TestReportPageLoadsNothing(t *testing.T) {
+	r := &funnel.Report{Campaigns: []*funnel.Campaign{{ID: "</script><script>alert(1)</script>", Total: funnel.Group{}}}}
+	var b bytes.Buffer
+	if err := writeReportPage(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	pagetest.LoadsNothing(t, b.String())
+	path := filepath.Join(t.TempDir(), "empty.html")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pagetest.Draw(t, path)
+}
+
+func TestSpanOf(t *testing.T) {
+	for ms, want := range map[int64]string{0: "0s", 12: "12ms", 999: "999ms", 1500: "1.5s", 12_345: "12s", 60_000: "1m", 90_000: "1m30s", 600_000: "10m", 3_600_000: "1h", 172_800_000: "48h", 5_400_000: "1h30m"} {
+		if got := spanOf(ms); got != want {
+			t.Errorf("%d ms: %s, want %s", ms, got, want)
+		}
+	}
+}

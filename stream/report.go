@@ -1,0 +1,176 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"footfall/audience"
+	"footfall/fences"
+	"footfall/funnel"
+	"footfall/internal/db"
+	"footfall/outbox"
+	"footfall/track"
+)
+
+// keepEntries notes a decision for reports: one row for each campaign that was asked, or one when nobody was asked about
+// somebody who came in.
+func (s *settler) keepEntries(tx *db.Tx, d *Decision, f *fences.Fence, p *audience.Profile) error {
+	e := funnel.Entry{
+		At: d.At, ID: d.ID, Kind: d.Kind, Fence: string(d.Fence), Device: d.Device, Subject: p.Subject(), Platform: p.Platform,
+		Source: d.Fix.Source, Lead: true, FixedAt: max(d.At, d.ConfirmedAt), ReceivedAt: d.ReceivedAt, DecidedAt: tx.Now().UnixMilli(),
+	}
+	if f != nil && f.Location != nil {
+		_, seconds := time.UnixMilli(d.At).In(f.Location).Zone()
+		e.OffsetMin = seconds / 60
+	}
+	if len(d.Campaigns) == 0 && d.Kind == track.Enter.String() {
+		return funnel.PutEntry(tx, &e, s.reports)
+	}
+	for i := range d.Campaigns {
+		c := &d.Campaigns[i]
+		e.Campaign, e.Variant, e.MID, e.SendAt, e.Reason = c.Campaign, c.Variant, c.MID, c.SendAt, ""
+		if c.MID == "" {
+			e.Reason = string(c.Reason)
+		}
+		if err := funnel.PutEntry(tx, &e, s.reports); err != nil {
+			return err
+		}
+		e.Lead = false
+	}
+	return nil
+}
+
+// noteOutcome keeps how a delivery ended, and takes it back when an operator sends it once more.
+func noteOutcome(tx *db.Tx, old, d *outbox.Delivery, keep time.Duration) error {
+	if !d.State.Final() {
+		if old.State.Final() {
+			return funnel.DropOutcome(tx, d.MID)
+		}
+		return nil
+	}
+	o := funnel.Outcome{State: string(d.State), Reason: d.Reason, Asked: d.Attempts > 0, At: d.UpdatedAt}
+	if old.State == outbox.StateSending {
+		o.Leased = old.UpdatedAt
+	}
+	return funnel.PutOutcome(tx, d.MID, &o, keep)
+}
+
+// noteSubscription keeps that a device can be pushed to from now on, or no longer.
+func noteSubscription(tx *db.Tx, before, after *audience.Profile, at int64, keep time.Duration) error {
+	was, is := before.Reachable() && before.MayPush(), after.Reachable() && after.MayPush()
+	if was == is {
+		return nil
+	}
+	c := funnel.Change{At: at, Device: after.Device, Joined: is}
+	switch {
+	case is && before.Reachable():
+		c.Why = "opted_in"
+	case is:
+		c.Why = "registered"
+	case !after.MayPush():
+		c.Why = "opted_out"
+	case after.TokenDead:
+		c.Why = "token_dead"
+	default:
+		c.Why = "token_removed"
+	}
+	return funnel.PutChange(tx, &c, keep)
+}
+
+// ErrBusy: another question of the kind is being answered.
+var ErrBusy = errors.New("stream: another report is being made; ask again")
+
+// report answers for the running gateway, one report at a time: each may read much of the ledger.
+func (g *Gateway) report(ctx context.Context, q funnel.Query) (any, error) {
+	if !g.reporting.CompareAndSwap(false, true) {
+		return nil, ErrBusy
+	}
+	defer g.reporting.Store(false)
+	r, err := Report(ctx, g.cfg.DB, q, g.cfg.Now())
+	if _, known := g.Campaigns().Find(q.Campaign); errors.Is(err, ErrNoCampaign) && known {
+		err = nil // it has not been asked yet
+	}
+	return r, err
+}
+
+// Report makes a report from a ledger, as of now. It returns ErrNoCampaign, and an empty report, when the campaign has no
+// entry in the ledger, and funnel.ErrQuery.
+func Report(ctx context.Context, d *db.DB, q funnel.Query, now time.Time) (r *funnel.Report, err error) {
+	err = d.View(func(tx *db.Tx) error {
+		if r, err = funnel.Make(ctx, tx, people{tx}, q, now.UnixMilli()); err != nil || q.Campaign == "" {
+			return err
+		}
+		known, err := funnel.Campaigns(tx)
+		if err == nil && !slices.Contains(known, q.Campaign) {
+			err = fmt.Errorf("%w: %q; there are entries of %s", ErrNoCampaign, q.Campaign, strings.Join(known, ", "))
+		}
+		return err
+	})
+	return r, err
+}
+
+// people tells funnel what the ledger remembers of subjects.
+type people struct{ tx *db.Tx }
+
+// profileOfSubject is enough of a profile to find the history of a subject.
+func profileOfSubject(subject string) *audience.Profile {
+	if person, ok := strings.CutPrefix(subject, "p:"); ok {
+		return &audience.Profile{Person: person}
+	}
+	return &audience.Profile{Device: strings.TrimPrefix(subject, "d:")}
+}
+
+func (p people) Goals(subject, name string, from int64) (out []funnel.Goal, err error) {
+	events, err := audience.EventsOf(p.tx, profileOfSubject(subject))
+	for i := range events {
+		e := &events[i]
+		if e.Name != name || e.At < from {
+			continue
+		}
+		g := funnel.Goal{ID: e.ID, At: e.At}
+		g.Value, _ = e.Props["value"].(float64)
+		g.Currency, _ = e.Props["currency"].(string)
+		out = append(out, g)
+	}
+	return out, err
+}
+
+func (p people) GoalIDs(subject, name, own string) ([]string, error) {
+	prof := profileOfSubject(subject)
+	devices := []string{prof.Device}
+	if prof.Person != "" {
+		var err error
+		if devices, err = audience.DevicesOf(p.tx, prof.Person); err != nil {
+			return nil, err
+		}
+	}
+	ids := make([]string, len(devices))
+	for i, device := range devices {
+		ids[i] = eventID(track.DeviceID(device), name, own)
+	}
+	return ids, nil
+}
+
+func (p people) Visits(subject string, from int64) (out []int64, err error) {
+	visits, err := audience.VisitsOf(p.tx, profileOfSubject(subject))
+	for i := range visits {
+		if visits[i].At >= from {
+			out = append(out, visits[i].At)
+		}
+	}
+	return out, err
+}
+
+func (p people) Subscribers(ctx context.Context) (n int64, err error) {
+	err = audience.Each(ctx, p.tx, func(q *audience.Profile) error {
+		if q.Reachable() && q.MayPush() {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
