@@ -219,6 +219,9 @@ func (s *settler) announce(tx *db.Tx, c *campaign.Campaign, date string, began t
 		if err := putDecision(tx, &d, s.keep); err != nil {
 			return t, err
 		}
+		if err := s.keepEntries(tx, &d, planned.Location(), &p); err != nil {
+			return t, err
+		}
 	}
 	for k, n := range t.funnel {
 		if err := addFunnel(tx, k, n); err != nil {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"footfall/audience"
-	"footfall/fences"
 	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/outbox"
@@ -17,14 +16,14 @@ import (
 )
 
 // keepEntries notes a decision for reports: one row for each campaign that was asked, or one when nobody was asked about
-// somebody who came in.
-func (s *settler) keepEntries(tx *db.Tx, d *Decision, f *fences.Fence, p *audience.Profile) error {
+// somebody who came in. at is the place of the clock that its day and hour are read from; nil is UTC.
+func (s *settler) keepEntries(tx *db.Tx, d *Decision, at *time.Location, p *audience.Profile) error {
 	e := funnel.Entry{
 		At: d.At, ID: d.ID, Kind: d.Kind, Fence: string(d.Fence), Device: d.Device, Subject: p.Subject(), Platform: p.Platform,
 		Source: d.Fix.Source, Lead: true, FixedAt: max(d.At, d.ConfirmedAt), ReceivedAt: d.ReceivedAt, DecidedAt: tx.Now().UnixMilli(),
 	}
-	if f != nil && f.Location != nil {
-		_, seconds := time.UnixMilli(d.At).In(f.Location).Zone()
+	if at != nil {
+		_, seconds := time.UnixMilli(d.At).In(at).Zone()
 		e.OffsetMin = seconds / 60
 	}
 	if len(d.Campaigns) == 0 && d.Kind == track.Enter.String() {
@@ -42,6 +41,14 @@ func (s *settler) keepEntries(tx *db.Tx, d *Decision, f *fences.Fence, p *audien
 		e.Lead = false
 	}
 	return nil
+}
+
+// clockOf is the clock of a transition's store.
+func clockOf(tr *track.Transition) *time.Location {
+	if tr.Fence == nil {
+		return nil
+	}
+	return tr.Fence.Location
 }
 
 // noteOutcome keeps how a delivery ended, and takes it back when an operator sends it once more.

@@ -249,7 +249,7 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 		if err := s.record(tx, &d, in, &profile); err != nil {
 			return err
 		}
-		if err := s.keepEntries(tx, &d, in.transitions[i].Fence, &profile); err != nil {
+		if err := s.keepEntries(tx, &d, clockOf(&in.transitions[i]), &profile); err != nil {
 			return err
 		}
 	}
@@ -265,7 +265,7 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 		if err := s.record(tx, &d, in, &profile); err != nil {
 			return err
 		}
-		if err := s.keepEntries(tx, &d, in.begun[i].Fence, &profile); err != nil {
+		if err := s.keepEntries(tx, &d, clockOf(&in.begun[i]), &profile); err != nil {
 			return err
 		}
 	}
