@@ -12,9 +12,9 @@ import (
 )
 
 var (
-	entrySpace   = db.Register(0x40, "report entries", 1)  // campaign, time, id -> Entry
-	outcomeSpace = db.Register(0x41, "report outcomes", 1) // mid -> Outcome
-	changeSpace  = db.Register(0x42, "subscriptions", 1)   // time, device, why -> Change
+	entrySpace   = db.Register(0x60, "report entries", 1)  // campaign, time, id -> Entry
+	outcomeSpace = db.Register(0x61, "report outcomes", 1) // mid -> Outcome
+	changeSpace  = db.Register(0x62, "subscriptions", 1)   // time, device, why -> Change
 )
 
 // KeepFacts is how long the rows of this package are kept when nobody says otherwise.
