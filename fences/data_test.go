@@ -55,6 +55,9 @@ func ogcInvalid(findings []Finding) int {
 
 // The real files load with exactly the dirt that their README names.
 func TestRealFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("files of many megabytes")
+	}
 	dir := dataDir(t, "fences")
 	tests := []struct {
 		file    string

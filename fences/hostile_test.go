@@ -27,6 +27,9 @@ func ringOf(n int) string {
 // Input made to hurt is refused with a reason, fast, in memory bounded by a
 // small multiple of its size.
 func TestHostileInput(t *testing.T) {
+	if testing.Short() {
+		t.Skip("files of many megabytes")
+	}
 	const mb = 1 << 20
 	many := strings.Repeat(`"type":"Feature",`, 600_000)
 	tests := []struct {

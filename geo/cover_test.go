@@ -155,6 +155,9 @@ func TestCoverWorldSizeIsBounded(t *testing.T) {
 // TestRealAreas asks the index, the shapes themselves and an independent library
 // about points in and around real areas.
 func TestRealAreas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("areas with many thousand positions")
+	}
 	for _, file := range []string{"world_countries_50m", "nyc_taxi_zones", "berlin_areas", "osm_moscow_buildings", "russia_regions", "sf_neighborhoods"} {
 		t.Run(file, func(t *testing.T) {
 			var shapes []*Shape

@@ -165,8 +165,13 @@ func (p *natsPipe) sync(ctx context.Context) error {
 	}
 }
 
-// readBytes is how much is read at once, at least: a larger message gets the room it needs.
-const readBytes = 64 << 10
+const (
+	// readBytes is how much is read at once, at least: a larger message gets the room it needs.
+	readBytes = 64 << 10
+	// keepBytes is the room that is kept: twice the largest message of the server in this process. To give it back after each
+	// large one meant 450 kB of fresh memory for a message of 250 kB, and a flood of these held up everybody.
+	keepBytes = 2 << 20
+)
 
 // read passes on what comes until the connection ends.
 func (p *natsPipe) read(conn net.Conn, c *collector) error {
@@ -187,7 +192,7 @@ func (p *natsPipe) read(conn net.Conn, c *collector) error {
 			switch {
 			case len(rest) == cap(buf): // one message that is larger than what is there
 				buf = append(make([]byte, 0, 2*cap(buf)), rest...)
-			case cap(buf) > readBytes && len(rest) < readBytes:
+			case cap(buf) > keepBytes && len(rest) < readBytes:
 				buf = append(make([]byte, 0, readBytes), rest...)
 			default:
 				buf = append(buf[:0], rest...)

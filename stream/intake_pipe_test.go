@@ -54,7 +54,11 @@ func TestPipeReadsWhateverTheCuts(t *testing.T) {
 	}
 	stream := text.String()
 	rng := rand.New(rand.NewPCG(3, 4))
-	for round := range 30 {
+	rounds := 30
+	if testing.Short() {
+		rounds = 4
+	}
+	for round := range rounds {
 		c := bareCollector()
 		var got []string
 		collected := make(chan struct{})
@@ -76,7 +80,7 @@ func TestPipeReadsWhateverTheCuts(t *testing.T) {
 			for rest := stream; rest != ""; {
 				n := len(rest)
 				if round > 0 {
-					n = min(n, 1+rng.IntN(1<<(round/2)))
+					n = min(n, 1+rng.IntN(1<<(15*round/rounds)))
 				}
 				if _, err := theirs.Write([]byte(rest[:n])); err != nil {
 					return

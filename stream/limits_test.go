@@ -86,6 +86,9 @@ func TestManyFencesAtOnce(t *testing.T) {
 
 // TestHundredThousandFences makes more fences active than one ledger row or transaction could remember.
 func TestHundredThousandFences(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a hundred thousand fences")
+	}
 	r := newRig(t)
 	r.start()
 	many := r.fences

@@ -43,6 +43,9 @@ func backtest(t *testing.T, args ...string) (b backtestReport) {
 // TestBacktestEqualsReplay: the pushes of a campaign without conditions are what replay counts by another way, the
 // first enter of each device's day; and everything that a campaign is asked about is a push or held for one reason.
 func TestBacktestEqualsReplay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a trace of a day")
+	}
 	cabs := firstDevices(t, shared(t, "traces/sf_cabs_2008-06-06.csv.gz"), 60)
 	fenceArgs := []string{"--fences", shared(t, "fences/us_target.geojson.gz"), "--default-radius", "200", "--default-zone", "America/Los_Angeles"}
 	code, out, errs := runCLIFor(t, time.Minute, append([]string{"replay", cabs, "--once-per-day", "store"}, fenceArgs...)...)

@@ -221,6 +221,9 @@ func TestConfigDocsAreCommitted(t *testing.T) {
 // out line for line. The sphere's may differ for fixes within 1.2 m of an edge, which is how far the two models of the
 // Earth are apart there.
 func TestReplayEqualsRecordedAnswers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("traces of a day")
+	}
 	cabs, target := shared(t, "traces/sf_cabs_2008-06-06.csv.gz"), shared(t, "fences/us_target.geojson.gz")
 	for _, tt := range []struct {
 		name, trace, fences, want string
