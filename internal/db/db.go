@@ -74,8 +74,8 @@ type DB struct {
 	broken   atomic.Pointer[error]
 	// commitTxn is Badger's Commit; a test makes it fail.
 	commitTxn func(*badger.Txn) error
-	wal       *wal         // nil where nothing is synced
-	commits   sync.RWMutex // held while a commit is on its way to the disk, so that nobody reads it before
+	wal       *wal      // nil where nothing is synced
+	durable   snapshots // what Views read
 	groups    atomic.Int64
 
 	mu     sync.Mutex
@@ -168,6 +168,7 @@ func open(cfg Config, m mode) (*DB, error) {
 			return nil, errors.Join(fmt.Errorf("db: open: %w", classify(err, cfg.Dir)), d.bdb.Close())
 		}
 	}
+	d.durable.replace(d.bdb.NewTransaction(false))
 	if !d.readOnly {
 		d.writer.Go(d.write)
 	}
@@ -249,18 +250,17 @@ func (d *DB) leave() {
 	}
 }
 
-// View runs fn on a snapshot of what is committed and returns fn's error. A
-// write in fn returns an error that wraps ErrReadOnly.
+// View runs fn on a snapshot of what is on disk and returns fn's error. It waits
+// for no commit: while one is being synced it reads what was before. A write in
+// fn returns an error that wraps ErrReadOnly.
 func (d *DB) View(fn func(*Tx) error) error {
 	if err := d.enter(); err != nil {
 		return err
 	}
 	defer d.leave()
-	d.commits.RLock()
-	txn := d.bdb.NewTransaction(false)
-	d.commits.RUnlock()
-	defer txn.Discard()
-	return fn(&Tx{db: d, txn: txn, nowMS: d.cfg.Now().UnixMilli()})
+	s := d.durable.take()
+	defer d.durable.drop(s)
+	return fn(&Tx{db: d, txn: s.txn, nowMS: d.cfg.Now().UnixMilli()})
 }
 
 // Update runs fn in the next group and returns once that is synced to disk.
@@ -341,6 +341,7 @@ func (d *DB) Close() error {
 
 	close(d.queue) // no Submit is in progress and none will begin
 	d.writer.Wait()
+	d.durable.replace(nil)
 	if err := d.bdb.Close(); err != nil {
 		d.err = fmt.Errorf("db: close: %w", classify(err, d.cfg.Dir))
 	}

@@ -16,8 +16,9 @@
 //
 // On Linux the writer syncs the one write-ahead file that holds a commit. Badger's
 // own SyncWrites would flush the disk twice, the second time for a value log that
-// stays empty because no value reaches its threshold. Until a commit is synced no
-// View begins, so nobody acts on what a power cut may take back.
+// stays empty because no value reaches its threshold. Until a commit is synced
+// Views read what was before it: nobody acts on what a power cut may take back,
+// and nobody waits for the disk in order to read.
 //
 // An acknowledged Update survives kill -9 and, unless Config.NoSync is set,
 // loss of power. Each fn is atomic: after a crash all of its writes are there

@@ -200,12 +200,16 @@ func (d *DB) commit(group *overlay, now time.Time) error {
 	return nil
 }
 
-// commitAndSync returns when the transaction is on disk. Until then no View begins.
+// commitAndSync returns when the transaction is on disk. Until then no View sees it.
 func (d *DB) commitAndSync(txn *badger.Txn) error {
-	d.commits.Lock()
-	defer d.commits.Unlock()
-	if err := d.commitTxn(txn); err != nil || d.wal == nil {
+	if err := d.commitTxn(txn); err != nil {
 		return err
 	}
-	return d.wal.flush()
+	if d.wal != nil {
+		if err := d.wal.flush(); err != nil {
+			return err
+		}
+	}
+	d.durable.replace(d.bdb.NewTransaction(false))
+	return nil
 }
