@@ -27,56 +27,63 @@ func (x *Index) MatchBatch(dst []Hit, ps []Point) []Hit {
 type batchPoint struct {
 	point int32 // in its batch
 	at    uint32
-	row   int32
-	col   int32
+	part  uint32
 }
 
 // matchSome is MatchBatch for up to batchSize points, of which the first is number first.
 func (x *Index) matchSome(dst []Hit, ps []Point, first int32) []Hit {
-	var on [batchSize]batchPoint
+	var spots [batchSize]uint32
 	m := &x.patches
-	n := 0
-	for i := range ps { // is there a tile?
+	if m.antimeridian {
+		for _, p := range ps {
+			if !plain(p) {
+				return x.matchSlow(dst, ps, first)
+			}
+		}
+	}
+	// Which points are near a fence is decided only when their words are there: see patchMap.
+	for i := range ps {
 		p := &ps[i]
-		if !plain(*p) {
+		spot, outside := m.spot(p.Lat, p.Lng)
+		if outside && !(p.Lat < 90 && p.Lat >= -90 && p.Lng < 180 && p.Lng >= -180) {
 			return x.matchSlow(dst, ps, first)
 		}
-		row, col := patchRow(p.Lat), patchCol(p.Lng)
-		r, c := uint(row>>6-m.row0), uint(col>>6-m.col0)
-		if r < uint(m.rows) && c < uint(m.cols) {
-			on[n] = batchPoint{int32(i), m.dir[r*uint(m.cols)+c], int32(row), int32(col)}
+		spots[i&(batchSize-1)] = spot
+	}
+	var near [batchSize]batchPoint
+	n := 0
+	for i := range ps {
+		if spot := spots[i&(batchSize-1)]; m.maybe(spot) {
+			near[n&(batchSize-1)] = batchPoint{point: int32(i), at: spot}
 			n++
 		}
 	}
 	k := 0
-	for i := range on[:n] { // a block?
-		b := on[i]
-		t := &m.tiles[b.at]
-		if part := uint(b.row>>3&7<<3 | b.col>>3&7); t.has(part) {
-			b.at = t.after(part)
-			on[k] = b
+	for _, b := range near[:n] { // a block?
+		p := &ps[b.point]
+		r, c := uint(int((p.Lat-m.south)*patchesPerDeg)), uint(int((p.Lng-m.west)*patchesPerDeg))
+		t := &m.tiles[b.at>>sieveBits]
+		if part := r&56 | c>>3&7; t.has(part) {
+			near[k&(batchSize-1)] = batchPoint{b.point, t.after(part), uint32(r&7<<3 | c&7)}
 			k++
 		}
 	}
 	n, k = k, 0
-	for i := range on[:n] { // a patch?
-		b := on[i]
+	for _, b := range near[:n] { // a patch?
 		t := &m.blocks[b.at]
-		if part := uint(b.row&7<<3 | b.col&7); t.has(part) {
-			b.at = t.after(part)
-			on[k] = b
+		if t.has(uint(b.part)) {
+			near[k&(batchSize-1)] = batchPoint{point: b.point, at: t.after(uint(b.part))}
 			k++
 		}
 	}
-	n = k
-	for i := range on[:n] {
+	on := near[:k]
+	for i := range on {
 		on[i].at = m.refs[on[i].at]
 	}
 	if len(x.resolutions) > 0 {
-		return x.matchMixed(dst, ps, on[:n], first)
+		return x.matchMixed(dst, ps, on, first)
 	}
-	for i := range on[:n] { // a fence?
-		b := on[i]
+	for _, b := range on { // a fence?
 		p := ps[b.point]
 		if b.at >= refList {
 			dst = x.appendHits(dst, p, b.at, first+b.point)

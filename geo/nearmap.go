@@ -15,6 +15,7 @@ const (
 	patchesPerDeg = 256
 	tileCols      = 360 * patchesPerDeg / 64
 	tileRows      = 180 * patchesPerDeg / 64
+	tileDeg       = 64.0 / patchesPerDeg
 	tileFull      = 1
 	// Boxes of more patches than this are marked by the tile.
 	finePatches = 1 << 14

@@ -17,19 +17,29 @@ import (
 //	dir[tile] ─▶ tile{some, first} ─▶ block{some, first} ─▶ ref ─▶ flat
 //	   4 B             16 B                 16 B            4 B    32 B
 //
-// A fence of 200 m in Europe takes 4.3 refs. With 100,000 of them an index takes 81
+// A fence of 200 m in Europe takes 4.3 refs. With 100,000 of them an index takes 102
 // bytes for each, is built in 33 ms and asked in 24 ns (one point in a hundred inside),
 // where a hash table by H3 cell behind a bit map took 346 bytes, 330 ms and 57 to 125 ns,
 // and needed the sines of the position. Its plain twin, a map from patch to shapes, is
 // in the tests.
+//
+// Batches have a sieve before that, so that nothing has to be decided for the usual point
+// until its one word is there: a bit for each 2 by 2 patches, 128 bytes a tile. It takes 35
+// instructions a point from a batch and a quarter of its time (0.025 to 0.026 of the h3-go twin
+// instead of 0.034 to 0.037 at 100,000 fences). A bit for each patch, 512 bytes a tile,
+// takes 4 instructions less and as much time; one for 4 by 4 takes 8 more. Asked for one point alone the
+// sieve is slower than the tiles, which are an eighth of its size: 92 ns, not 77.
 type patchMap struct {
-	row0, col0 int // the corner of dir, in tiles
-	rows, cols int // of dir, in tiles: no more than the shapes need
-	dir        []uint32
-	tiles      []patchSet // the first is empty: dir holds 0 where there is nothing
-	blocks     []patchSet
-	refs       []uint32
-	lists      []uint32 // the number of shapes, then the shapes, ascending
+	row0, col0   int // the corner of dir, in tiles
+	rows, cols   int // of dir, in tiles: no more than the shapes need
+	south, west  float64
+	antimeridian bool     // dir begins at it: a longitude just below -180 is not seen to be unusual
+	dir          []uint32 // the number of the tile << sieveBits; 0 where there is nothing
+	sieve        []uint64 // sieveWords for each tile; those of tile 0 are empty
+	tiles        []patchSet
+	blocks       []patchSet
+	refs         []uint32
+	lists        []uint32 // the number of shapes, then the shapes, ascending
 }
 
 // patchSet is a tile or a block.
@@ -45,6 +55,31 @@ func (s *patchSet) after(i uint) uint32 {
 }
 
 func (s *patchSet) has(i uint) bool { return s.some>>(i&63)&1 == 1 }
+
+const (
+	sievePerDeg = patchesPerDeg / 2
+	sieveSide   = 32 // bits along a tile; 8 by 8 are a word, 4 by 4 words a tile
+	sieveBits   = 10 // for a number within a tile
+	sieveWords  = sieveSide * sieveSide / 64
+)
+
+// sieveSpot numbers the bits of a tile.
+func sieveSpot(row, col uint) uint32 { return uint32(row&24<<5 | col&24<<3 | row&7<<3 | col&7) }
+
+// spot is the bit of the sieve for a position. It is one of tile 0 where there is no
+// tile; outside then says that it is not even within dir. A position so little south or west of dir that it rounds
+// to its edge is taken for one inside: the exact test tells them apart.
+func (m *patchMap) spot(lat, lng float64) (spot uint32, outside bool) {
+	r, c := uint(int((lat-m.south)*sievePerDeg)), uint(int((lng-m.west)*sievePerDeg))
+	tr, tc := r/sieveSide, c/sieveSide
+	if tr >= uint(m.rows) || tc >= uint(m.cols) {
+		return 0, true
+	}
+	return m.dir[tr*uint(m.cols)+tc] | sieveSpot(r, c), false
+}
+
+// maybe reports whether anything reaches a bit of the sieve.
+func (m *patchMap) maybe(spot uint32) bool { return m.sieve[spot>>6]>>(spot&63)&1 != 0 }
 
 // A ref is 0 for nothing, the position of the only shape plus 1, or refList and where
 // the list starts.
@@ -69,7 +104,7 @@ func (m *patchMap) find(lat, lng float64) uint32 {
 	if r >= uint(m.rows) || c >= uint(m.cols) {
 		return 0
 	}
-	t := &m.tiles[m.dir[r*uint(m.cols)+c]]
+	t := &m.tiles[m.dir[r*uint(m.cols)+c]>>sieveBits]
 	i := uint(row>>3&7<<3 | col>>3&7)
 	if !t.has(i) {
 		return 0
@@ -88,7 +123,7 @@ func (m *patchMap) list(ref uint32) []uint32 {
 }
 
 func (m *patchMap) bytes() int {
-	return len(m.dir)*4 + (len(m.tiles)+len(m.blocks))*16 + (len(m.refs)+len(m.lists))*4
+	return len(m.sieve)*8 + (len(m.tiles)+len(m.blocks))*16 + (len(m.dir)+len(m.refs)+len(m.lists))*4
 }
 
 // addPatches appends what puts shape i in the map, patchKey<<31 | i each, or reports
@@ -161,7 +196,7 @@ func (s patchSpan) add(dst []uint64, i int, f *flatDisc) []uint64 {
 
 // newPatchMap sorts and takes what it needs of all. Takes 0.2 us for a fence.
 func newPatchMap(all []uint64) (m patchMap) {
-	m.tiles = make([]patchSet, 1)
+	m.tiles, m.sieve = make([]patchSet, 1), make([]uint64, sieveWords)
 	if len(all) == 0 {
 		return m
 	}
@@ -190,7 +225,10 @@ func newPatchMap(all []uint64) (m patchMap) {
 	}
 	m.row0, m.col0 = lo[0], lo[1]
 	m.rows, m.cols = hi[0]-lo[0]+1, hi[1]-lo[1]+1
+	m.south, m.west = float64(m.row0)*tileDeg-90, float64(m.col0)*tileDeg-180
+	m.antimeridian = m.col0 == 0
 	m.dir = make([]uint32, m.rows*m.cols)
+	m.sieve = make([]uint64, (1+tiles)*sieveWords)
 	m.tiles = make([]patchSet, 1, 1+tiles)
 	m.blocks = make([]patchSet, 0, blocks)
 	m.refs = make([]uint32, 0, refs)
@@ -199,7 +237,7 @@ func newPatchMap(all []uint64) (m patchMap) {
 		key := all[i] >> 31
 		if i == 0 || all[i-1]>>43 != key>>12 {
 			row, col := int(key>>12)/tileCols-m.row0, int(key>>12)%tileCols-m.col0
-			m.dir[row*m.cols+col] = uint32(len(m.tiles))
+			m.dir[row*m.cols+col] = uint32(len(m.tiles)) << sieveBits
 			m.tiles = append(m.tiles, patchSet{first: uint32(len(m.blocks))})
 		}
 		if i == 0 || all[i-1]>>37 != key>>6 {
@@ -207,6 +245,8 @@ func newPatchMap(all []uint64) (m patchMap) {
 			m.blocks = append(m.blocks, patchSet{first: uint32(len(m.refs))})
 		}
 		m.blocks[len(m.blocks)-1].some |= 1 << (key & 63)
+		spot := uint32(len(m.tiles)-1)<<sieveBits | sieveSpot(uint(key>>9&7<<3|key>>3&7)/2, uint(key>>6&7<<3|key&7)/2)
+		m.sieve[spot>>6] |= 1 << (spot & 63)
 		end := i + 1
 		for end < len(all) && all[end]>>31 == key {
 			end++
