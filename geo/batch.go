@@ -34,21 +34,9 @@ type batchPoint struct {
 func (x *Index) matchSome(dst []Hit, ps []Point, first int32) []Hit {
 	var spots [batchSize]uint32
 	m := &x.patches
-	if m.antimeridian {
-		for _, p := range ps {
-			if !plain(p) {
-				return x.matchSlow(dst, ps, first)
-			}
-		}
-	}
 	// Which points are near a fence is decided only when their words are there: see patchMap.
-	for i := range ps {
-		p := &ps[i]
-		spot, outside := m.spot(p.Lat, p.Lng)
-		if outside && !(p.Lat < 90 && p.Lat >= -90 && p.Lng < 180 && p.Lng >= -180) {
-			return x.matchSlow(dst, ps, first)
-		}
-		spots[i&(batchSize-1)] = spot
+	if !m.spots(&spots, ps) {
+		return x.matchSlow(dst, ps, first)
 	}
 	var near [batchSize]batchPoint
 	n := 0

@@ -3,6 +3,7 @@ package geo
 import (
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // patchMap finds the small shapes near a position without any trigonometry. It is
@@ -66,16 +67,27 @@ const (
 // sieveSpot numbers the bits of a tile.
 func sieveSpot(row, col uint) uint32 { return uint32(row&24<<5 | col&24<<3 | row&7<<3 | col&7) }
 
-// spot is the bit of the sieve for a position. It is one of tile 0 where there is no
-// tile; outside then says that it is not even within dir. A position so little south or west of dir that it rounds
-// to its edge is taken for one inside: the exact test tells them apart.
-func (m *patchMap) spot(lat, lng float64) (spot uint32, outside bool) {
-	r, c := uint(int((lat-m.south)*sievePerDeg)), uint(int((lng-m.west)*sievePerDeg))
-	tr, tc := r/sieveSide, c/sieveSide
-	if tr >= uint(m.rows) || tc >= uint(m.cols) {
-		return 0, true
+// spots sets dst to the bits of the sieve for some positions: to one of tile 0, which is not set, where there is no tile. It reports
+// false when one is not plain. A position so little south or west of dir that it rounds to its edge is taken for one inside:
+// the exact test tells them apart.
+func (m *patchMap) spots(dst *[batchSize]uint32, ps []Point) bool {
+	if m.antimeridian && slices.ContainsFunc(ps, func(p Point) bool { return !plain(p) }) {
+		return false
 	}
-	return m.dir[tr*uint(m.cols)+tc] | sieveSpot(r, c), false
+	south, west, rows, cols, dir := m.south, m.west, uint(m.rows), uint(m.cols), m.dir
+	for i := range ps {
+		p := &ps[i]
+		r, c := uint(int((p.Lat-south)*sievePerDeg)), uint(int((p.Lng-west)*sievePerDeg))
+		tr, tc := r/sieveSide, c/sieveSide
+		spot := uint32(0)
+		if tr < rows && tc < cols {
+			spot = dir[tr*cols+tc] | sieveSpot(r, c)
+		} else if !(p.Lat < 90 && p.Lat >= -90 && p.Lng < 180 && p.Lng >= -180) {
+			return false
+		}
+		dst[i&(batchSize-1)] = spot
+	}
+	return true
 }
 
 // maybe reports whether anything reaches a bit of the sieve.

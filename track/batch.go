@@ -55,14 +55,9 @@ func (t *Tracker) ApplyBatch(set *fences.Set, b *Batch, counts *Counts, res *Res
 		// What is usual changes only a record. See usual.
 		stop := min(int(hits[h].Point), b.n)
 		if u.on {
-			i := b.next
-			for ; i < stop; i++ {
-				if r := recs[i&(BatchSize-1)]; r == nil || !u.apply(&b.in[i&(BatchSize-1)], r) {
-					break
-				}
-			}
-			counts[Accepted] += i - b.next
-			if b.next = i; i == b.n {
+			n := u.run(b.in[b.next:stop], recs[b.next:stop])
+			counts[Accepted] += n
+			if b.next += n; b.next == b.n {
 				return
 			}
 		}
@@ -176,28 +171,28 @@ func (t *Tracker) find(b *Batch, in *Input) uint32 {
 }
 
 // usual applies the usual ping: of a known device that is at no fence and near none, newer than its last position and not
-// implausibly far from it. Nine of ten pings are, and for them nothing changes but the record: some 95 instructions where
+// implausibly far from it. Nine of ten pings are, and for them nothing changes but the record: some 75 instructions where
 // the rules take 1,000 more. What it takes for itself it decides as the rules do, and it leaves everything else to them; with
 // the rules alone (Tracker.usual.on is false) it is its own plain twin.
 type usual struct {
 	on       bool
-	earliest int64   // fix time, from which on a fix within futureMS of its arrival cannot be ancient
-	futureMS int64   // Rules.FutureTolerance
-	e7PerMS  float64 // how far a device may have come, in 1e-7 degrees a millisecond; never more than the rules allow
-	when     uint64  // the generation of the set, in its place in record.when
-	expect   uint64  // what the record of a usual device has in record.what
-	from     uint64  // log position with which its epoch begins
+	futureMS int64  // Rules.FutureTolerance
+	perMS    uint64 // how far a device may have come, in 1e-7 degrees a millisecond << perBits; never more than the rules allow
+	when     uint64 // the generation of the set, in its place in record.when
+	expect   uint64 // what the record of a usual device has in record.what, beside its position, family and recDirty
+	from     uint64 // log position with which its epoch begins
 }
 
-// usualBits are the bits of record.what that must be as expected.
-const usualBits = recSeen | recPlaced | recMore | epochMask<<posBits
+// perBits is such that the longest time that a record has, multiplied by perMS, is a number of 64 bits.
+const perBits = 16
 
 func newUsual(r *Rules) usual {
-	u := usual{on: !r.Plain, futureMS: r.FutureTolerance.Milliseconds(), e7PerMS: math.Inf(1)}
-	u.earliest = ancientBefore + u.futureMS
+	u := usual{futureMS: r.FutureTolerance.Milliseconds(), perMS: 1<<(64-timeBits) - 1}
+	// A usual fix time that is within futureMS of its arrival must not leave that in doubt, too.
+	u.on = !r.Plain && u.futureMS <= UsualTimeFrom-ancientBefore
 	if r.MaxSpeedMPS > 0 {
 		// A degree of latitude is at most 111,694 m on WGS84 and a degree of longitude at most 111,320 m; see plausible.
-		u.e7PerMS = r.MaxSpeedMPS / 1000 / 111_695 * degE7 * (1 - 1e-9)
+		u.perMS = min(u.perMS, uint64(r.MaxSpeedMPS/1000/111_695*degE7*(1-1e-9)*(1<<perBits)))
 	}
 	return u
 }
@@ -206,32 +201,55 @@ func newUsual(r *Rules) usual {
 func (u *usual) begin(t *Tracker, pos uint64) {
 	epoch := t.table.epoch(pos)
 	gen := t.set.Gen()
-	u.on = t.usual.on && t.nearby.empty() && epoch != wideEpoch && gen < 1<<genBits && u.earliest < timeMask
+	u.on = t.usual.on && t.nearby.empty() && epoch != wideEpoch && gen < 1<<genBits
 	u.when = uint64(gen) << timeBits
 	u.expect = recSeen | recPlaced | epoch<<posBits
 	u.from = pos &^ posMask
 }
 
-// apply applies an input whose position is in no fence to its record, or reports false and changes nothing.
-func (u *usual) apply(in *Input, r *record) bool {
+// run applies inputs whose positions are in no fence, each to its record, up to the first that is not usual: of that it changes
+// nothing. It returns how many it has applied. A loop here instead of a call for each input takes 45 instructions less for
+// one.
+func (u *usual) run(ins []Input, recs []*record) int {
 	const infinite = 0x7f800000 // bits of a float32 that are above those of all finite ones without a sign
-	what, last := get64(&r.what), int64(get64(&r.when)&timeMask)
-	pos, fixed := in.Pos-u.from, in.FixedAt
-	if what&usualBits != u.expect || pos > posMask || pos <= what&posMask || in.Flags != InputPosition|InputUsual ||
-		fixed <= last || uint64(fixed-u.earliest) > uint64(timeMask-u.earliest) || fixed-in.ReceivedAt > u.futureMS {
-		return false
+	recs = recs[:len(ins)]
+	for i, r := range recs {
+		in := &ins[i]
+		if r == nil {
+			return i
+		}
+		what := get64(&r.what)
+		// The log position of the last input, if the flags are as expected; else more than any that fits.
+		before, pos := what&^(recDirty|0xff<<familyBit)-u.expect, in.Pos-u.from
+		if pos > posMask || before >= pos || in.Flags != InputPosition|InputUsual {
+			return i
+		}
+		fixed := in.FixedAt
+		elapsed := fixed - int64(get64(&r.when)&timeMask)
+		if elapsed <= 0 || fixed-in.ReceivedAt > u.futureMS {
+			return i
+		}
+		acc, speed := math.Float32bits(in.AccuracyM), in.SpeedMPS
+		if acc >= infinite || speed-speed != 0 {
+			return i
+		}
+		lat, lng := in.Lat, in.Lng
+		if uint32(lat+90*degE7) > 180*degE7 || uint32(lng+180*degE7) > 360*degE7 || lat|lng == 0 {
+			return i
+		}
+		if uint64(distance(lat, r.lat)+distance(lng, r.lng)) > uint64(elapsed)*u.perMS>>perBits {
+			return i
+		}
+		r.lat, r.lng, r.acc = lat, lng, acc
+		put64(&r.what, (what-before+pos)|recDirty)
+		put64(&r.when, uint64(fixed)|u.when)
 	}
-	acc, lat, lng := math.Float32bits(in.AccuracyM), in.Lat, in.Lng
-	if acc >= infinite || math.Float32bits(in.SpeedMPS)&infinite == infinite ||
-		uint32(lat+90*degE7) > 180*degE7 || uint32(lng+180*degE7) > 360*degE7 || lat|lng == 0 {
-		return false
-	}
-	dLat, dLng := int64(lat)-int64(r.lat), int64(lng)-int64(r.lng)
-	if float64(max(dLat, -dLat)+max(dLng, -dLng)) > float64(fixed-last)*u.e7PerMS {
-		return false
-	}
-	r.lat, r.lng, r.acc = lat, lng, acc
-	put64(&r.what, what&^posMask|pos|recDirty)
-	put64(&r.when, uint64(fixed)|u.when)
-	return true
+	return len(ins)
+}
+
+// distance is |a-b|, without a branch.
+func distance(a, b int32) int64 {
+	d := int64(a) - int64(b)
+	sign := d >> 63
+	return d ^ sign - sign
 }

@@ -49,14 +49,20 @@ const (
 	InputPosition InputFlags = 1 << iota // Fix.HasPosition
 	InputSkewed
 	InputMock
-	// InputUsual says that the fix has a position, and that its source is none of the OS sources and the other flags are
-	// not set. Position and source decide how it is applied: SetUsual sets it.
+	// InputUsual says that the fix has a position, that its source is none of the OS sources, that the other flags are
+	// not set, and that its fix time is from UsualTimeFrom on and before UsualTimeTo. These decide how it is applied: SetUsual sets it.
 	InputUsual
+)
+
+// The fix times of usual inputs, Unix ms: from 2001 to 2109, which is all that a device's record has room for.
+const (
+	UsualTimeFrom = 978_307_200_000
+	UsualTimeTo   = 1 << timeBits
 )
 
 // SetUsual sets InputUsual where it belongs.
 func (in *Input) SetUsual() {
-	if in.Flags == InputPosition && in.Source <= SourceSignificant {
+	if in.Flags == InputPosition && in.Source <= SourceSignificant && in.FixedAt >= UsualTimeFrom && in.FixedAt < UsualTimeTo {
 		in.Flags |= InputUsual
 	}
 }

@@ -64,16 +64,16 @@ func (t *Tracker) Apply(set *fences.Set, id DeviceID, f Fix, pos uint64, res *Re
 	t.apply(set, i, func() DeviceID { return id }, &f, pos, res)
 }
 
-// applyUsual is usual.apply for one ping. It leaves the time of the fix before in t.lastAt.
+// applyUsual is usual.run for one ping. It leaves the time of the fix before in t.lastAt.
 func (t *Tracker) applyUsual(set *fences.Set, i uint32, f *Fix, pos uint64) bool {
-	if !t.usual.on || !f.HasPosition || f.Source > SourceSignificant || f.Skewed || f.Mock {
+	if !t.usual.on || !f.HasPosition || f.Source > SourceSignificant || f.Skewed || f.Mock || f.FixedAt < UsualTimeFrom || f.FixedAt >= UsualTimeTo {
 		return false
 	}
 	if set != t.set {
 		t.use(set)
 	}
-	in := Input{Pos: pos, FixedAt: f.FixedAt, ReceivedAt: f.ReceivedAt, AccuracyM: f.AccuracyM, SpeedMPS: f.SpeedMPS, Flags: InputPosition | InputUsual}
-	if in.Lat, in.Lng = RoundE7(f.Lat, f.Lng); in.Lat == NoE7 {
+	in := [1]Input{{Pos: pos, FixedAt: f.FixedAt, ReceivedAt: f.ReceivedAt, AccuracyM: f.AccuracyM, SpeedMPS: f.SpeedMPS, Flags: InputPosition | InputUsual}}
+	if in[0].Lat, in[0].Lng = RoundE7(f.Lat, f.Lng); in[0].Lat == NoE7 {
 		return false
 	}
 	t.match = set.Match(t.match[:0], geo.Point{Lat: f.Lat, Lng: f.Lng})
@@ -84,7 +84,7 @@ func (t *Tracker) applyUsual(set *fences.Set, i uint32, f *Fix, pos uint64) bool
 	u.begin(t, pos)
 	r := t.table.rec(i)
 	t.lastAt = int64(get64(&r.when) & timeMask)
-	return u.on && u.apply(&in, r)
+	return u.on && u.run(in[:], []*record{r}) == 1
 }
 
 const noRecord = ^uint32(0)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 
 	"footfall/track"
 )
@@ -99,14 +100,21 @@ const usualLen = 72
 
 // What the first four bytes of a usual ping are: tag, flags, form, sizes.
 const (
-	usualMask = 0xff&^(3<<3) | (0xff&^flagSpeed)<<8 | 0xf0<<24
+	usualMask = 0xff | (0xff&^flagSpeed)<<8 | 0xf0<<24
 	usualHead = uint32(KindPing) | (flagPos|flagPos7|flagAccuracy)<<8
+	sourceBit = 3
 )
+
+// usualReach is more than the times of a usual ping are from the base of its batch: each is at most 4 bytes.
+const usualReach = 1 << 32
 
 // fillUsual reads pings as phones send them, until one that is not: seven decimals, an accuracy, a short name of the
 // batch's app, no word of the phone's system. It stops before any other record, near the end of the batch and when dst is
 // full. The plain twin is the rest of Fill, which takes 750 instructions more for a ping; TestFillEqualsNext compares them.
 func (r *BatchReader) fillUsual(dst *track.Batch, app uint16, first uint64) {
+	if r.base < track.UsualTimeFrom+usualReach || r.base >= track.UsualTimeTo-usualReach {
+		return
+	}
 	ins, points := dst.Free()
 	points = points[:len(ins)]
 	buf, base, pos := r.buf[r.pos:], r.base, first+uint64(r.n)
@@ -115,7 +123,8 @@ func (r *BatchReader) fillUsual(dst *track.Batch, app uint16, first uint64) {
 		b := (*[usualLen]byte)(buf)
 		head := binary.LittleEndian.Uint32(b[:])
 		name, times := &shortForms[uint8(head>>16)], &usualTimes[head>>24&15]
-		if head&usualMask != usualHead || head&(3<<3) == 3<<3 || name.n == 0 || times.n == 0 {
+		// Only the source may be more than that of usualHead, 0; one comparison for all.
+		if bits.RotateLeft32(head&usualMask-usualHead, -sourceBit) > uint32(track.SourceSignificant) || name.n == 0 || times.n == 0 {
 			break
 		}
 		in, at := &ins[n], &points[n]
