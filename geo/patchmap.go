@@ -59,13 +59,13 @@ func (s *patchSet) has(i uint) bool { return s.some>>(i&63)&1 == 1 }
 
 const (
 	sievePerDeg = patchesPerDeg / 2
-	sieveSide   = 32 // bits along a tile; 8 by 8 are a word, 4 by 4 words a tile
+	sieveSide   = 32 // bits along a tile: a word is two rows
 	sieveBits   = 10 // for a number within a tile
 	sieveWords  = sieveSide * sieveSide / 64
 )
 
 // sieveSpot numbers the bits of a tile.
-func sieveSpot(row, col uint) uint32 { return uint32(row&24<<5 | col&24<<3 | row&7<<3 | col&7) }
+func sieveSpot(row, col uint) uint32 { return uint32(row%sieveSide*sieveSide | col%sieveSide) }
 
 // spots sets dst to the bits of the sieve for some positions: to one of tile 0, which is not set, where there is no tile. It reports
 // false when one is not plain. A position so little south or west of dir that it rounds to its edge is taken for one inside:
