@@ -189,12 +189,7 @@ func eightHex(x uint64) bool {
 
 func packHex(dst []byte, name string) []byte {
 	for ; len(name) >= 8; name = name[8:] {
-		// Eight digits at once: a letter is 9 more than its low four bits.
-		x := loadEight(name)
-		x = x&0x0f0f0f0f0f0f0f0f + x>>6&0x0101010101010101*9
-		x = (x | x>>4) & 0x00ff00ff00ff00ff
-		x = (x | x>>8) & 0x0000ffff0000ffff
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(x|x>>16))
+		dst = binary.LittleEndian.AppendUint32(dst, packEight(loadEight(name)))
 	}
 	for i := 0; i < len(name); i += 2 {
 		b := chars[name[i]].hex
@@ -204,6 +199,14 @@ func packHex(dst []byte, name string) []byte {
 		dst = append(dst, b)
 	}
 	return dst
+}
+
+// packEight is eight hexadecimal digits at once: a letter is 9 more than its low four bits.
+func packEight(x uint64) uint32 {
+	x = x&0x0f0f0f0f0f0f0f0f + x>>6&0x0101010101010101*9
+	x = (x | x>>4) & 0x00ff00ff00ff00ff
+	x = (x | x>>8) & 0x0000ffff0000ffff
+	return uint32(x | x>>16)
 }
 
 func packText(dst []byte, name string) []byte {

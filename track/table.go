@@ -226,14 +226,24 @@ type key struct {
 // keyOf makes the key of an id; buf is room for its name.
 func (t *table) keyOf(id DeviceID, buf []byte) (k key) {
 	app, name := id.cut()
-	k.name, k.form = packName(buf[:0], id, name)
-	a := t.lastApp
+	a, ok := t.lastApp, true
 	if int(a) >= len(t.apps) || t.apps[a].name != app {
-		var ok bool
-		if a, ok = t.byApp[app]; !ok {
+		if a, ok = t.byApp[app]; ok {
+			t.lastApp = a
+		}
+	}
+	// Fast path: a name of 16 hexadecimal digits is packed into a register, 150 instructions less than by way of buf.
+	if ok && len(name) == 16 {
+		lo, hi := loadEight(name), loadEight(name[8:])
+		if f := t.apps[a].families[16]; f > familyLong && eightHex(lo) && eightHex(hi) {
+			k = key{word: uint64(packEight(lo)) | uint64(packEight(hi))<<32, family: f, app: a, form: 16}
+			t.setHash(&k)
 			return k
 		}
-		t.lastApp = a
+	}
+	k.name, k.form = packName(buf[:0], id, name)
+	if !ok {
+		return k
 	}
 	k.app = a
 	if k.family = t.apps[a].families[k.form]; k.family != 0 {

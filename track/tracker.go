@@ -18,6 +18,7 @@ type Tracker struct {
 	set    *fences.Set // of the last Apply
 	nearby nearby      // fences of set that need a search by distance
 	usual  usual
+	ready  usual // begun for the current set and the epoch of the last ping that came alone
 
 	// Scratch of one Apply: here so that none of it is allocated for each ping.
 	match   []int32
@@ -80,8 +81,11 @@ func (t *Tracker) applyUsual(set *fences.Set, i uint32, f *Fix, pos uint64) bool
 	if len(t.match) > 0 {
 		return false
 	}
-	u := t.usual
-	u.begin(t, pos)
+	u := &t.ready
+	if !u.on || pos&^posMask != u.from {
+		*u = t.usual
+		u.begin(t, pos)
+	}
 	r := t.table.rec(i)
 	t.lastAt = int64(get64(&r.when) & timeMask)
 	return u.on && u.run(in[:], []*record{r}) == 1
@@ -146,6 +150,7 @@ func (t *Tracker) matches(p geo.Point) []int32 {
 // use makes set the current one.
 func (t *Tracker) use(set *fences.Set) {
 	t.set = set
+	t.ready = usual{}
 	t.names.use(set)
 	t.nearby.build(set, &t.rules)
 }
@@ -284,7 +289,7 @@ func (s *step) plausible(from quarantine, to place) bool {
 const degE7 = 1e7
 
 func placeOf(f *Fix) place {
-	return place{lat: int32(math.Round(f.Lat * degE7)), lng: int32(math.Round(f.Lng * degE7)), acc: f.AccuracyM}
+	return place{lat: roundE7(f.Lat), lng: roundE7(f.Lng), acc: f.AccuracyM}
 }
 
 func (p place) point() geo.Point {

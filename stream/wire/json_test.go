@@ -69,23 +69,21 @@ func TestUsualNumber(t *testing.T) {
 		behind := of(",}e: \x00/:\xff.", 1) + of("0123456789,}\":\xff", rng.IntN(25))
 		var p [numberLen]byte
 		copy(p[:], text+behind)
-		for _, long := range []bool{false, true} {
-			v, n := usualNumber(&p, long)
-			if n == 0 {
-				continue
-			}
-			read++
-			got := string(p[:n])
-			want, err := strconv.ParseFloat(got, 64)
-			if err != nil || !json.Valid(p[:n]) || math.Float64bits(v) != math.Float64bits(want) {
-				t.Fatalf("%q reads as %v, want %v, %v", got, v, want, err)
-			}
-			if next := p[n]; next-'0' <= 9 || next == '.' && !strings.Contains(got, ".") {
-				t.Fatalf("%q is only part of the number in %q", got, p)
-			}
+		v, n := usualNumber(&p)
+		if n == 0 {
+			continue
+		}
+		read++
+		got := string(p[:n])
+		want, err := strconv.ParseFloat(got, 64)
+		if err != nil || !json.Valid(p[:n]) || math.Float64bits(v) != math.Float64bits(want) {
+			t.Fatalf("%q reads as %v, want %v, %v", got, v, want, err)
+		}
+		if next := p[n]; next-'0' <= 9 || next == '.' && !strings.Contains(got, ".") {
+			t.Fatalf("%q is only part of the number in %q", got, p)
 		}
 	}
-	if read < 100_000 {
+	if read < 80_000 {
 		t.Errorf("%d numbers read: too few to prove anything", read)
 	}
 }

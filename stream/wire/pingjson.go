@@ -55,7 +55,7 @@ func (d *decoder) pingObject(f *fields) bool {
 	if !d.enter() {
 		return false
 	}
-	some, all := d.usualMembers(f)
+	some, all := d.usual(f)
 	if all {
 		return true
 	}
@@ -109,160 +109,180 @@ func (d *decoder) pingObject(f *fields) bool {
 	return d.fail == nil
 }
 
-// The first six bytes of the usual members as little-endian numbers; four for t.
+// usualMember is a member that encoders usually write: its name in quotes and the colon, as a little-endian number.
+type usualMember struct {
+	name, mask uint64
+}
+
+// usualMembers are members in the order in which SDKs write them. The bit of each in fields.seen is 1 << its place here.
+var usualMembers = func() (t [8]usualMember) {
+	for i, name := range [8]string{"t", "lat", "lon", "acc", "spd", "crs", "alt", "src"} {
+		var b [8]byte
+		n := copy(b[:], `"`+name+`":`)
+		t[i] = usualMember{binary.LittleEndian.Uint64(b[:]), 1<<(8*n) - 1}
+	}
+	return t
+}()
+
 const (
-	member4T   = '"' | 't'<<8 | '"'<<16 | ':'<<24
-	member6Lat = '"' | 'l'<<8 | 'a'<<16 | 't'<<24 | '"'<<32 | ':'<<40
-	member6Lon = '"' | 'l'<<8 | 'o'<<16 | 'n'<<24 | '"'<<32 | ':'<<40
-	member6Acc = '"' | 'a'<<8 | 'c'<<16 | 'c'<<24 | '"'<<32 | ':'<<40
-	member6Spd = '"' | 's'<<8 | 'p'<<16 | 'd'<<24 | '"'<<32 | ':'<<40
-	member6Crs = '"' | 'c'<<8 | 'r'<<16 | 's'<<24 | '"'<<32 | ':'<<40
-	member6Alt = '"' | 'a'<<8 | 'l'<<16 | 't'<<24 | '"'<<32 | ':'<<40
-	member6Src = '"' | 's'<<8 | 'r'<<16 | 'c'<<24 | '"'<<32 | ':'<<40
+	placeT   = 0
+	placeSrc = 7
+
+	// memberLen is more than a usual member takes: 6 bytes of name, and numberLen.
+	memberLen = 6 + numberLen
 )
 
-// usualMembers reads the members of a ping as encoders write them: a known name in full, a colon, a plain number or
+// usual reads the members of a ping as encoders write them: a known name in full, a colon, a plain number or
 // "stream", a comma or the end, no space. It stands right behind the brace. It stops before the first member that is otherwise, or
 // comes twice, with nothing of it read: some says that the scanner stands behind a member then, all that it has read the
-// whole object. The plain twin is the loop behind it in pingObject, which takes nearly twice as many instructions.
-func (d *decoder) usualMembers(f *fields) (some, all bool) {
-	b, i := d.b, d.i
-	for i+8 <= len(b) {
-		w := binary.LittleEndian.Uint64(b[i:])
-		var v *float64
-		var bit uint32
-		j := i + 6
-		switch w & (1<<48 - 1) {
-		case member6Lat:
-			v, bit = &f.lat, fLat
-		case member6Lon:
-			v, bit = &f.lon, fLon
-		case member6Acc:
-			v, bit = &f.acc, fAcc
-		case member6Spd:
-			v, bit = &f.spd, fSpd
-		case member6Crs:
-			v, bit = &f.crs, fCrs
-		case member6Alt:
-			v, bit = &f.alt, fAlt
-		case member6Src:
-			const stream = `"stream"`
-			if len(b)-j <= len(stream) || string(b[j:j+len(stream)]) != stream {
-				return some, false
+// whole object. The plain twin is the loop behind it in pingObject, which takes more than twice as many instructions.
+//
+// After each member the one that follows it in usualMembers is looked for first: 30 instructions less for each than a switch.
+func (d *decoder) usual(f *fields) (some, all bool) {
+	var v [8]float64
+	seen, next, i := uint32(0), uint(0), d.i
+members:
+	for {
+		var p *[memberLen]byte
+		if rest := d.b[i:]; len(rest) >= memberLen {
+			p = (*[memberLen]byte)(rest)
+		} else {
+			p = new([memberLen]byte) // on the stack; zeros, which end everything
+			copy(p[:], rest)
+		}
+		w := binary.LittleEndian.Uint64(p[:8])
+		k := next & 7
+		if m := &usualMembers[k]; (w^m.name)&m.mask != 0 {
+			for k = 0; ; k++ {
+				if k == 8 {
+					break members
+				}
+				if m := &usualMembers[k]; (w^m.name)&m.mask == 0 {
+					break
+				}
 			}
-			bit, j = fSrc, j+len(stream)
-		default:
-			if w&(1<<32-1) != member4T {
-				return some, false
+		}
+		if seen>>(k&31)&1 != 0 {
+			break
+		}
+		n := uint(14)
+		if k != placeSrc {
+			at := uint(6)
+			if k == placeT {
+				at = 4
 			}
-			v, bit, j = &f.t, fT, i+4
-		}
-		if f.seen&bit != 0 {
-			return some, false
-		}
-		if v != nil {
-			var n uint
-			if len(b)-j >= numberLen {
-				*v, n = usualNumber((*[numberLen]byte)(b[j:]), bit == fT)
-			} else {
-				var end [numberLen]byte
-				copy(end[:], b[j:])
-				*v, n = usualNumber(&end, false)
+			if v[k&7], n = usualNumber((*[numberLen]byte)(p[at:])); n == 0 {
+				break
 			}
-			if n == 0 {
-				return some, false
+			n += at
+		} else if binary.LittleEndian.Uint64(p[6:14]) != stream8 {
+			break
+		}
+		if n >= memberLen {
+			break
+		}
+		if c := p[n]; c != ',' {
+			if all = c == '}'; all {
+				seen |= 1 << (k & 31)
+				i += int(n) + 1
+				d.depth--
 			}
-			j += int(n)
+			break
 		}
-		if j >= len(b) {
-			return some, false
-		}
-		switch b[j] {
-		case ',':
-			f.seen |= bit
-			d.i, i, some = j, j+1, true
-		case '}':
-			f.seen |= bit
-			d.i = j + 1
-			d.depth--
-			return true, true
-		default:
-			// What was written to *v is read again.
-			return some, false
-		}
+		seen |= 1 << (k & 31)
+		i += int(n) + 1
+		next = k + 1
 	}
-	return some, false
+	if all {
+		d.i = i
+	} else if seen != 0 {
+		d.i = i - 1
+	}
+	// A value whose bit is not set is read again, or its record is refused.
+	f.t, f.lat, f.lon, f.acc, f.spd, f.crs, f.alt = v[0], v[1], v[2], v[3], v[4], v[5], v[6]
+	f.seen = seen
+	return seen != 0, all
 }
+
+// stream8 is "stream" with its quotes as a little-endian number.
+const stream8 = '"' | 's'<<8 | 't'<<16 | 'r'<<24 | 'e'<<32 | 'a'<<40 | 'm'<<48 | '"'<<56
 
 // numberLen is more than a usual number takes: a sign, 15 digits, a point, and what shows that it ends.
 const numberLen = 20
 
 // usualNumber reads the number that p begins with when it has no exponent and at most 15 digits, which float64 holds exactly, as it
-// does the power of ten; n is its length, 0 for any other. long says that eight digits before the point are likely.
-func usualNumber(p *[numberLen]byte, long bool) (v float64, n uint) {
-	const last = numberLen - 2
-	var k uint
-	if p[0] == '-' {
-		k = 1
+// does the power of ten; n is its length, 0 for any other. It reads eight bytes at once, where a loop over digits takes twice as many
+// instructions for a ping's numbers: those of up to seven bytes, point included, from one word, others from two.
+func usualNumber(p *[numberLen]byte) (v float64, n uint) {
+	neg := p[0] == '-'
+	w := binary.LittleEndian.Uint64(p[:8])
+	if neg {
+		n, w = 1, binary.LittleEndian.Uint64(p[1:9])
 	}
-	start, mant := k, uint64(0)
-	if long {
-		if w := binary.LittleEndian.Uint64(p[k : k+8]); eightDigits(w) {
-			mant = parseEight(w ^ eightZeros)
-			k += 8
-		}
-	}
-	for ; k < last; k++ {
-		c := p[k] - '0'
-		if c > 9 {
-			break
-		}
-		mant = mant*10 + uint64(c)
-	}
-	digits := k - start
-	if digits == 0 || digits > 1 && p[start] == '0' {
+	x := w ^ eightZeros
+	stop := noDigits(x)
+	digits := firstByte(stop) // before the point
+	if digits == 0 || x&0xff == 0 && digits > 1 {
 		return 0, 0
 	}
+	n += digits
+	var mant uint64
 	frac := uint(0)
-	if k < last && p[k] == '.' {
-		k++
-		from := k
-		if k <= numberLen-8 && p[k+3]-'0' <= 9 { // for fewer digits the loop is quicker
-			w := binary.LittleEndian.Uint64(p[k:k+8]) ^ eightZeros
-			// The first byte that is no digit: 0xf0 and 0x06 carry into its upper half, what is behind it does not matter.
-			frac = uint(bits.TrailingZeros64((w|(w+0x0606060606060606))&0xf0f0f0f0f0f0f0f0)) / 8
-			mant = mant*tens[frac&15] + parseEight(w<<(64-8*frac))
-			k += frac
-		}
-		for ; k < last; k++ {
-			c := p[k] - '0'
-			if c > 9 {
-				break
-			}
-			mant = mant*10 + uint64(c)
-		}
-		if frac = k - from; frac == 0 {
+	switch {
+	case digits == 8:
+		// Eight digits, and up to seven more: a time.
+		y := binary.LittleEndian.Uint64(p[n&15:][:8]) ^ eightZeros
+		more := firstByte(noDigits(y))
+		if n += more; more == 8 || p[n] == '.' {
 			return 0, 0
 		}
-	}
-	if digits+frac > 15 { // then mant may have wrapped, too, or the number goes on behind p
-		return 0, 0
+		mant = parseEight(x)*tens[more&15] + parseEight(y<<((56-8*more)&63)<<8) // more may be 0
+	case byte(w>>(8*digits&63)) != '.':
+		mant = firstDigits(x, digits)
+	default:
+		n++
+		low := uint64(1)<<(8*digits&63) - 1
+		if stop &^= low<<8 | 0xff; stop != 0 {
+			// All of it is in x: close the gap that the point leaves.
+			frac = firstByte(stop) - digits - 1
+			mant = firstDigits(x&low|x>>8&^low, digits+frac)
+		} else {
+			y := binary.LittleEndian.Uint64(p[n&15:][:8]) ^ eightZeros
+			frac = firstByte(noDigits(y))
+			mant = firstDigits(x, digits)*tens[frac&15] + firstDigits(y, frac)
+			if frac == 8 {
+				for c := p[n+frac] - '0'; c <= 9; c = p[n+frac] - '0' {
+					if mant = mant*10 + uint64(c); digits+frac == 15 {
+						return 0, 0
+					}
+					frac++
+				}
+			}
+		}
+		if frac == 0 {
+			return 0, 0
+		}
+		n += frac
 	}
 	v = float64(int64(mant)) / pow10[frac&15]
-	if p[0] == '-' {
+	if neg {
 		v = -v
 	}
-	return v, k
+	return v, n
 }
+
+// noDigits marks the bytes of x that are no values of digits, 0 to 9, by any of their upper four bits. Above the first of them it may be
+// wrong only in that it marks digits behind it.
+func noDigits(x uint64) uint64 { return (x | (x + 0x0606060606060606)) & 0xf0f0f0f0f0f0f0f0 }
+
+// firstByte is the number of the lowest byte that is not 0; 8 when there is none.
+func firstByte(marks uint64) uint { return uint(bits.TrailingZeros64(marks)) / 8 }
+
+// firstDigits is the number that the first n bytes of x, up to 8 values of digits, are; n is not 0.
+func firstDigits(x uint64, n uint) uint64 { return parseEight(x << ((64 - 8*n) & 63)) }
 
 // tens are the powers of ten that eight digits or fewer shift by.
 var tens = [16]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
-
-// eightDigits reports whether all bytes of w are digits.
-func eightDigits(w uint64) bool {
-	const high = 0xf0f0f0f0f0f0f0f0
-	return w&high == eightZeros && (w+0x0606060606060606)&high == eightZeros
-}
 
 // eightZeros is eight digits 0.
 const eightZeros = 0x3030303030303030
