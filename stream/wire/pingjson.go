@@ -55,11 +55,17 @@ func (d *decoder) pingObject(f *fields) bool {
 	if !d.enter() {
 		return false
 	}
-	some, all := d.usual(f)
-	if all {
+	end, some, all := f.usual(d.b, d.i)
+	if d.i = end; all {
+		d.depth--
 		return true
 	}
-	for first := !some; d.more(first, '}'); first = false {
+	return d.members(f, !some)
+}
+
+// members reads the members of a ping from here on, whatever they are. first says that none was read.
+func (d *decoder) members(f *fields, first bool) bool {
+	for ; d.more(first, '}'); first = false {
 		key, ok := d.key()
 		if !ok {
 			return false
@@ -133,18 +139,18 @@ const (
 )
 
 // usual reads the members of a ping as encoders write them: a known name in full, a colon, a plain number or
-// "stream", a comma or the end, no space. It stands right behind the brace. It stops before the first member that is otherwise, or
-// comes twice, with nothing of it read: some says that the scanner stands behind a member then, all that it has read the
-// whole object. The plain twin is the loop behind it in pingObject, which takes more than twice as many instructions.
+// "stream", a comma or the end, no space. i is right behind the brace. It stops before the first member that is otherwise, or
+// comes twice, with nothing of it read: some says that end is behind a member then, all that it is behind
+// the whole object. The plain twin is members, which takes more than twice as many instructions.
 //
 // After each member the one that follows it in usualMembers is looked for first: 30 instructions less for each than a switch.
-func (d *decoder) usual(f *fields) (some, all bool) {
+func (f *fields) usual(b []byte, i int) (end int, some, all bool) {
 	var v [8]float64
-	seen, next, i := uint32(0), uint(0), d.i
+	seen, next := uint32(0), uint(0)
 members:
 	for {
 		var p *[memberLen]byte
-		if rest := d.b[i:]; len(rest) >= memberLen {
+		if rest := b[i:]; len(rest) >= memberLen {
 			p = (*[memberLen]byte)(rest)
 		} else {
 			p = new([memberLen]byte) // on the stack; zeros, which end everything
@@ -185,7 +191,6 @@ members:
 			if all = c == '}'; all {
 				seen |= 1 << (k & 31)
 				i += int(n) + 1
-				d.depth--
 			}
 			break
 		}
@@ -193,15 +198,13 @@ members:
 		i += int(n) + 1
 		next = k + 1
 	}
-	if all {
-		d.i = i
-	} else if seen != 0 {
-		d.i = i - 1
+	if seen != 0 && !all {
+		i-- // to the comma
 	}
 	// A value whose bit is not set is read again, or its record is refused.
 	f.t, f.lat, f.lon, f.acc, f.spd, f.crs, f.alt = v[0], v[1], v[2], v[3], v[4], v[5], v[6]
 	f.seen = seen
-	return seen != 0, all
+	return i, seen != 0, all
 }
 
 // stream8 is "stream" with its quotes as a little-endian number.
