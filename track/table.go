@@ -223,11 +223,15 @@ type key struct {
 	name   []byte // packed
 }
 
-// keyOf makes the key of an id; buf is room for its name.
-func (t *table) keyOf(id DeviceID, buf []byte) (k key) {
-	app, name := id.cut()
-	a, ok := t.lastApp, true
-	if int(a) >= len(t.apps) || t.apps[a].name != app {
+// keyOf makes k, a zero key, that of an id; buf is room for its name.
+func (t *table) keyOf(k *key, id DeviceID, buf []byte) {
+	a, name, ok := t.lastApp, "", false
+	if int(a) < len(t.apps) {
+		name, ok = id.of(t.apps[a].name)
+	}
+	if !ok {
+		var app string
+		app, name = id.cut()
 		if a, ok = t.byApp[app]; ok {
 			t.lastApp = a
 		}
@@ -236,21 +240,20 @@ func (t *table) keyOf(id DeviceID, buf []byte) (k key) {
 	if ok && len(name) == 16 {
 		lo, hi := loadEight(name), loadEight(name[8:])
 		if f := t.apps[a].families[16]; f > familyLong && eightHex(lo) && eightHex(hi) {
-			k = key{word: uint64(packEight(lo)) | uint64(packEight(hi))<<32, family: f, app: a, form: 16}
-			t.setHash(&k)
-			return k
+			k.word, k.family, k.app, k.form = uint64(packEight(lo))|uint64(packEight(hi))<<32, f, a, 16
+			k.hash = t.hashShort(f, k.word, 0)
+			return
 		}
 	}
 	k.name, k.form = packName(buf[:0], id, name)
 	if !ok {
-		return k
+		return
 	}
 	k.app = a
 	if k.family = t.apps[a].families[k.form]; k.family != 0 {
 		k.word, k.tail = k.form.words(k.name)
-		t.setHash(&k)
+		t.setHash(k)
 	}
-	return k
 }
 
 func (t *table) setHash(k *key) {
@@ -350,7 +353,8 @@ func (t *table) findID(id DeviceID) (uint32, bool) {
 	if len(id) > MaxDeviceIDLen {
 		return 0, false
 	}
-	k := t.keyOf(id, buf[:])
+	var k key
+	t.keyOf(&k, id, buf[:])
 	return t.find(&k)
 }
 
@@ -360,7 +364,8 @@ func (t *table) insert(id DeviceID) uint32 {
 		panic(fmt.Sprintf("track: more than %d devices", MaxDevices))
 	}
 	var buf [MaxDeviceIDLen]byte
-	k := t.keyOf(id, buf[:])
+	var k key
+	t.keyOf(&k, id, buf[:])
 	if k.family == 0 {
 		t.addFamily(&k, id.App())
 	}

@@ -53,7 +53,8 @@ func (t *Tracker) Apply(set *fences.Set, id DeviceID, f Fix, pos uint64, res *Re
 		res.Verdict, res.Refusal = Refused, RefusalMalformed
 		return
 	}
-	k := t.table.keyOf(id, t.name[:])
+	var k key
+	t.table.keyOf(&k, id, t.name[:])
 	i, known := t.table.find(&k)
 	if !known {
 		i = noRecord
@@ -73,10 +74,12 @@ func (t *Tracker) applyUsual(set *fences.Set, i uint32, f *Fix, pos uint64) bool
 	if set != t.set {
 		t.use(set)
 	}
-	in := [1]Input{{Pos: pos, FixedAt: f.FixedAt, ReceivedAt: f.ReceivedAt, AccuracyM: f.AccuracyM, SpeedMPS: f.SpeedMPS, Flags: InputPosition | InputUsual}}
-	if in[0].Lat, in[0].Lng = RoundE7(f.Lat, f.Lng); in[0].Lat == NoE7 {
+	var in [1]Input
+	x := &in[0]
+	if x.Lat, x.Lng = RoundE7(f.Lat, f.Lng); x.Lat == NoE7 {
 		return false
 	}
+	x.Pos, x.FixedAt, x.ReceivedAt, x.AccuracyM, x.SpeedMPS, x.Flags = pos, f.FixedAt, f.ReceivedAt, f.AccuracyM, f.SpeedMPS, InputPosition|InputUsual
 	t.match = set.Match(t.match[:0], geo.Point{Lat: f.Lat, Lng: f.Lng})
 	if len(t.match) > 0 {
 		return false
