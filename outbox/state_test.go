@@ -76,7 +76,7 @@ func TestIllegalChangeIsRefused(t *testing.T) {
 		mid := r.enter("a")
 		row := r.row(mid)
 		c := &change{old: row, new: row, claim: claimCommit}
-		c.new.State = StateAccepted // never sent
+		c.new.State = StateDead // never sent
 		made, err := r.out.recordAll(context.Background(), []*change{c})
 		if len(made) != 0 || err != nil || !errors.Is(c.refused, errIllegal) {
 			t.Errorf("%d made, %v, refused %v", len(made), err, c.refused)
