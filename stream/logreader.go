@@ -77,7 +77,7 @@ const (
 	// time in which the worker gets no processor; meanwhile the next batch grows.
 	handPatience = 20 * time.Millisecond
 	// lookEvery is how often a follower looks whether the log holds something that it was not handed.
-	lookEvery = 2 * time.Second
+	lookEvery = 5 * time.Second
 	lookAgain = 100 * time.Millisecond // handPatience and the acknowledgement of an append
 	// pullBatches is how many batches a reader has on the way: up to 64 x 1,000 records ahead of the worker's.
 	pullBatches = 64

@@ -77,11 +77,12 @@ func (r *runner) result(s *sampler, u usage, before, after gatewayStats, drained
 	return res, nil
 }
 
-// commit is the revision this program was built from.
+// commit is the revision this program was built from, with a + when files had been changed; else what is known of its
+// build. It is never empty: go run and go test leave the revision out.
 func commit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return ""
+		return "unknown"
 	}
 	revision, modified := "", ""
 	for _, s := range info.Settings {
@@ -91,6 +92,9 @@ func commit() string {
 		case s.Key == "vcs.modified" && s.Value == "true":
 			modified = "+"
 		}
+	}
+	if revision == "" {
+		return cmp.Or(info.Main.Version, "unknown")
 	}
 	return revision + modified
 }

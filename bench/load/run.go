@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -64,7 +66,7 @@ type runner struct {
 	opt     Options
 	startAt time.Time // of the plan; a whole millisecond
 	startMS int64
-	lines   []*nats.Conn
+	lines   []*line
 	control *nats.Conn
 	tracker *tracker
 	acks    *acks // nil for plain publishes
@@ -181,19 +183,18 @@ func (r *runner) connect() error {
 		r.acks = newAcks(r)
 	}
 	for i := range cfg.Connections {
-		// The client library would collect what is published and leave the writing to a goroutine that may have to
-		// wait for a processor. With a buffer of one byte a publish is on its way when it returns, as from a phone.
-		nc, err := nats.Connect(r.target.URL, options(fmt.Sprintf("footfall bench phones %d", i), nats.WriteBufferSize(1))...)
+		// With a buffer of one byte the library writes at once, should it have to write messages itself.
+		l, err := dial(r.target.URL, options(fmt.Sprintf("footfall bench phones %d", i), nats.WriteBufferSize(1)))
 		if err != nil {
 			return fmt.Errorf("load: connection %d of %d to %s: %w", i+1, cfg.Connections, redactURL(r.target.URL), err)
 		}
-		r.lines = append(r.lines, nc)
+		r.lines = append(r.lines, l)
 		if r.acks != nil {
-			if _, err := nc.Subscribe(r.acks.inbox(i)+"*", r.acks.answer); err != nil {
+			if _, err := l.nc.Subscribe(r.acks.inbox(i)+"*", r.acks.answer); err != nil {
 				return fmt.Errorf("load: subscribe to answers: %w", err)
 			}
 		}
-		if err := nc.Flush(); err != nil {
+		if err := l.nc.Flush(); err != nil {
 			return fmt.Errorf("load: connection %d of %d: %w", i+1, cfg.Connections, err)
 		}
 	}
@@ -202,7 +203,7 @@ func (r *runner) connect() error {
 
 func (r *runner) close() {
 	for _, l := range r.lines {
-		l.Close()
+		l.nc.Close()
 	}
 	if r.control != nil {
 		r.control.Close()
@@ -339,8 +340,20 @@ type chunk struct {
 // chunkMessages bounds the size of a chunk; with four of them the encoder is some thousand messages ahead.
 const chunkMessages = 1024
 
+// uncrowd gives the sender what it would otherwise have to wait for: a place in the scheduler when it comes back from a nap
+// or a write while the other goroutines have theirs, and a collector that stops it less often. It returns what undoes it.
+func uncrowd() (undo func()) {
+	procs := runtime.GOMAXPROCS(runtime.NumCPU() + 2)
+	percent := debug.SetGCPercent(400)
+	return func() {
+		debug.SetGCPercent(percent)
+		runtime.GOMAXPROCS(procs)
+	}
+}
+
 // send publishes every message at its time, from one goroutine on a thread of its own that does nothing else.
 func (r *runner) send(ctx context.Context) error {
+	defer uncrowd()()
 	ready, free := make(chan *chunk, 4), make(chan *chunk, 4)
 	for range cap(free) {
 		free <- new(chunk)
@@ -370,6 +383,11 @@ func (r *runner) send(ctx context.Context) error {
 	for i := range subjects {
 		subjects[i] = "ping." + r.plan.Config.App + "." + r.plan.Devices[i].Name
 	}
+	defer context.AfterFunc(ctx, func() {
+		for _, l := range r.lines {
+			l.hangUp()
+		}
+	})()
 	var sent sync.WaitGroup
 	sent.Go(func() { r.pace(ctx, ready, free, subjects) })
 	sent.Wait()
@@ -377,7 +395,7 @@ func (r *runner) send(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	for _, l := range r.lines {
-		if err := l.FlushTimeout(10 * time.Second); err != nil {
+		if err := l.nc.FlushTimeout(10 * time.Second); err != nil {
 			r.sendErr = cmp.Or(r.sendErr, err)
 		}
 	}
@@ -412,13 +430,7 @@ func (r *runner) pace(ctx context.Context, ready <-chan *chunk, free chan<- *chu
 			if r.acks != nil {
 				reply = r.acks.sending(message, int(m.Device)%len(r.lines))
 			}
-			var err error
-			if reply == "" {
-				err = l.Publish(subjects[m.Device], c.data[from:to])
-			} else {
-				err = l.PublishRequest(subjects[m.Device], reply, c.data[from:to])
-			}
-			if err != nil {
+			if err := l.publish(subjects[m.Device], reply, c.data[from:to]); err != nil {
 				r.unsent++
 				r.sendErr = err
 			} else {
