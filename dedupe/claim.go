@@ -81,6 +81,14 @@ type Claim struct {
 // always under PeriodNone. A rolling claim that is older than the standing one
 // loses: arrival order decides.
 func Reserve(tx *db.Tx, k Key, p Period, c Claim) (got Claim, won bool, err error) {
+	if old := recent(tx, &k); old != nil && !old.gone(p, c.At) {
+		return *old, false, nil // the usual case
+	}
+	return reserveStored(tx, k, p, c)
+}
+
+// reserveStored is Reserve when the front does not have the answer.
+func reserveStored(tx *db.Tx, k Key, p Period, c Claim) (got Claim, won bool, err error) {
 	c.State, c.Releases, c.Reason = Reserved, 0, ""
 	if p.Kind == PeriodNone {
 		return reserveNone(tx, k, c)
@@ -108,7 +116,7 @@ func Reserve(tx *db.Tx, k Key, p Period, c Claim) (got Claim, won bool, err erro
 		named.Period += "@" + strconv.FormatInt(c.At.UnixMilli(), 10)
 	}
 	c.MID = named.MessageID(c.Fence, c.Releases)
-	return c, true, store(tx, k.Bytes(), c)
+	return c, true, store(tx, &k, k.Bytes(), c)
 }
 
 // reserveNone adds a claim beside those that stand. Two of the same
@@ -117,12 +125,12 @@ func reserveNone(tx *db.Tx, k Key, c Claim) (Claim, bool, error) {
 	for ; ; c.Releases++ {
 		c.MID = k.MessageID(c.Fence, c.Releases)
 		row := rowKey(k, c.MID)
-		_, found, err := load(tx, row)
+		_, found, err := read(tx, row)
 		if err != nil {
 			return Claim{}, false, err
 		}
 		if !found {
-			return c, true, store(tx, row, c)
+			return c, true, store(tx, &k, row, c)
 		}
 	}
 }
@@ -131,14 +139,13 @@ func reserveNone(tx *db.Tx, k Key, c Claim) (Claim, bool, error) {
 // A claim that the same message had released is taken back, because the
 // provider's acceptance is the stronger word. ErrNoClaim and ErrNotHolder.
 func Commit(tx *db.Tx, k Key, mid string) error {
-	row := rowKey(k, mid)
-	c, err := held(tx, row, mid)
+	row, c, err := held(tx, &k, mid)
 	if err != nil || c.State == Committed {
 		return err
 	}
 	released := c.State == Released
 	c.State, c.Reason = Committed, ""
-	if err := store(tx, row, c); err != nil || !released {
+	if err := store(tx, &k, row, c); err != nil || !released {
 		return err
 	}
 	return RecordSend(tx, k, c, keepTakenBack)
@@ -152,8 +159,7 @@ const keepTakenBack = 32 * 24 * time.Hour
 // changes nothing and keeps the first reason. ErrNoClaim, ErrNotHolder, and
 // ErrCommitted: what the provider took is never given back.
 func Release(tx *db.Tx, k Key, mid, reason string) error {
-	row := rowKey(k, mid)
-	c, err := held(tx, row, mid)
+	row, c, err := held(tx, &k, mid)
 	switch {
 	case err != nil:
 		return err
@@ -166,7 +172,7 @@ func Release(tx *db.Tx, k Key, mid, reason string) error {
 	if err := tx.Delete(sendKey(k.Subject, c.At, mid)); err != nil {
 		return fmt.Errorf("dedupe: take back a send: %w", err)
 	}
-	return store(tx, row, c)
+	return store(tx, &k, row, c)
 }
 
 // Standing returns the claim because of which Reserve would not win under
@@ -193,8 +199,7 @@ func (c *Claim) gone(p Period, at time.Time) bool {
 // so. ErrNoClaim, ErrNotHolder when another message has the slot, and
 // ErrCommitted.
 func Retake(tx *db.Tx, k Key, mid string) error {
-	row := rowKey(k, mid)
-	c, err := held(tx, row, mid)
+	row, c, err := held(tx, &k, mid)
 	switch {
 	case err != nil:
 		return err
@@ -204,7 +209,7 @@ func Retake(tx *db.Tx, k Key, mid string) error {
 		return nil
 	}
 	c.State, c.Reason = Reserved, ""
-	return store(tx, row, c)
+	return store(tx, &k, row, c)
 }
 
 // Get returns the claim under k. Under PeriodNone there may be several; then
@@ -254,38 +259,51 @@ func rowKey(k Key, mid string) []byte {
 	return claims.Key([]byte(k.Campaign), []byte(k.Period), []byte(k.Scope), []byte(k.Subject), []byte(mid))
 }
 
-// held loads a claim that message mid must be the holder of.
-func held(tx *db.Tx, row []byte, mid string) (Claim, error) {
-	c, found, err := load(tx, row)
+// held loads the claim of k that message mid must be the holder of, and says where it is stored.
+func held(tx *db.Tx, k *Key, mid string) (row []byte, c Claim, err error) {
+	row = rowKey(*k, mid)
+	var found bool
+	if isNone(k.Period) {
+		c, found, err = read(tx, row)
+	} else {
+		c, found, err = loadKey(tx, k)
+	}
 	switch {
 	case err != nil:
-		return Claim{}, err
+		return nil, Claim{}, err
 	case !found:
-		return Claim{}, fmt.Errorf("%w: for message %s", ErrNoClaim, mid)
+		return nil, Claim{}, fmt.Errorf("%w: for message %s", ErrNoClaim, mid)
 	case c.MID != mid:
-		return Claim{}, fmt.Errorf("%w: %s, not %s", ErrNotHolder, c.MID, mid)
+		return nil, Claim{}, fmt.Errorf("%w: %s, not %s", ErrNotHolder, c.MID, mid)
 	}
-	return c, nil
+	return row, c, nil
 }
 
-// loadKey is load for the row of k, which must not be of PeriodNone.
-func loadKey(tx *db.Tx, k *Key) (Claim, bool, error) {
-	if f := frontOf(tx); f != nil {
-		if c, ok := f.standing(k, tx.Now().UnixMilli()); ok {
-			return c, true, nil
-		}
-	}
-	return load(tx, k.Bytes())
-}
-
-// load reads the claim of a row: from the front, which remembers the last ones, or from the disk.
-func load(tx *db.Tx, row []byte) (Claim, bool, error) {
+// recent is what the front knows of k: the standing claim, or nil. It is good until the next change of a claim.
+func recent(tx *db.Tx, k *Key) *Claim {
 	f := frontOf(tx)
-	if f != nil {
-		if c, ok := f.get(row, tx.Now().UnixMilli()); ok {
-			return c, true, nil
-		}
+	if f == nil {
+		return nil
 	}
+	return f.get(k, tx.NowMS())
+}
+
+// loadKey reads the claim of k, which must not be of PeriodNone: from the front, which remembers the last ones, or from the
+// disk.
+func loadKey(tx *db.Tx, k *Key) (Claim, bool, error) {
+	if c := recent(tx, k); c != nil {
+		return *c, true, nil
+	}
+	c, found, err := read(tx, k.Bytes())
+	if f := frontOf(tx); found && f != nil {
+		k := *k
+		tx.AfterCommit(func() { f.learn(k, c) })
+	}
+	return c, found, err
+}
+
+// read reads the claim of a row from the disk.
+func read(tx *db.Tx, row []byte) (Claim, bool, error) {
 	val, err := tx.Get(row)
 	if errors.Is(err, db.ErrNotFound) {
 		return Claim{}, false, nil
@@ -294,22 +312,21 @@ func load(tx *db.Tx, row []byte) (Claim, bool, error) {
 		return Claim{}, false, fmt.Errorf("dedupe: read claim: %w", err)
 	}
 	c, err := decode(val)
-	if err == nil && f != nil {
-		tx.AfterCommit(func() { f.learn(string(row), c) })
-	}
 	return c, err == nil, err
 }
 
-func store(tx *db.Tx, row []byte, c Claim) error {
+// store writes the claim of k to its row.
+func store(tx *db.Tx, k *Key, row []byte, c Claim) error {
 	val := encode(c)
 	if err := tx.SetUntil(row, val, goneAt(c)); err != nil {
 		return fmt.Errorf("dedupe: write claim: %w", err)
 	}
-	if f := frontOf(tx); f != nil {
-		f.forget(row)
+	if f := frontOf(tx); f != nil && !isNone(k.Period) {
+		k := *k
+		f.forget(&k)
 		tx.AfterCommit(func() {
 			if c, err := decode(val); err == nil { // as a reader of the disk would see it
-				f.learn(string(row), c)
+				f.learn(k, c)
 			}
 		})
 	}

@@ -32,8 +32,8 @@ func TestFrontAgreesWithTheDisk(t *testing.T) {
 	// check compares what the front says about a row with the row.
 	check := func(tx *db.Tx, k Key) {
 		f := frontOf(tx)
-		got, ok := f.get(k.Bytes(), tx.Now().UnixMilli())
-		if !ok {
+		got := f.get(&k, tx.NowMS())
+		if got == nil {
 			return
 		}
 		hits++
@@ -42,7 +42,7 @@ func TestFrontAgreesWithTheDisk(t *testing.T) {
 			t.Fatalf("the front knows %+v of %v, the disk says %v", got, k, err)
 		}
 		want, err := decode(val)
-		if d := cmp.Diff(want, got); err != nil || d != "" {
+		if d := cmp.Diff(want, *got); err != nil || d != "" {
 			t.Fatalf("%v: %v\n%s", k, err, d)
 		}
 	}
@@ -59,7 +59,7 @@ func TestFrontAgreesWithTheDisk(t *testing.T) {
 			k2, op, broken := keys[rng.IntN(len(keys))], rng.IntN(4), rng.IntN(4) == 0
 			err := d.Submit(t.Context(), func(tx *db.Tx) error {
 				check(tx, k2)
-				c, found, err := load(tx, k2.Bytes())
+				c, found, err := loadKey(tx, &k2)
 				if err != nil {
 					return err
 				}
@@ -111,14 +111,14 @@ func TestFrontAgreesWithTheDisk(t *testing.T) {
 
 // TestFrontIsBounded: it never holds more than its capacity, and what it lost is answered all the same.
 func TestFrontIsBounded(t *testing.T) {
-	f := &front{half: 50, new: map[string]known{}, old: map[string]known{}}
+	f := &front{half: 50, new: map[Key]*known{}, old: map[Key]*known{}}
 	for i := range 10_000 {
-		f.learn(fmt.Sprint(i), Claim{State: Reserved})
+		f.learn(Key{Subject: fmt.Sprint(i)}, Claim{State: Reserved})
 		if n := len(f.new) + len(f.old); n > 100 {
 			t.Fatalf("%d claims after %d", n, i)
 		}
 	}
-	if _, ok := f.get([]byte("9999"), 0); !ok {
+	if f.get(&Key{Subject: "9999"}, 0) == nil {
 		t.Error("the last one is not known")
 	}
 }
@@ -153,12 +153,11 @@ func BenchmarkRepeatClaim(b *testing.B) {
 		one  func(*db.Tx, *Key) (won bool)
 	}{
 		{"front", func(tx *db.Tx, k *Key) bool {
-			_, ok := frontOf(tx).standing(k, tx.Now().UnixMilli())
-			return !ok
+			return recent(tx, k) == nil
 		}},
 		{"reserve", func(tx *db.Tx, k *Key) bool { return reserve(tx, *k) }},
 		{"badger", func(tx *db.Tx, k *Key) bool {
-			frontOf(tx).forget(k.Bytes())
+			frontOf(tx).forget(k)
 			return reserve(tx, *k)
 		}},
 	} {

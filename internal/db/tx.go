@@ -33,10 +33,15 @@ type Tx struct {
 	group *overlay // writes of earlier fns; nil in View
 	own   *overlay // writes of this fn; nil in View
 	after []func()
+
+	localKey, local any // of the last Local
 }
 
 // Now is the configured clock's time at the start of the transaction.
 func (t *Tx) Now() time.Time { return time.UnixMilli(t.nowMS) }
+
+// NowMS is Now in Unix milliseconds.
+func (t *Tx) NowMS() int64 { return t.nowMS }
 
 // Get returns the value of key, or ErrNotFound. The value belongs to the
 // caller.
@@ -94,11 +99,15 @@ func (t *Tx) Local(key any, init func() any) any {
 	if t.own == nil {
 		return nil
 	}
+	if t.localKey == key { // the usual case, and a tenth of the map's cost
+		return t.local
+	}
 	v, ok := t.db.local[key]
 	if !ok {
 		v = init()
 		t.db.local[key] = v
 	}
+	t.localKey, t.local = key, v
 	return v
 }
 
