@@ -15,8 +15,8 @@ import (
 // customerSpace holds what apps and tills report: (device, time, id).
 var customerSpace = db.Register(0x32, "customer events", 1)
 
-// KeepEvents is how long a customer event is remembered, counted from when it
-// happened.
+// KeepEvents is how long a customer event is remembered when nobody says
+// otherwise, counted from when it happened.
 const KeepEvents = 90 * 24 * time.Hour
 
 // Limits of what is kept of a person: the newest events, and properties up to a
@@ -42,10 +42,10 @@ type eventRow struct {
 }
 
 // PutEvent records an event under an id that is the same for each repeat of
-// it. props is a JSON object or nil. One that is older than KeepEvents is not
-// kept.
-func PutEvent(tx *db.Tx, device, id, name string, at int64, props json.RawMessage) error {
-	until := time.UnixMilli(at).Add(KeepEvents)
+// it, for keep after it happened. props is a JSON object or nil. One that is
+// older than that is not kept.
+func PutEvent(tx *db.Tx, device, id, name string, at int64, props json.RawMessage, keep time.Duration) error {
+	until := time.UnixMilli(at).Add(keep)
 	if !until.After(tx.Now()) {
 		return nil
 	}

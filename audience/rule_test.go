@@ -200,12 +200,12 @@ func TestEventsOf(t *testing.T) {
 			}
 		}
 		return errors.Join(
-			PutEvent(tx, "shop.d1", "a", "view", at, []byte(`{"category":"phones","n":2}`)),
-			PutEvent(tx, "shop.d1", "a", "view", at, []byte(`{"category":"phones","n":2}`)), // a repeat
-			PutEvent(tx, "shop.d2", "b", "view", at-1, nil),
-			PutEvent(tx, "shop.d3", "c", "view", at, nil),
-			PutEvent(tx, "shop.d1", "d", "old", at-KeepEvents.Milliseconds(), nil),
-			PutEvent(tx, "shop.d1", "e", "big", at+1, []byte(`{"x":"`+strings.Repeat("x", maxPropsBytes)+`"}`)),
+			PutEvent(tx, "shop.d1", "a", "view", at, []byte(`{"category":"phones","n":2}`), KeepEvents),
+			PutEvent(tx, "shop.d1", "a", "view", at, []byte(`{"category":"phones","n":2}`), KeepEvents), // a repeat
+			PutEvent(tx, "shop.d2", "b", "view", at-1, nil, KeepEvents),
+			PutEvent(tx, "shop.d3", "c", "view", at, nil, KeepEvents),
+			PutEvent(tx, "shop.d1", "d", "old", at-KeepEvents.Milliseconds(), nil, KeepEvents),
+			PutEvent(tx, "shop.d1", "e", "big", at+1, []byte(`{"x":"`+strings.Repeat("x", maxPropsBytes)+`"}`), KeepEvents),
 		)
 	})
 	list := func(p *Profile) (out string) {
@@ -227,7 +227,7 @@ func TestEventsOf(t *testing.T) {
 	}
 	update(t, d, func(tx *db.Tx) error {
 		for i := range maxEvents + 7 {
-			if err := PutEvent(tx, "shop.d3", fmt.Sprint(i), "many", at+int64(i)+10, nil); err != nil {
+			if err := PutEvent(tx, "shop.d3", fmt.Sprint(i), "many", at+int64(i)+10, nil, KeepEvents); err != nil {
 				return err
 			}
 		}

@@ -16,7 +16,8 @@ import (
 // visitSpace holds the visits to fences: (device, time of the enter, fence).
 var visitSpace = db.Register(0x31, "visits", 1)
 
-// KeepVisits is how long a visit is remembered, counted from when it began.
+// KeepVisits is how long a visit is remembered at most, and when nobody says
+// otherwise, counted from when it began.
 const KeepVisits = 365 * 24 * time.Hour
 
 // maxVisits bounds what is read of one device: the newest.
@@ -40,21 +41,21 @@ func visitKey(device string, at int64, fence string) []byte {
 	return visitSpace.Key([]byte(device), binary.BigEndian.AppendUint64(nil, uint64(at)), []byte(fence))
 }
 
-// PutVisit records that a visit began, or how it ended. Repeating it changes
-// nothing.
-func PutVisit(tx *db.Tx, v *Visit) error {
+// PutVisit records that a visit began, or how it ended, for keep from its
+// beginning on. Repeating it changes nothing.
+func PutVisit(tx *db.Tx, v *Visit, keep time.Duration) error {
 	row, err := json.Marshal(visitRow{v.Tags, v.Until})
 	if err != nil {
 		return fmt.Errorf("audience: visit: %w", err)
 	}
-	if err := tx.SetUntil(visitKey(v.Device, v.At, v.Fence), row, time.UnixMilli(v.At).Add(KeepVisits)); err != nil {
+	if err := tx.SetUntil(visitKey(v.Device, v.At, v.Fence), row, time.UnixMilli(v.At).Add(keep)); err != nil {
 		return fmt.Errorf("audience: write visit: %w", err)
 	}
 	return nil
 }
 
 // EndVisit notes when a visit ended; one that is not known is left alone.
-func EndVisit(tx *db.Tx, device, fence string, at, until int64) error {
+func EndVisit(tx *db.Tx, device, fence string, at, until int64, keep time.Duration) error {
 	key := visitKey(device, at, fence)
 	val, err := tx.Get(key)
 	if errors.Is(err, db.ErrNotFound) {
@@ -67,7 +68,7 @@ func EndVisit(tx *db.Tx, device, fence string, at, until int64) error {
 	if err := json.Unmarshal(val, &row); err != nil {
 		return fmt.Errorf("audience: visit of %s is damaged: %w", device, err)
 	}
-	return PutVisit(tx, &Visit{Device: device, Fence: fence, Tags: row.Tags, At: at, Until: until})
+	return PutVisit(tx, &Visit{Device: device, Fence: fence, Tags: row.Tags, At: at, Until: until}, keep)
 }
 
 // VisitsOf lists the visits of a profile's subject, oldest first: those of all

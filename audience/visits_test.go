@@ -22,11 +22,11 @@ func TestVisitsOf(t *testing.T) {
 	put := func(tx *db.Tx, device, fence string, from, to int64) {
 		t.Helper()
 		for range 2 {
-			if err := PutVisit(tx, &Visit{Device: device, Fence: fence, Tags: []string{"kyiv"}, At: at(from)}); err != nil {
+			if err := PutVisit(tx, &Visit{Device: device, Fence: fence, Tags: []string{"kyiv"}, At: at(from)}, KeepVisits); err != nil {
 				t.Fatal(err)
 			}
 			if to > 0 {
-				if err := EndVisit(tx, device, fence, at(from), at(to)); err != nil {
+				if err := EndVisit(tx, device, fence, at(from), at(to), KeepVisits); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -49,7 +49,7 @@ func TestVisitsOf(t *testing.T) {
 		put(tx, "shop.d1", "k01", 7, 0)  // the same phone again: it must have left
 		put(tx, "shop.d2", "k01", 20, 0) // half a day later
 		put(tx, "shop.d11", "k01", 1, 2) // somebody else, whose id begins the same
-		return EndVisit(tx, "shop.d1", "k09", at(1), at(2))
+		return EndVisit(tx, "shop.d1", "k09", at(1), at(2), KeepVisits)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -92,7 +92,7 @@ func DropOutcome(tx *db.Tx, mid string) error { return tx.Delete(outcomeSpace.Ke
 
 // PutChange keeps c for keep. Putting it again changes nothing.
 func PutChange(tx *db.Tx, c *Change, keep time.Duration) error {
-	return put(tx, changeSpace.Key(ms(c.At), []byte(c.Device), []byte(c.Why)), c, time.UnixMilli(c.At).Add(keep))
+	return put(tx, c.key(), c, time.UnixMilli(c.At).Add(keep))
 }
 
 func put(tx *db.Tx, key []byte, v any, until time.Time) error {

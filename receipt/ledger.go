@@ -1,6 +1,7 @@
 package receipt
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -90,4 +91,21 @@ func ByCode(tx *db.Tx, app, code string) (mid string, ok bool, err error) {
 		return "", false, nil
 	}
 	return string(v), err == nil, err
+}
+
+// RowsOf returns the keys of what is known about some messages, and of their codes. It reads every code of the app.
+func RowsOf(tx *db.Tx, app string, mids map[string]bool) (keys [][]byte, err error) {
+	for mid := range mids {
+		keys = append(keys, factSpace.Key([]byte(mid)))
+	}
+	err = tx.Scan(codeSpace.Key([]byte(app)), nil, func(key, mid []byte) (bool, error) {
+		if mids[string(mid)] {
+			keys = append(keys, bytes.Clone(key))
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("receipt: read codes: %w", err)
+	}
+	return keys, nil
 }

@@ -93,6 +93,8 @@ type eventLog struct {
 
 	tx *db.Tx // the transaction that already tells us of its commit; of the writer goroutine
 
+	publishing sync.Mutex // held while rows are read and published
+
 	mu      sync.Mutex
 	commits []commit // of rows that are not relayed yet, ascending; at most maxCommits
 	kept    [][]byte // relayed rows that the ledger would not remove
@@ -251,7 +253,9 @@ func (l *eventLog) owed(tx *db.Tx) (n int64, err error) {
 func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, log *slog.Logger) {
 	wait := 50 * time.Millisecond
 	for ctx.Err() == nil {
+		l.publishing.Lock()
 		keys, err := l.publish(ctx, d, js)
+		l.publishing.Unlock()
 		switch {
 		case err != nil && ctx.Err() == nil:
 			log.Warn("events could not be published, trying again", "err", err)

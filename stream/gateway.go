@@ -44,6 +44,9 @@ type Config struct {
 	// Reports is how long the facts are kept that reports are made of, counted from when they happened. Default
 	// funnel.KeepFacts.
 	Reports time.Duration
+	// Visits and CustomerEvents are how long those are kept for audiences, counted from when they happened. Defaults
+	// audience.KeepVisits and audience.KeepEvents.
+	Visits, CustomerEvents time.Duration
 
 	// Providers by lane, and the lane of a device's pushes; ok is false when nothing serves its platform.
 	Providers map[string]push.Provider
@@ -63,21 +66,22 @@ type Config struct {
 // Gateway is the whole path from subscription to push. New, SetFences and SetCampaigns, then Run once.
 // SetFences, SetCampaigns, Explain and Status are safe for concurrent use, before, while and after it runs.
 type Gateway struct {
-	cfg       Config
-	nc        *nats.Conn // intake and answers
-	jsc       *nats.Conn // log and events
-	js        jetstream.JetStream
-	count     counters
-	collector *collector
-	workers   [Partitions]*worker
-	settler   *settler
-	events    *eventLog
-	outbox    *outbox.Outbox
-	ready     chan struct{}
-	restored  atomic.Bool  // the workers are there
-	counting  atomic.Bool  // an audience is being counted
-	rounds    atomic.Int64 // how often schedules were looked at, for tests
-	reporting atomic.Bool  // a report is being made
+	cfg        Config
+	nc         *nats.Conn // intake and answers
+	jsc        *nats.Conn // log and events
+	js         jetstream.JetStream
+	count      counters
+	collector  *collector
+	workers    [Partitions]*worker
+	settler    *settler
+	events     *eventLog
+	outbox     *outbox.Outbox
+	ready      chan struct{}
+	restored   atomic.Bool  // the workers are there
+	counting   atomic.Bool  // an audience is being counted
+	rounds     atomic.Int64 // how often schedules were looked at, for tests
+	reporting  atomic.Bool  // a report is being made
+	forgetting sync.Mutex   // somebody is being erased
 
 	fences    atomic.Pointer[fences.Set]
 	campaigns atomic.Pointer[campaign.Set]
@@ -108,6 +112,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	cfg.Checkpoint = cmp.Or(cfg.Checkpoint, 30*time.Second)
 	cfg.Decisions = cmp.Or(cfg.Decisions, 7*24*time.Hour)
 	cfg.Reports = cmp.Or(cfg.Reports, funnel.KeepFacts)
+	cfg.Visits, cfg.CustomerEvents = cmp.Or(cfg.Visits, audience.KeepVisits), cmp.Or(cfg.CustomerEvents, audience.KeepEvents)
 	cfg.Log.MaxAge = cmp.Or(cfg.Log.MaxAge, 15*time.Minute)
 	cfg.Log.MaxBytes = cmp.Or(cfg.Log.MaxBytes, 256<<20)
 	cfg.Events.MaxAge = cmp.Or(cfg.Events.MaxAge, 7*24*time.Hour)
@@ -162,7 +167,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	g.settler = &settler{
 		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
-		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
+		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
 	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {
 		return nil, err

@@ -46,6 +46,13 @@ func (b *refusalBook) add(device, reason string, atMS int64) {
 	r.Count++
 }
 
+func (b *refusalBook) forget(device string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.new, device)
+	delete(b.old, device)
+}
+
 func (b *refusalBook) last(device string) (Refusal, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -77,7 +77,7 @@ func NewRehearsal(cfg RehearsalConfig) (_ *Rehearsal, err error) {
 		campaigns: func() *campaign.Set { return cfg.Campaigns },
 		lane:      func(string, *audience.Profile) (string, bool) { return "rehearsal", true },
 		events:    events, count: count, log: cfg.Logger, onPush: func() {},
-		keys: keys, keepFacts: keepAll, keepCodes: keepAll, keep: keepAll, reports: keepAll,
+		keys: keys, keepFacts: keepAll, keepCodes: keepAll, keep: keepAll, reports: keepAll, keepVisits: audience.KeepVisits, keepEvents: audience.KeepEvents,
 	}
 	r.worker = w
 	return r, nil

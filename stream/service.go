@@ -34,6 +34,8 @@ const (
 	OutboxResumeSubject = "footfall.v1.outbox.resume" // NameRequest -> NameAnswer
 
 	ReportSubject = "footfall.v1.report" // funnel.Query -> funnel.Report
+	ForgetSubject = "footfall.v1.forget" // Someone -> Forgotten
+	ExportSubject = "footfall.v1.export" // ExportRequest -> Export
 
 	CampaignStopSubject  = "footfall.v1.campaign.stop"  // NameRequest -> NameAnswer
 	CampaignStartSubject = "footfall.v1.campaign.start" // NameRequest -> NameAnswer
@@ -82,6 +84,8 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 		group.AddEndpoint("campaign-stop", answer(g.stopCampaign), micro.WithEndpointSubject("campaign.stop")),
 		group.AddEndpoint("campaign-start", answer(g.startCampaign), micro.WithEndpointSubject("campaign.start")),
 		group.AddEndpoint("report", answer(g.report)),
+		group.AddEndpoint("forget", answerWithin(ForgetPatience, g.forget)),
+		group.AddEndpoint("export", answer(g.export)),
 		group.AddEndpoint("stats", micro.HandlerFunc(func(r micro.Request) { _ = r.RespondJSON(g.Status()) })),
 	)
 	return svc, err
@@ -173,6 +177,10 @@ const orderPatience = 30 * time.Second
 // answer serves one kind of request: JSON in, JSON out, an error with a code like HTTP's. Each request has a
 // goroutine of its own, so that a slow one holds up nobody; clients wait, so there are few.
 func answer[Q any](fn func(context.Context, Q) (any, error)) micro.Handler {
+	return answerWithin(orderPatience, fn)
+}
+
+func answerWithin[Q any](patience time.Duration, fn func(context.Context, Q) (any, error)) micro.Handler {
 	return micro.HandlerFunc(func(r micro.Request) {
 		go func() {
 			var q Q
@@ -182,7 +190,7 @@ func answer[Q any](fn func(context.Context, Q) (any, error)) micro.Handler {
 					return
 				}
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), orderPatience)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			v, err := fn(ctx, q)
 			switch {
@@ -201,6 +209,23 @@ func answer[Q any](fn func(context.Context, Q) (any, error)) micro.Handler {
 			}
 		}()
 	})
+}
+
+// ForgetPatience bounds one erasure, which reads the whole ledger and EVENTS.
+const ForgetPatience = 10 * time.Minute
+
+func (g *Gateway) forget(ctx context.Context, who Someone) (any, error) {
+	f, err := g.Forget(ctx, who)
+	if err == nil { // who it was is not for the log
+		g.cfg.Logger.Info("somebody was forgotten", "devices", len(f.Devices), "person", f.Person != "")
+	}
+	return f, err
+}
+
+func (g *Gateway) export(_ context.Context, q ExportRequest) (any, error) {
+	var x Export
+	err := g.cfg.DB.View(func(tx *db.Tx) (err error) { x, err = ExportFrom(tx, g.cfg.Rules, q); return err })
+	return x, err
 }
 
 func (g *Gateway) retryDeliveries(ctx context.Context, o OutboxOrder) (any, error) {

@@ -34,10 +34,12 @@ type settler struct {
 	keepFacts time.Duration // how long what became of a message is kept
 	keepCodes time.Duration // how long the code of a message stands for it
 	reports   time.Duration // how long the facts of reports are kept
-	count     *counters
-	onPush    func()                            // deliveries were committed
-	confirm   func(tx *db.Tx, mid string) error // the phone has the message
-	log       *slog.Logger
+	// How long visits and customer events are kept.
+	keepVisits, keepEvents time.Duration
+	count                  *counters
+	onPush                 func()                            // deliveries were committed
+	confirm                func(tx *db.Tx, mid string) error // the phone has the message
+	log                    *slog.Logger
 }
 
 // tally is what one settling run did; it counts only when the run is committed.
@@ -175,7 +177,7 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 	if err != nil {
 		return err
 	}
-	if err := keepEvent(tx, in, id, ev.Name, int64(ev.T), ev.Props); err != nil {
+	if err := s.keepEvent(tx, in, id, ev.Name, int64(ev.T), ev.Props); err != nil {
 		return err
 	}
 	return s.creditCode(tx, app, in, receipt.Fact{
@@ -234,7 +236,7 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 		d := decisionOf(in, &in.transitions[i], in.transitions[i].Kind.String())
 		d.Campaigns = answers[answerKey(&in.transitions[i])]
 		t.kinds[d.Kind]++
-		if err := keepVisit(tx, in.device, &in.transitions[i]); err != nil {
+		if err := s.keepVisit(tx, in.device, &in.transitions[i]); err != nil {
 			return err
 		}
 		if in.transitions[i].Kind == track.Enter {
@@ -279,7 +281,7 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 }
 
 // keepEvent remembers what a person did, for audiences. A time ahead of the gateway's is taken for now.
-func keepEvent(tx *db.Tx, in *input, id, name string, at int64, props map[string]json.RawMessage) error {
+func (s *settler) keepEvent(tx *db.Tx, in *input, id, name string, at int64, props map[string]json.RawMessage) error {
 	var body []byte
 	if len(props) > 0 {
 		var err error
@@ -287,16 +289,16 @@ func keepEvent(tx *db.Tx, in *input, id, name string, at int64, props map[string
 			return err
 		}
 	}
-	return audience.PutEvent(tx, string(in.device), id, name, min(cmp.Or(at, in.receivedAt), in.receivedAt), body)
+	return audience.PutEvent(tx, string(in.device), id, name, min(cmp.Or(at, in.receivedAt), in.receivedAt), body, s.keepEvents)
 }
 
 // keepVisit remembers who came where and for how long. An edit of a fence is no visit.
-func keepVisit(tx *db.Tx, device track.DeviceID, tr *track.Transition) error {
+func (s *settler) keepVisit(tx *db.Tx, device track.DeviceID, tr *track.Transition) error {
 	switch {
 	case tr.Kind == track.Enter && tr.Fence != nil && tr.Reason&(track.FenceCreated|track.FenceChanged) == 0:
-		return audience.PutVisit(tx, &audience.Visit{Device: string(device), Fence: string(tr.FenceID), Tags: tr.Fence.Tags, At: cmp.Or(tr.EnteredAt, tr.At)})
+		return audience.PutVisit(tx, &audience.Visit{Device: string(device), Fence: string(tr.FenceID), Tags: tr.Fence.Tags, At: cmp.Or(tr.EnteredAt, tr.At)}, s.keepVisits)
 	case tr.Kind == track.Exit:
-		return audience.EndVisit(tx, string(device), string(tr.FenceID), tr.EnteredAt, tr.At)
+		return audience.EndVisit(tx, string(device), string(tr.FenceID), tr.EnteredAt, tr.At, s.keepVisits)
 	}
 	return nil
 }

@@ -499,6 +499,23 @@ func (w *worker) writeCheckpoint(ctx context.Context) error {
 	return nil
 }
 
+// forget commits what is processed, erases rows of a device in one transaction, lets go of its presence, and writes a
+// checkpoint, so that no start reads the log behind it again. It runs on the worker's goroutine. It returns up to which
+// sequence of the log nobody needs anything any more.
+func (w *worker) forget(ctx context.Context, id track.DeviceID, erase func(tx *db.Tx) error) (through uint64, err error) {
+	if err := w.flush(ctx); err != nil {
+		return 0, err
+	}
+	if err := w.db.Update(ctx, erase); err != nil {
+		return 0, err
+	}
+	w.tracker.Forget(id)
+	if err := w.writeCheckpoint(ctx); err != nil {
+		return 0, err
+	}
+	return w.mark.Checkpoint.seq(), nil
+}
+
 // ask runs fn on the goroutine that owns the partition's devices.
 func (w *worker) ask(ctx context.Context, fn func(*track.Tracker, *fences.Set)) error {
 	q := query{fn: fn, done: make(chan struct{})}

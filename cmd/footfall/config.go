@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"footfall/audience"
 	"footfall/funnel"
 	"footfall/outbox"
 	"footfall/push/apns"
@@ -167,6 +168,8 @@ type RetentionConfig struct {
 	Decisions  Duration `yaml:"decisions" doc:"Age at which the records behind explain are forgotten."`
 	Deliveries Duration `yaml:"deliveries" doc:"How long finished deliveries can be asked about."`
 	Reports    Duration `yaml:"reports" doc:"How long the facts that campaign report reads are kept: entries, how pushes ended, receipts, and who could be reached."`
+	Visits     Duration `yaml:"visits" doc:"How long visits to fences are remembered, for audiences and for who came again; at most 365d."`
+	Customer   Duration `yaml:"customer_events" doc:"How long customer events are remembered, for audiences and for what is credited to pushes."`
 	Checkpoint Duration `yaml:"checkpoint" doc:"How often the presence of changed devices is written; how much input a start after a crash reads again."`
 }
 
@@ -199,7 +202,7 @@ func defaultConfig() Config {
 		Retention: RetentionConfig{
 			Positions: Duration(15 * time.Minute), LogBytes: 256 << 20, Events: Duration(7 * 24 * time.Hour), EventBytes: 1 << 30,
 			Decisions: Duration(7 * 24 * time.Hour), Deliveries: Duration(7 * 24 * time.Hour),
-			Reports: Duration(funnel.KeepFacts), Checkpoint: Duration(30 * time.Second),
+			Reports: Duration(funnel.KeepFacts), Visits: Duration(audience.KeepVisits), Customer: Duration(audience.KeepEvents), Checkpoint: Duration(30 * time.Second),
 		},
 		Log: LogConfig{Level: "info", Format: "text"},
 	}
@@ -257,6 +260,9 @@ func (c *Config) validate() error {
 	if c.Push.InApp > Duration(5*time.Second) {
 		bad("push.inapp_wait", "%s is longer than a push may be held up; at most 5s", c.Push.InApp)
 	}
+	if c.Retention.Visits > Duration(audience.KeepVisits) {
+		bad("retention.visits", "%s is longer than campaigns can ask for; at most %s", c.Retention.Visits, Duration(audience.KeepVisits))
+	}
 	if c.Push.Rate <= 0 {
 		bad("push.rate", "must be positive")
 	}
@@ -271,6 +277,8 @@ func (c *Config) validate() error {
 		{"retention.decisions", c.Retention.Decisions, d.Retention.Decisions, "1m to keep almost none"},
 		{"retention.deliveries", c.Retention.Deliveries, d.Retention.Deliveries, "1m to keep almost none"},
 		{"retention.reports", c.Retention.Reports, d.Retention.Reports, "1m to keep almost none"},
+		{"retention.visits", c.Retention.Visits, d.Retention.Visits, "1m to keep almost none"},
+		{"retention.customer_events", c.Retention.Customer, d.Retention.Customer, "1m to keep almost none"},
 		{"retention.checkpoint", c.Retention.Checkpoint, d.Retention.Checkpoint, "1s for as often as is sensible"},
 		{"nats.sync_interval", c.NATS.SyncInterval, d.NATS.SyncInterval, "10ms for as often as is sensible"},
 	} {
@@ -373,7 +381,8 @@ func (c *Config) gateway() stream.Config {
 		Checkpoint: time.Duration(c.Retention.Checkpoint),
 		Decisions:  time.Duration(c.Retention.Decisions),
 		Reports:    time.Duration(c.Retention.Reports),
-		Outbox:     outbox.Config{Rate: c.Push.Rate, KeepFinished: time.Duration(c.Retention.Deliveries)},
+		Visits:     time.Duration(c.Retention.Visits), CustomerEvents: time.Duration(c.Retention.Customer),
+		Outbox: outbox.Config{Rate: c.Push.Rate, KeepFinished: time.Duration(c.Retention.Deliveries)},
 	}
 }
 

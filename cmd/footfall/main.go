@@ -38,6 +38,8 @@ type cli struct {
 	Campaign campaignCmd `cmd:"" help:"Work with campaign files."`
 	Replay   replayCmd   `cmd:"" help:"Run recorded positions through the gateway's rules and print the transitions."`
 	Audience audienceCmd `cmd:"" help:"Ask who fits a rule."`
+	Forget   forgetCmd   `cmd:"" help:"Erase a device or a person everywhere, and say what was erased."`
+	Export   exportCmd   `cmd:"" help:"Print everything that is kept about a device or a person."`
 	Explain  explainCmd  `cmd:"" help:"Say why a device got a push, or none."`
 	Outbox   outboxCmd   `cmd:"" help:"Look at the pushes that are owed or have failed, send them again, remove them."`
 	Fake     fakeCmd     `cmd:"" help:"Run a stand-in for a push service, to try a gateway without an account."`

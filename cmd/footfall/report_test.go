@@ -49,7 +49,7 @@ func reportLedger(t *testing.T) (data string, first funnel.Day) {
 					e.MID, e.Reason = "", funnel.HeldOut
 				}
 				if n%10 != 0 && n%2 == 0 || n%50 == 0 {
-					if err := audience.PutEvent(tx, device, device, "purchase", at+hour, json.RawMessage(`{"value":120,"currency":"UAH"}`)); err != nil {
+					if err := audience.PutEvent(tx, device, device, "purchase", at+hour, json.RawMessage(`{"value":120,"currency":"UAH"}`), audience.KeepEvents); err != nil {
 						return err
 					}
 				}

@@ -1,0 +1,558 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"footfall/audience"
+	"footfall/dedupe"
+	"footfall/fences"
+	"footfall/funnel"
+	"footfall/internal/db"
+	"footfall/outbox"
+	"footfall/receipt"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+// Erasing a device goes with the stream of things, so that nothing writes again what was erased:
+//
+//  1. The owner of the device commits what has arrived, erases presence, profile, visits, events and decisions, lets go
+//     of the device, and writes a checkpoint: nothing reads the log behind it again, after a crash neither.
+//  2. Its deliveries go. What is being sent is waited for, because its outcome would write it anew.
+//  3. Claims, sends, receipts, codes, and the facts of reports.
+//  4. Events that EVENTS does not have yet, while nothing is being published; then those that it has.
+//  5. The log of the partition up to the checkpoint. It holds the positions of others too, which nobody needs any more.
+//
+// A crash in between leaves a part; the same order again erases the rest. What the device sends afterwards is new.
+
+// Someone names a device, or a person with all devices.
+type Someone struct {
+	App    string `json:"app,omitempty"`
+	Device string `json:"device,omitempty"`
+	Person string `json:"person,omitempty"` // instead of App and Device
+}
+
+// Forgotten is the receipt of an erasure: what was erased, by kind. Times are Unix ms.
+type Forgotten struct {
+	Devices []string `json:"devices"`
+	Person  string   `json:"person,omitempty"`
+	At      int64    `json:"at"`
+	// Erased counts rows of the ledger and messages of the streams by kind.
+	Erased map[string]int64 `json:"erased"`
+	// Note says what was left, and why; "" for nothing.
+	Note string `json:"note,omitempty"`
+}
+
+// target is whom an erasure or an export is about.
+type target struct {
+	devices  []track.DeviceID
+	person   string
+	subjects map[string]bool // what claims are kept under
+	note     string
+}
+
+// resolve finds the devices; a person whom no profile names has none.
+func resolve(tx *db.Tx, who Someone) (t target, err error) {
+	t.subjects = map[string]bool{}
+	switch {
+	case who.Person != "" && who.Device != "", who.Person == "" && who.Device == "":
+		return t, fmt.Errorf("%w: name a device or a person", ErrQuery)
+	case who.Person != "":
+		ids, err := audience.DevicesOf(tx, who.Person)
+		if err != nil {
+			return t, err
+		}
+		for _, id := range ids {
+			t.devices = append(t.devices, track.DeviceID(id))
+		}
+		t.person = who.Person
+		t.subjects["p:"+who.Person] = true
+	default:
+		id, err := wire.JoinDevice(who.App, who.Device)
+		if err != nil {
+			return t, fmt.Errorf("%w: %w", ErrQuery, err)
+		}
+		t.devices = []track.DeviceID{id}
+		p, _, err := audience.Get(tx, string(id))
+		if err != nil {
+			return t, err
+		}
+		if p.Person != "" {
+			t.note = fmt.Sprintf("what is kept under the person %q (claims, and pushes sent) was left; forget the person to erase it, with all devices", p.Person)
+		}
+	}
+	for _, id := range t.devices {
+		t.subjects["d:"+string(id)] = true
+	}
+	return t, nil
+}
+
+// has reports whether a row is about the target: about one of its devices, or kept under the person.
+func (t *target) has(device, subject string) bool {
+	return slices.Contains(t.devices, track.DeviceID(device)) || t.person != "" && subject == "p:"+t.person
+}
+
+func (t *target) hasDelivery(d *outbox.Delivery) bool {
+	return t.has(d.Device, "p:"+d.Person) || slices.ContainsFunc(d.Tried, func(r outbox.Route) bool { return t.has(r.Device, "") })
+}
+
+// Forget erases a device or a person everywhere, and says what was erased. It is idempotent, and a second call erases
+// what one that was cut off has left. It reads the whole ledger and EVENTS: minutes, when there are millions of rows.
+func (g *Gateway) Forget(ctx context.Context, who Someone) (Forgotten, error) {
+	if !g.restored.Load() {
+		return Forgotten{}, ErrNotRunning
+	}
+	if !g.forgetting.TryLock() {
+		return Forgotten{}, fmt.Errorf("%w: somebody is being forgotten", ErrBusy)
+	}
+	defer g.forgetting.Unlock()
+	var t target
+	if err := g.cfg.DB.View(func(tx *db.Tx) (err error) { t, err = resolve(tx, who); return err }); err != nil {
+		return Forgotten{}, err
+	}
+	f := Forgotten{Person: t.person, At: g.cfg.Now().UnixMilli(), Erased: map[string]int64{}, Note: t.note, Devices: []string{}}
+	for _, id := range t.devices {
+		f.Devices = append(f.Devices, string(id))
+	}
+	through := map[int]uint64{} // partition -> sequence
+	for _, id := range t.devices {
+		p := wire.Partition(id, Partitions)
+		seq, err := g.forgetDevice(ctx, id, f.Erased)
+		if err != nil {
+			return f, fmt.Errorf("stream: forget %s: %w", id, err)
+		}
+		through[p] = max(through[p], seq)
+		g.collector.refusals.forget(string(id))
+	}
+	if err := g.forgetFacts(ctx, &t, &f); err != nil {
+		return f, err
+	}
+	if err := g.forgetEvents(ctx, &t, f.Erased); err != nil {
+		return f, fmt.Errorf("stream: forget events: %w", err)
+	}
+	for p, seq := range through {
+		n, err := purgeLog(ctx, g.js, p, seq)
+		if err != nil {
+			return f, fmt.Errorf("stream: forget the log: %w", err)
+		}
+		f.Erased["log batches"] += n
+	}
+	for what, n := range f.Erased {
+		if n == 0 {
+			delete(f.Erased, what)
+		}
+	}
+	return f, nil
+}
+
+// forgetDevice has the owner of the device erase what is kept under it.
+func (g *Gateway) forgetDevice(ctx context.Context, id track.DeviceID, erased map[string]int64) (through uint64, err error) {
+	p := wire.Partition(id, Partitions)
+	w := g.workers[p]
+	if err := g.collector.intake.sync(ctx); err != nil {
+		return 0, err
+	}
+	stored, _ := g.collector.appends[p].state()
+	erase := func(tx *db.Tx) error {
+		prof, known, err := audience.Get(tx, string(id))
+		if err != nil {
+			return err
+		}
+		counts := map[string]int64{}
+		if known {
+			counts["profiles"]++
+		}
+		if known && prof.Reachable() && prof.MayPush() {
+			c := funnel.Change{At: tx.Now().UnixMilli(), Device: string(id), Why: "erased"}
+			if err := funnel.PutChange(tx, &c, g.cfg.Reports); err != nil {
+				return err
+			}
+		}
+		visits, err := audience.VisitsOf(tx, &audience.Profile{Device: string(id)})
+		if err != nil {
+			return err
+		}
+		events, err := audience.EventsOf(tx, &audience.Profile{Device: string(id)})
+		if err != nil {
+			return err
+		}
+		counts["visits"], counts["customer events"] = int64(len(visits)), int64(len(events))
+		if err := audience.Erase(tx, string(id)); err != nil {
+			return err
+		}
+		if _, err := tx.Get(presenceKey(id)); err == nil {
+			counts["presence"]++
+		}
+		if err := tx.Delete(presenceKey(id)); err != nil {
+			return err
+		}
+		err = tx.Scan(decisionSpace.Key([]byte(id)), nil, func(key, _ []byte) (bool, error) {
+			counts["decisions"]++
+			return true, tx.Delete(bytes.Clone(key))
+		})
+		if err != nil {
+			return err
+		}
+		if err := unnamePlans(tx, string(id)); err != nil {
+			return err
+		}
+		tx.AfterCommit(func() { addAll(erased, counts) })
+		return nil
+	}
+	for {
+		done := false
+		ask := w.ask(ctx, func(*track.Tracker, *fences.Set) {
+			// What was stored before the order came must be through.
+			if done = w.through.seq() >= stored; done {
+				through, err = w.forget(ctx, id, erase)
+			}
+		})
+		if ask != nil || done {
+			return through, errors.Join(ask, err)
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// unnamePlans takes a device out of how far an announcement has come: the plan goes on a little before it, and whom it
+// meets again has a claim.
+func unnamePlans(tx *db.Tx, device string) error {
+	return tx.Scan(planSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
+		var p plan
+		if err := json.Unmarshal(val, &p); err != nil {
+			return false, fmt.Errorf("stream: plan %x: %w", key, err)
+		}
+		if p.After != device {
+			return true, nil
+		}
+		parts, ok := planSpace.Split(key)
+		if !ok || len(parts) != 2 {
+			return false, fmt.Errorf("stream: plan key %x", key)
+		}
+		p.After = device[:len(device)-1]
+		return true, putPlan(tx, string(parts[0]), string(parts[1]), p)
+	})
+}
+
+// eraseChunk is how many rows one transaction erases.
+const eraseChunk = 1000
+
+// forgetFacts erases what is kept by message, by claim and by campaign.
+func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) error {
+	var rows [][]byte
+	mids := map[string]bool{}
+	erase := func(what string) error {
+		for chunk := range slices.Chunk(rows, eraseChunk) {
+			err := g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
+				n := int64(0)
+				for _, key := range chunk {
+					if _, err := tx.Get(key); err == nil {
+						n++
+					}
+					if err := tx.Delete(key); err != nil {
+						return err
+					}
+				}
+				tx.AfterCommit(func() { f.Erased[what] += n })
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("stream: forget %s: %w", what, err)
+			}
+		}
+		rows = nil
+		return nil
+	}
+	if err := g.forgetDeliveries(ctx, t, mids, f.Erased); err != nil {
+		return fmt.Errorf("stream: forget deliveries: %w", err)
+	}
+	err := g.cfg.DB.View(func(tx *db.Tx) error {
+		return funnel.EntriesOf(tx, func(e *funnel.Entry) bool { return t.has(e.Device, e.Subject) }, func(key []byte, e *funnel.Entry) {
+			rows = append(rows, key)
+			if e.MID != "" {
+				mids[e.MID] = true
+			}
+		})
+	})
+	if err == nil {
+		err = erase("entries of reports")
+	}
+	if err != nil {
+		return err
+	}
+	rows = funnel.OutcomeKeys(mids)
+	if err := erase("outcomes of reports"); err != nil {
+		return err
+	}
+	apps := map[string]bool{}
+	for _, id := range t.devices {
+		apps[appOf(id)] = true
+	}
+	var claims [][]byte
+	var changes []funnel.Change
+	err = g.cfg.DB.View(func(tx *db.Tx) (err error) {
+		for app := range apps {
+			keys, err := receipt.RowsOf(tx, app, mids)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, keys...)
+		}
+		if claims, _, err = dedupe.ClaimsOf(tx, t.subjects); err != nil {
+			return err
+		}
+		changes, err = funnel.ChangesOf(tx, deviceNames(t.devices))
+		return err
+	})
+	if err == nil {
+		err = erase("receipts and codes")
+	}
+	if err != nil {
+		return err
+	}
+	for subject := range t.subjects {
+		err := g.cfg.DB.View(func(tx *db.Tx) error {
+			keys, err := dedupe.SendsOf(tx, subject)
+			rows = append(rows, keys...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := erase("pushes sent, for caps"); err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(claims, eraseChunk) {
+		if err := g.cfg.DB.Update(ctx, func(tx *db.Tx) error { return dedupe.Forget(tx, chunk) }); err != nil {
+			return fmt.Errorf("stream: forget claims: %w", err)
+		}
+		f.Erased["claims"] += int64(len(chunk))
+	}
+	for chunk := range slices.Chunk(changes, eraseChunk) {
+		err := g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
+			for i := range chunk {
+				if err := funnel.Unname(tx, &chunk[i], g.cfg.Reports); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("stream: forget subscriptions: %w", err)
+		}
+		f.Erased["subscriptions, which lose their name"] += int64(len(chunk))
+	}
+	return nil
+}
+
+// forgetDeliveries erases deliveries and notes their message ids. Without a profile nothing more of them is sent; what is
+// being sent is waited for.
+func (g *Gateway) forgetDeliveries(ctx context.Context, t *target, mids map[string]bool, erased map[string]int64) error {
+	for {
+		var owed []string
+		err := g.cfg.DB.View(func(tx *db.Tx) error {
+			return outbox.List(tx, outbox.Filter{}, func(d *outbox.Delivery) bool {
+				if t.hasDelivery(d) {
+					owed = append(owed, d.MID)
+					mids[d.MID] = true
+				}
+				return true
+			})
+		})
+		if err != nil || len(owed) == 0 {
+			return err
+		}
+		var flying []string
+		for chunk := range slices.Chunk(owed, eraseChunk) {
+			var left []string
+			rows := 0
+			err := g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
+				left, rows = nil, 0
+				for _, mid := range chunk {
+					n, busy, err := outbox.Erase(tx, mid)
+					if err != nil {
+						return err
+					}
+					if rows += n; busy {
+						left = append(left, mid)
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			flying = append(flying, left...)
+			erased["deliveries and their indexes"] += int64(rows)
+		}
+		if len(flying) == 0 {
+			return nil
+		}
+		if err := g.outbox.Landed(ctx, flying); err != nil {
+			return err
+		}
+		select { // its outcome may still be on its way to the ledger
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func deviceNames(ids []track.DeviceID) map[string]bool {
+	out := map[string]bool{}
+	for _, id := range ids {
+		out[string(id)] = true
+	}
+	return out
+}
+
+func addAll(to, from map[string]int64) {
+	for k, n := range from {
+		to[k] += n
+	}
+}
+
+// about returns what tells an event's payload that it is about the target: members of its outer object.
+func (t *target) about() func(data []byte) bool {
+	type names struct{ App, Device, Person string }
+	likely := [][]byte{}
+	for _, id := range t.devices {
+		_, device, _ := wire.SplitDevice(id)
+		likely = append(likely, fmt.Appendf(nil, `"device":%q`, device))
+	}
+	if t.person != "" {
+		text, _ := json.Marshal(t.person) // a string always marshals
+		likely = append(likely, append([]byte(`"person":`), text...))
+	}
+	return func(data []byte) bool {
+		if !slices.ContainsFunc(likely, func(s []byte) bool { return bytes.Contains(data, s) }) {
+			return false // nearly all: without taking them apart
+		}
+		var n names
+		if json.Unmarshal(data, &n) != nil {
+			return false
+		}
+		id, err := wire.JoinDevice(n.App, n.Device)
+		return err == nil && slices.Contains(t.devices, id) || t.person != "" && n.Person == t.person
+	}
+}
+
+// forgetEvents erases events: rows that EVENTS does not have yet, while none is being published, then messages.
+func (g *Gateway) forgetEvents(ctx context.Context, t *target, erased map[string]int64) error {
+	about := t.about()
+	g.events.publishing.Lock()
+	var keys [][]byte
+	err := g.cfg.DB.View(func(tx *db.Tx) error {
+		return tx.Scan(eventSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
+			var row eventRow
+			if err := json.Unmarshal(val, &row); err != nil {
+				return false, fmt.Errorf("event row %x: %w", key, err)
+			}
+			if about(row.Data) {
+				keys = append(keys, bytes.Clone(key))
+			}
+			return true, nil
+		})
+	})
+	if err == nil && len(keys) > 0 {
+		err = g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
+			for _, key := range keys {
+				if err := tx.Delete(key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	g.events.publishing.Unlock()
+	if err != nil {
+		return err
+	}
+	erased["events not yet published"] += int64(len(keys))
+	s, err := g.js.Stream(ctx, wire.EventsStream)
+	if err != nil {
+		return err
+	}
+	left := s.CachedInfo().State.LastSeq
+	if s.CachedInfo().State.Msgs == 0 {
+		return nil
+	}
+	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return err
+	}
+	it, err := c.Messages()
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	stop := context.AfterFunc(ctx, it.Stop)
+	defer stop()
+	for {
+		m, err := it.Next()
+		if err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if about(m.Data()) {
+			if err := s.SecureDeleteMsg(ctx, meta.Sequence.Stream); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+				return err
+			}
+			erased["events"]++
+		}
+		if meta.Sequence.Stream >= left || meta.NumPending == 0 {
+			return nil
+		}
+	}
+}
+
+// purgeLog removes a partition's log up to and with a sequence.
+func purgeLog(ctx context.Context, js jetstream.JetStream, partition int, through uint64) (int64, error) {
+	if through == 0 {
+		return 0, nil
+	}
+	s, err := js.Stream(ctx, wire.LogStream(partition))
+	if err != nil {
+		return 0, err
+	}
+	before := s.CachedInfo().State
+	if err := s.Purge(ctx, jetstream.WithPurgeSequence(through+1)); err != nil {
+		return 0, err
+	}
+	if before.Msgs == 0 || before.FirstSeq > through {
+		return 0, nil
+	}
+	return int64(min(through, before.LastSeq) - before.FirstSeq + 1), nil
+}
+
+// Summary lists what was erased, the largest first.
+func (f *Forgotten) Summary() []string {
+	kinds := slices.SortedFunc(maps.Keys(f.Erased), func(a, b string) int {
+		if f.Erased[a] != f.Erased[b] {
+			return int(f.Erased[b] - f.Erased[a])
+		}
+		return bytes.Compare([]byte(a), []byte(b))
+	})
+	for i, kind := range kinds {
+		kinds[i] = fmt.Sprintf("%d %s", f.Erased[kind], kind)
+	}
+	return kinds
+}
