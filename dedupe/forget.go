@@ -38,8 +38,10 @@ func SendsOf(tx *db.Tx, subject string) (rows [][]byte, err error) {
 func Forget(tx *db.Tx, rows [][]byte) error {
 	f := frontOf(tx)
 	for _, row := range rows {
-		if f != nil {
-			f.forget(row)
+		if k, err := ParseKey(row); err != nil {
+			return err
+		} else if f != nil {
+			f.forget(&k)
 		}
 		if err := tx.Delete(row); err != nil {
 			return fmt.Errorf("dedupe: forget a claim: %w", err)
