@@ -141,6 +141,16 @@ type tagSet struct {
 // Needs says what of a person's history [Facts] must hold.
 func (j *Journey) Needs() campaign.Needs { return j.needs }
 
+// EnteredBy reports whether what happens is one of the journey's entries.
+func (j *Journey) EnteredBy(in *Input) bool {
+	for i := range j.Entries {
+		if j.Entries[i].happens(in, nil) {
+			return true
+		}
+	}
+	return false
+}
+
 // Pushes are the push steps, for a check of what they send.
 func (j *Journey) Pushes() []*campaign.Campaign { return j.pushes }
 

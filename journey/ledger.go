@@ -9,7 +9,6 @@ import (
 	"hash/fnv"
 	"time"
 
-	"footfall/campaign"
 	"footfall/internal/db"
 )
 
@@ -93,25 +92,28 @@ func (j *Journey) Put(tx *db.Tx, subject string, old, r *Run) error {
 	return tx.SetUntil(runKey(j.ID, subject), val, until)
 }
 
-// Wakes calls fn for the timers of a shard that are due before to (Unix ms), by when they are due, from on from, until
-// fn says no more. next is when the first one behind those is due; false when there is none.
-func Wakes(tx *db.Tx, shard int, from, to int64, fn func(Wake) (more bool, err error)) (next int64, found bool, err error) {
+// Wakes calls fn for the timers of a shard that are due before to (Unix ms), by when they are due, from on from or behind
+// after (nil: none), until fn says no more. next is when the first one that fn has not had is due; false when there is
+// none.
+func Wakes(tx *db.Tx, shard int, from int64, after *Wake, to int64, fn func(Wake) (more bool, err error)) (next int64, found bool, err error) {
 	prefix := timerSpace.Key([]byte{byte(shard)})
-	err = tx.Scan(prefix, timerSpace.Key([]byte{byte(shard)}, ms(from)), func(key, _ []byte) (bool, error) {
+	begin := timerSpace.Key([]byte{byte(shard)}, ms(from))
+	if after != nil {
+		begin = db.After(after.key())
+	}
+	more := true
+	err = tx.Scan(prefix, begin, func(key, _ []byte) (bool, error) {
 		parts, ok := timerSpace.Split(key)
 		if !ok || len(parts) != 4 || len(parts[1]) != 8 {
 			return false, fmt.Errorf("journey: damaged timer % x", key)
 		}
 		t := Wake{Due: int64(binary.BigEndian.Uint64(parts[1])), Journey: string(parts[2]), Subject: string(parts[3])}
-		if t.Due >= to {
+		if t.Due >= to || !more {
 			next, found = t.Due, true
 			return false, nil
 		}
-		more, err := fn(t)
-		if !more {
-			next, found = t.Due, true
-		}
-		return more, err
+		more, err = fn(t)
+		return true, err
 	})
 	return next, found, err
 }
@@ -162,26 +164,26 @@ func (j *Journey) Store(tx *db.Tx) error {
 	return tx.Set(versionSpace.Key([]byte(j.ID), []byte(j.Revision)), []byte(j.text))
 }
 
-// Load reads every version that is kept.
-func Load(tx *db.Tx) (list []*Journey, err error) {
+// Load reads every version that is kept. problems are those that this program cannot read; the others are there.
+func Load(tx *db.Tx) (list []*Journey, problems []error, err error) {
 	err = tx.Scan(versionSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
 		parts, ok := versionSpace.Split(key)
 		if !ok || len(parts) != 2 {
 			return false, fmt.Errorf("journey: damaged version key % x", key)
 		}
-		lib, err := campaign.ParseLibrary(fmt.Sprintf("journey %s version %s", parts[0], parts[1]), val)
-		if err != nil {
-			return false, fmt.Errorf("journey: a version of %s cannot be read any more: %w", parts[0], err)
+		js, err := Parse(fmt.Sprintf("journey %s version %s", parts[0], parts[1]), val)
+		if err == nil && len(js) != 1 {
+			err = fmt.Errorf("it holds %d journeys", len(js))
 		}
-		js, err := Read(lib)
-		if err != nil || len(js) != 1 {
-			return false, fmt.Errorf("journey: a version of %s cannot be read any more: %w", parts[0], err)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("journey: version %s of %s cannot be read: %w", parts[1], parts[0], err))
+			return true, nil
 		}
 		js[0].Revision = string(parts[1])
 		list = append(list, js[0])
 		return true, nil
 	})
-	return list, err
+	return list, problems, err
 }
 
 // AddCount adds to a stored count of a journey.

@@ -29,7 +29,7 @@ func TestTimersFollowRuns(t *testing.T) {
 		t.Helper()
 		err := d.View(func(tx *db.Tx) error {
 			for shard := range Shards {
-				_, _, err := Wakes(tx, shard, 0, to, func(m Wake) (bool, error) {
+				_, _, err := Wakes(tx, shard, 0, nil, to, func(m Wake) (bool, error) {
 					if Shard(m.Subject) != shard {
 						t.Errorf("%s is in shard %d", m.Subject, shard)
 					}
@@ -99,7 +99,7 @@ func TestTimersFollowRuns(t *testing.T) {
 	}
 	var versions []*Journey
 	update(func(tx *db.Tx) (err error) {
-		versions, err = Load(tx)
+		versions, _, err = Load(tx)
 		return err
 	})
 	if len(versions) != 1 || versions[0].Revision != j.Revision || len(versions[0].steps) != len(j.steps) {

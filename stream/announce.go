@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"footfall/audience"
 	"footfall/campaign"
 	"footfall/fences"
 	"footfall/internal/db"
+	"footfall/journey"
 	"footfall/track"
 )
 
@@ -100,20 +103,61 @@ func (g *Gateway) announce(ctx context.Context) {
 	}
 }
 
-// round does one page of each plan that is due. It reports whether there is more to do at once.
-func (a *announcer) round(ctx context.Context) (busy bool) {
-	now := a.g.cfg.Now()
-	for _, c := range a.g.Campaigns().Scheduled() {
+// sweep is something that is due for everybody who fits a rule.
+type sweep struct {
+	id       string // of the campaign or journey
+	schedule *campaign.Schedule
+	rule     *audience.Rule
+	// settle does what is due for a page of devices, on the ledger's writer, with what is active at that moment; ok is
+	// false when nothing is due any more. The tally says how much was done.
+	settle func(tx *db.Tx, date string, began time.Time, devices []string) (t tally, ok bool, err error)
+}
+
+// sweeps lists what has a schedule.
+func (g *Gateway) sweeps() (list []sweep) {
+	for _, c := range g.Campaigns().Scheduled() {
 		if !c.Enabled || c.Paused {
 			continue
 		}
-		for _, o := range c.Trigger.Schedule.Due(now, planBack) {
+		list = append(list, sweep{c.ID, c.Trigger.Schedule, c.Audience, func(tx *db.Tx, date string, began time.Time, devices []string) (tally, bool, error) {
+			c, ok := g.Campaigns().Find(c.ID)
+			if !ok || !c.Enabled || c.Paused || c.Trigger.Schedule == nil {
+				return tally{}, false, nil
+			}
+			t, err := g.settler.announce(tx, c, date, began, devices)
+			return t, true, err
+		}})
+	}
+	set := g.journeys.set.Load()
+	for _, id := range slices.Sorted(maps.Keys(set.active)) {
+		j := set.active[id]
+		if st := set.states[id]; j.Schedule == nil || st != (journeyState{}) {
+			continue
+		}
+		list = append(list, sweep{id, j.Schedule, j.Audience, func(tx *db.Tx, date string, began time.Time, devices []string) (tally, bool, error) {
+			set := g.journeys.set.Load()
+			j := set.active[id]
+			if j == nil || j.Schedule == nil || set.states[id] != (journeyState{}) {
+				return tally{}, false, nil
+			}
+			t, err := g.settler.enterAll(tx, set, j, date, began, devices)
+			return t, true, err
+		}})
+	}
+	return list
+}
+
+// round does one page of each plan that is due. It reports whether there is more to do at once.
+func (a *announcer) round(ctx context.Context) (busy bool) {
+	now := a.g.cfg.Now()
+	for _, s := range a.g.sweeps() {
+		for _, o := range s.schedule.Due(now, planBack) {
 			if ctx.Err() != nil {
 				return false
 			}
-			more, err := a.page(ctx, c, o, now)
+			more, err := a.page(ctx, &s, o, now)
 			if err != nil && ctx.Err() == nil {
-				a.g.cfg.Logger.Error("an announcement cannot go on; trying again", "campaign", c.ID, "date", o.Date, "err", err)
+				a.g.cfg.Logger.Error("a schedule cannot go on; trying again", "id", s.id, "date", o.Date, "err", err)
 				more = false
 			}
 			busy = busy || more
@@ -123,8 +167,8 @@ func (a *announcer) round(ctx context.Context) (busy bool) {
 }
 
 // page takes one plan a page further. more says that another page may follow at once.
-func (a *announcer) page(ctx context.Context, c *campaign.Campaign, o campaign.Occurrence, now time.Time) (more bool, err error) {
-	name := c.ID + " " + o.Date
+func (a *announcer) page(ctx context.Context, s *sweep, o campaign.Occurrence, now time.Time) (more bool, err error) {
+	name := s.id + " " + o.Date
 	if rest, ok := a.rests[name]; a.over[name] || ok && time.Now().Before(rest) {
 		return false, nil
 	}
@@ -133,13 +177,13 @@ func (a *announcer) page(ctx context.Context, c *campaign.Campaign, o campaign.O
 	var found bool
 	var page audience.Page
 	err = a.g.cfg.DB.View(func(tx *db.Tx) error {
-		if p, found, err = loadPlan(tx, c.ID, o.Date); err != nil || p.Done != 0 {
+		if p, found, err = loadPlan(tx, s.id, o.Date); err != nil || p.Done != 0 {
 			return err
 		}
-		if !found && !c.Trigger.Schedule.MayBegin(o, now) {
+		if !found && !s.schedule.MayBegin(o, now) {
 			return nil
 		}
-		page, err = audience.Sweep(ctx, tx, c.Audience, now, p.After, a.fit, announceLook)
+		page, err = audience.Sweep(ctx, tx, s.rule, now, p.After, a.fit, announceLook)
 		return err
 	})
 	if missed := !found && page.Looked == 0 && !page.End; err != nil || missed || p.Done != 0 {
@@ -149,45 +193,66 @@ func (a *announcer) page(ctx context.Context, c *campaign.Campaign, o campaign.O
 	next := p
 	if !found {
 		next.Began = now.UnixMilli()
-		a.g.cfg.Logger.Info("an announcement begins", "campaign", c.ID, "date", o.Date)
+		a.g.cfg.Logger.Info("a schedule has come", "id", s.id, "date", o.Date)
 	}
 	next.After, next.Fit = page.Last, p.Fit+int64(len(page.Devices))
 	if page.End {
 		next.Done = now.UnixMilli()
 	}
 	var t tally
-	stale := false
+	ok := false
 	err = a.g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
-		stale = false
-		// On the writer, with the campaigns of this moment: what is stopped meanwhile gets no further page.
-		c, ok := a.g.Campaigns().Find(c.ID)
-		if stale = !ok || !c.Enabled || c.Paused || c.Trigger.Schedule == nil; stale {
-			return nil
-		}
-		if now, _, err := loadPlan(tx, c.ID, o.Date); err != nil || now != p {
-			stale = true
+		ok = false
+		if now, _, err := loadPlan(tx, s.id, o.Date); err != nil || now != p {
 			return err
 		}
-		if t, err = a.g.settler.announce(tx, c, o.Date, time.UnixMilli(next.Began), page.Devices); err != nil {
+		if t, ok, err = s.settle(tx, o.Date, time.UnixMilli(next.Began), page.Devices); err != nil || !ok {
 			return err
 		}
-		return putPlan(tx, c.ID, o.Date, next)
+		return putPlan(tx, s.id, o.Date, next)
 	})
-	if err != nil || stale {
+	if err != nil || !ok {
 		return false, err
 	}
 	if t.deliveries > 0 {
 		a.g.outbox.Notify()
 	}
 	if page.End {
-		a.g.cfg.Logger.Info("an announcement has gone to everybody", "campaign", c.ID, "date", o.Date, "fit", next.Fit)
+		a.g.cfg.Logger.Info("a schedule has been worked off", "id", s.id, "date", o.Date, "fit", next.Fit)
 		return false, nil
 	}
-	if rate := c.Trigger.Schedule.PerMinute; rate > 0 && t.deliveries > 0 {
-		a.rests[name] = time.Now().Add(time.Duration(t.deliveries) * time.Minute / time.Duration(rate))
+	if did := max(t.deliveries, t.moved); s.schedule.PerMinute > 0 && did > 0 {
+		a.rests[name] = time.Now().Add(time.Duration(did) * time.Minute / time.Duration(s.schedule.PerMinute))
 		return false, nil
 	}
 	return true, nil
+}
+
+// enterAll lets some people into a journey whose schedule has come.
+func (s *settler) enterAll(tx *db.Tx, set *journeySet, j *journey.Journey, date string, began time.Time, devices []string) (t tally, err error) {
+	t = tally{funnel: map[funnelKey]int64{}}
+	for _, id := range devices {
+		p, found, err := audience.Get(tx, id)
+		if err != nil {
+			return t, err
+		}
+		planned, _, ok := j.Schedule.Planned(date, p.Zone)
+		if !found || !ok {
+			continue // erased, or the schedule was edited, while the page was read
+		}
+		run, err := journey.Get(tx, j.ID, p.Subject())
+		if err != nil {
+			return t, err
+		}
+		what := journey.Input{Kind: journey.Enter, ID: "schedule " + date, At: planned.UnixMilli()}
+		if began.Sub(planned) > campaign.Late || run.Cause == what.ID && run.N > 0 && run.Ended != 0 {
+			continue // too late by the person's own clock; or it has been through, by way of another device
+		}
+		if _, err := s.enter(tx, set, j, &p, &run, &what, nil, &t); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
 }
 
 // kindAnnouncement is the kind of the decision about one person and one occurrence.

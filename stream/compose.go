@@ -28,6 +28,10 @@ type deliveryContext struct {
 	Reason    track.Reason `json:"reason,omitzero"`
 	Variant   string       `json:"variant,omitempty"`
 	IfInside  bool         `json:"if_inside,omitzero"` // send only if the device is in the fence by then
+
+	Journey string         `json:"journey,omitempty"` // version of the journey that it is a step of
+	Step    string         `json:"step,omitempty"`
+	Entry   map[string]any `json:"entry,omitempty"` // what the person entered by
 }
 
 // Reasons for which a delivery is not sent although its claim was won. The claim is released with each.
@@ -43,7 +47,15 @@ const (
 // compose renders a delivery right before it is sent: with the text and the token of this moment, so that a
 // corrected text, a new token or a withdrawn consent counts for everything that has not left yet.
 func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, outbox.Suppress) {
+	var dc deliveryContext
+	if err := json.Unmarshal(d.Context, &dc); err != nil {
+		g.cfg.Logger.Error("delivery context could not be read", "mid", d.MID, "err", err)
+		return nil, suppressTemplate
+	}
 	c, ok := g.campaigns.Load().Find(d.Campaign)
+	if dc.Journey != "" {
+		c, ok = g.journeyCampaign(d, &dc)
+	}
 	switch {
 	case !ok || !c.Enabled:
 		return nil, outbox.CampaignOver
@@ -60,11 +72,6 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	case !p.MayPush():
 		return nil, suppressOptedOut
 	}
-	var dc deliveryContext
-	if err := json.Unmarshal(d.Context, &dc); err != nil {
-		g.cfg.Logger.Error("delivery context could not be read", "mid", d.MID, "err", err)
-		return nil, suppressTemplate
-	}
 	now := g.cfg.Now()
 	if dc.IfInside {
 		switch inside, err := g.stillInside(tx, d, now); {
@@ -78,7 +85,7 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	in := campaign.Input{Tr: g.transitionOf(d, &dc), Profile: &p, Now: now}
 	rc := campaign.NewContext(c, in, now)
 	rc.SetVariant(dc.Variant)
-	rc.Message = map[string]any{"id": d.MID, "code": dc.Code}
+	rc.Message, rc.Entry = map[string]any{"id": d.MID, "code": dc.Code}, dc.Entry
 	content, err := c.Render(p.Locale, rc)
 	if err != nil {
 		g.cfg.Logger.Warn("a push could not be rendered", "campaign", c.ID, "mid", d.MID, "err", err)

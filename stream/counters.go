@@ -57,6 +57,7 @@ type counters struct {
 	agedOut   atomic.Int64 // batches that left the log before they were processed
 	poison    counter      // batches or records that could not be processed, by reason
 	relayed   atomic.Int64 // events published
+	fired     atomic.Int64 // timers of journeys that ended a wait
 	kept      atomic.Int64 // tokens called dead and kept, because that was not believed
 	receipts  counter      // what became of receipts and of events that name a code
 }

@@ -43,6 +43,7 @@ type input struct {
 	// came in, so they are no entries. prevFixedAt is the time of the fix before.
 	begun       []track.Transition
 	prevFixedAt int64
+	journey     *journeyCause // of a push that is a journey's step
 	// claimed are the campaigns that earlier parts of this ping, already committed, have claimed.
 	claimed map[string]fences.ID
 }

@@ -85,6 +85,8 @@ type Gateway struct {
 
 	fences    atomic.Pointer[fences.Set]
 	campaigns atomic.Pointer[campaign.Set]
+	journeys  journeys
+	wakes     *wakes
 	segments  atomic.Pointer[audience.Segments] // for questions; campaigns have theirs built in
 	stops     struct {
 		sync.Mutex
@@ -156,6 +158,12 @@ func New(cfg Config) (_ *Gateway, err error) {
 	if g.stops.stopped, err = loadStopped(cfg.DB); err != nil {
 		return nil, err
 	}
+	known, err := loadJourneys(cfg.DB, cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	g.journeys.set.Store(known)
+	g.wakes = newWakes()
 	if g.events, err = openEventLog(cfg.DB, &g.count, cfg.Now); err != nil {
 		return nil, err
 	}
@@ -169,6 +177,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
 		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
+	g.settler.journeys, g.settler.fences, g.settler.wakes = g.journeys.set.Load, g.fences.Load, g.wakes
 	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {
 		return nil, err
 	}
@@ -302,7 +311,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		}
 	})()
 	defer start(base, g.endCampaigns)()
-	defer start(base, g.announce)()
+	defer start(base, g.announce, g.runTimers)()
 	var work []func(context.Context)
 	for p, w := range g.workers {
 		a := g.collector.appends[p]
@@ -321,6 +330,9 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("stream: queries: %w", err)
 	}
 	defer svc.Stop()
+	if err := g.nc.FlushTimeout(10 * time.Second); err != nil { // whoever is told that we are ready may ask at once
+		return fmt.Errorf("stream: queries: %w", err)
+	}
 	stopIntake := start(ctx,
 		func(ctx context.Context) {
 			if err := g.collector.run(ctx, intakePatience); err != nil {

@@ -18,6 +18,7 @@ import (
 	"footfall/fences"
 	"footfall/geo"
 	"footfall/internal/db"
+	"footfall/journey"
 	"footfall/push"
 )
 
@@ -156,15 +157,7 @@ func (r *rig) start() {
 	if _, err := r.gw.SetFences(r.t.Context(), r.fences); err != nil {
 		r.t.Fatal(err)
 	}
-	cs, err := campaign.Parse("test.yaml", []byte(r.yaml))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	set, err := campaign.NewSet(cs)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.gw.SetCampaigns(set)
+	r.apply()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop, r.ended = cancel, make(chan error, 1)
 	go func() { r.ended <- r.gw.Run(ctx) }()
@@ -176,6 +169,28 @@ func (r *rig) start() {
 		r.t.Fatal("gateway was not ready within 20 s")
 	}
 	if r.nc, err = r.server.Connect("test"); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// apply makes the campaigns and journeys of r.yaml active.
+func (r *rig) apply() {
+	r.t.Helper()
+	lib, err := campaign.ParseLibrary("test.yaml", []byte(r.yaml))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	set, err := campaign.NewSet(lib.Campaigns)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	js, err := journey.Read(lib)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.gw.SetCampaigns(set)
+	r.gw.SetSegments(lib.Segments)
+	if err := r.gw.SetJourneys(r.t.Context(), js); err != nil {
 		r.t.Fatal(err)
 	}
 }

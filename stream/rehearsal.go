@@ -79,6 +79,7 @@ func NewRehearsal(cfg RehearsalConfig) (_ *Rehearsal, err error) {
 		events:    events, count: count, log: cfg.Logger, onPush: func() {},
 		keys: keys, keepFacts: keepAll, keepCodes: keepAll, keep: keepAll, reports: keepAll, keepVisits: audience.KeepVisits, keepEvents: audience.KeepEvents,
 	}
+	w.settler.journeys, w.settler.wakes = func() *journeySet { return &journeySet{} }, newWakes()
 	r.worker = w
 	return r, nil
 }

@@ -39,6 +39,15 @@ const (
 
 	CampaignStopSubject  = "footfall.v1.campaign.stop"  // NameRequest -> NameAnswer
 	CampaignStartSubject = "footfall.v1.campaign.start" // NameRequest -> NameAnswer
+
+	JourneyListSubject    = "footfall.v1.journey.list"    // nothing -> []JourneyView
+	JourneyShowSubject    = "footfall.v1.journey.show"    // JourneyRequest -> JourneyView
+	JourneyEnterSubject   = "footfall.v1.journey.enter"   // JourneyEnter -> JourneyEntered
+	JourneyPauseSubject   = "footfall.v1.journey.pause"   // NameRequest -> JourneyAnswer
+	JourneyResumeSubject  = "footfall.v1.journey.resume"  // NameRequest -> JourneyAnswer
+	JourneyStopSubject    = "footfall.v1.journey.stop"    // NameRequest -> JourneyAnswer
+	JourneyStartSubject   = "footfall.v1.journey.start"   // NameRequest -> JourneyAnswer
+	JourneyMigrateSubject = "footfall.v1.journey.migrate" // NameRequest -> JourneyAnswer
 )
 
 // NameRequest names one thing: a message id, a lane, a campaign.
@@ -86,6 +95,14 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 		group.AddEndpoint("report", answer(g.report)),
 		group.AddEndpoint("forget", answerWithin(ForgetPatience, g.forget)),
 		group.AddEndpoint("export", answer(g.export)),
+		group.AddEndpoint("journey-list", answer(func(context.Context, struct{}) (any, error) { return g.JourneyViews() }), micro.WithEndpointSubject("journey.list")),
+		group.AddEndpoint("journey-show", answer(func(ctx context.Context, q JourneyRequest) (any, error) { return g.ShowJourney(ctx, q) }), micro.WithEndpointSubject("journey.show")),
+		group.AddEndpoint("journey-enter", answer(func(ctx context.Context, q JourneyEnter) (any, error) { return g.EnterJourney(ctx, q) }), micro.WithEndpointSubject("journey.enter")),
+		group.AddEndpoint("journey-pause", order(g.PauseJourney), micro.WithEndpointSubject("journey.pause")),
+		group.AddEndpoint("journey-resume", order(g.ResumeJourney), micro.WithEndpointSubject("journey.resume")),
+		group.AddEndpoint("journey-stop", order(g.StopJourney), micro.WithEndpointSubject("journey.stop")),
+		group.AddEndpoint("journey-start", order(g.StartJourney), micro.WithEndpointSubject("journey.start")),
+		group.AddEndpoint("journey-migrate", order(g.MigrateJourney), micro.WithEndpointSubject("journey.migrate")),
 		group.AddEndpoint("stats", micro.HandlerFunc(func(r micro.Request) { _ = r.RespondJSON(g.Status()) })),
 	)
 	return svc, err
@@ -194,7 +211,7 @@ func answerWithin[Q any](patience time.Duration, fn func(context.Context, Q) (an
 			defer cancel()
 			v, err := fn(ctx, q)
 			switch {
-			case errors.Is(err, outbox.ErrUnknown), errors.Is(err, ErrNoCampaign), errors.Is(err, ErrNoLane):
+			case errors.Is(err, outbox.ErrUnknown), errors.Is(err, ErrNoCampaign), errors.Is(err, ErrNoJourney), errors.Is(err, ErrNoLane):
 				_ = r.Error("404", err.Error(), nil)
 			case errors.Is(err, ErrQuery), errors.Is(err, funnel.ErrQuery):
 				_ = r.Error("400", err.Error(), nil)
@@ -226,6 +243,11 @@ func (g *Gateway) export(_ context.Context, q ExportRequest) (any, error) {
 	var x Export
 	err := g.cfg.DB.View(func(tx *db.Tx) (err error) { x, err = ExportFrom(tx, g.cfg.Rules, q); return err })
 	return x, err
+}
+
+// order serves an order about a journey.
+func order(fn func(context.Context, string) (JourneyAnswer, error)) micro.Handler {
+	return answer(func(ctx context.Context, q NameRequest) (any, error) { return fn(ctx, q.Name) })
 }
 
 func (g *Gateway) retryDeliveries(ctx context.Context, o OutboxOrder) (any, error) {

@@ -39,12 +39,16 @@ type settler struct {
 	count                  *counters
 	onPush                 func()                            // deliveries were committed
 	confirm                func(tx *db.Tx, mid string) error // the phone has the message
+	journeys               func() *journeySet
+	fences                 func() *fences.Set // for the pushes of journeys
+	wakes                  *wakes
 	log                    *slog.Logger
 }
 
 // tally is what one settling run did; it counts only when the run is committed.
 type tally struct {
 	deliveries int
+	moved      int // runs of journeys that were begun or moved on
 	kinds      map[string]int64
 	refused    map[string]int64
 	receipts   map[string]int64
@@ -180,6 +184,9 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 	if err := s.keepEvent(tx, in, id, ev.Name, int64(ev.T), ev.Props); err != nil {
 		return err
 	}
+	if err := s.journeyEvent(tx, in, id, ev.Name, min(cmp.Or(int64(ev.T), in.receivedAt), in.receivedAt), ev.Props, t); err != nil {
+		return err
+	}
 	return s.creditCode(tx, app, in, receipt.Fact{
 		Ev: receipt.Converted, Ref: cmp.Or(ev.ID, id), At: int64(ev.T), Value: numberOf(ev.Props["value"]), Currency: textOf(ev.Props["currency"]), Via: "code",
 	}, textOf(ev.Props["code"]), t)
@@ -252,6 +259,9 @@ func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
 			return err
 		}
 		if err := s.keepEntries(tx, &d, clockOf(&in.transitions[i]), &profile); err != nil {
+			return err
+		}
+		if err := s.journeyTransition(tx, &profile, in, &in.transitions[i], t); err != nil {
 			return err
 		}
 	}
@@ -360,6 +370,9 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 		return CampaignDecision{}, err
 	}
 	dec := c.Decide(campaign.Input{Tr: tr, Profile: p, Now: time.UnixMilli(in.receivedAt), Sends: past.sends, Visits: past.visits, Events: past.events}, true)
+	if in.journey != nil {
+		dec.Key, dec.Period, dec.PeriodEnds = in.journey.key, dedupe.Period{Kind: dedupe.PeriodEver}, time.UnixMilli(in.receivedAt)
+	}
 	out := CampaignDecision{Campaign: c.ID, Revision: c.Revision(), Outcome: dec.Outcome, Reason: dec.Reason, Checks: dec.Checks, Variant: dec.Variant}
 	hold := func(reason campaign.Reason, rule, detail string) (CampaignDecision, error) {
 		out.Outcome, out.Reason = campaign.Held, reason
@@ -417,10 +430,14 @@ func (s *settler) ask(tx *db.Tx, c *campaign.Campaign, in *input, tr *track.Tran
 	if err := receipt.PutCode(tx, appOf(in.device), code, claim.MID, s.keepCodes); err != nil {
 		return out, err
 	}
-	context, err := json.Marshal(deliveryContext{
+	cause := deliveryContext{
 		Code: code, Kind: tr.Kind, At: tr.At, EnteredAt: tr.EnteredAt, DistanceM: tr.CenterDistanceM, AccuracyM: tr.Fix.AccuracyM, Reason: tr.Reason,
 		Variant: dec.Variant, IfInside: dec.IfInside,
-	})
+	}
+	if in.journey != nil {
+		cause.Journey, cause.Step, cause.Entry = in.journey.revision, in.journey.step, in.journey.entry
+	}
+	context, err := json.Marshal(cause)
 	if err != nil {
 		return out, err
 	}

@@ -117,7 +117,7 @@ func (d *demo) open() (cleanup func(), err error) {
 	if err := d.node.loadFences(context.Background(), d.out); err != nil {
 		return cleanup, err
 	}
-	if err := d.node.loadCampaigns(); err != nil {
+	if err := d.node.loadCampaigns(context.Background()); err != nil {
 		return cleanup, err
 	}
 	connect := func(name string) (*nats.Conn, error) { return nats.Connect(d.node.server.ClientURL(), nats.Name(name)) }

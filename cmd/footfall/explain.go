@@ -145,8 +145,8 @@ func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
 
 func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream.PushStatus, loc *time.Location) {
 	loc = zoneOf(d, loc)
-	if d.Kind == "announcement" {
-		fmt.Fprintf(w, "\n%s  ANNOUNCEMENT\n", stamp3(d.At, loc))
+	if d.Kind == "announcement" || d.Kind == "journey" {
+		fmt.Fprintf(w, "\n%s  %s\n", stamp3(d.At, loc), strings.ToUpper(d.Kind))
 		writeCampaigns(w, d, deliveries, loc)
 		return
 	}
@@ -268,7 +268,7 @@ func countOf(n int, what string) string {
 	case n == 1:
 	case strings.HasSuffix(what, "sh"):
 		what += "es"
-	case strings.HasSuffix(what, "y"):
+	case strings.HasSuffix(what, "y") && !strings.HasSuffix(what, "ey"):
 		what = strings.TrimSuffix(what, "y") + "ies"
 	default:
 		what += "s"

@@ -36,6 +36,7 @@ type cli struct {
 	Serve    serveCmd    `cmd:"" help:"Run the gateway."`
 	Fence    fenceCmd    `cmd:"" help:"Work with fence files."`
 	Campaign campaignCmd `cmd:"" help:"Work with campaign files."`
+	Journey  journeyCmd  `cmd:"" help:"Work with journeys: several steps with waits between them."`
 	Replay   replayCmd   `cmd:"" help:"Run recorded positions through the gateway's rules and print the transitions."`
 	Audience audienceCmd `cmd:"" help:"Ask who fits a rule."`
 	Forget   forgetCmd   `cmd:"" help:"Erase a device or a person everywhere, and say what was erased."`

@@ -18,6 +18,7 @@ import (
 	"footfall/fences"
 	"footfall/internal/db"
 	"footfall/internal/watch"
+	"footfall/journey"
 	"footfall/receipt"
 	"footfall/stream"
 )
@@ -231,7 +232,7 @@ func (n *node) watchReceiptSecrets(ctx context.Context) error {
 }
 
 // loadCampaigns reads and activates the configured campaigns.
-func (n *node) loadCampaigns() error {
+func (n *node) loadCampaigns(ctx context.Context) error {
 	lib, err := campaign.LoadLibrary(n.cfg.Campaigns.Path)
 	if err != nil {
 		return err
@@ -243,7 +244,19 @@ func (n *node) loadCampaigns() error {
 	if err := checkPayloads(lib.Campaigns); err != nil {
 		return err
 	}
+	js, err := journey.Read(lib)
+	if err != nil {
+		return err
+	}
+	for _, j := range js {
+		if err := checkPayloads(j.Pushes()); err != nil {
+			return err
+		}
+	}
 	before := revisions(n.gateway.Campaigns())
+	if err := n.gateway.SetJourneys(ctx, js); err != nil {
+		return err
+	}
 	n.gateway.SetSegments(lib.Segments)
 	n.gateway.SetCampaigns(set)
 	if after := revisions(set); !slices.Equal(after, before) {
@@ -256,7 +269,7 @@ func (n *node) loadCampaigns() error {
 func (n *node) watchCampaigns(ctx context.Context) error {
 	path := n.cfg.Campaigns.Path
 	list := func() ([]string, error) { return campaignFiles(path) }
-	return watch.Files(ctx, watch.Config{Path: path, List: list, Logger: n.log}, n.loadCampaigns)
+	return watch.Files(ctx, watch.Config{Path: path, List: list, Logger: n.log}, func() error { return n.loadCampaigns(ctx) })
 }
 
 // campaignFiles names the files that campaign.LoadLibrary reads at a path: whatever else lies in the folder is no change.

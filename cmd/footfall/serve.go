@@ -43,7 +43,7 @@ func (c *serveCmd) Run(e *env) error {
 	if cfg.Campaigns.Path == "" {
 		log.Warn("no campaigns: entries are recorded and nothing is pushed; give --campaigns or campaigns.path")
 	} else {
-		if err := n.loadCampaigns(); err != nil {
+		if err := n.loadCampaigns(e.ctx); err != nil {
 			return err
 		}
 		sources = append(sources, n.watchCampaigns)

@@ -151,6 +151,11 @@ func PushSubject(app, campaign, outcome string) string {
 	return "ev." + app + ".push." + EncodeID(campaign) + "." + outcome
 }
 
+// JourneySubject is where what a step of a journey emits is published.
+func JourneySubject(app, journey, name string) string {
+	return "ev." + app + ".journey." + EncodeID(journey) + "." + name
+}
+
 // Event is a parsed subject of the EVENTS stream. Fields share the memory of the parsed string.
 type Event struct {
 	App     string
