@@ -243,6 +243,7 @@ func TestOtherDeviceOfThePerson(t *testing.T) {
 	for _, d := range []string{"old", "new"} {
 		r.mustAsk("device.shop."+d, map[string]any{"user": "anna", "platform": "ios", "token": fmt.Sprintf("%064x", d), "locale": "en"})
 	}
+	r.settle() // the two are in logs of their own
 	r.mustAsk("ping.shop.old", ping(noon, 50.4502, 30.5235))
 	r.await("the outcome", func() bool { return r.gw.Status().Funnel["welcome"]["push.accepted"] == 1 })
 	sent := r.provider.pushes()
