@@ -38,6 +38,9 @@ type ServerConfig struct {
 	MQTT      string
 	// Token, when set, must be presented by every client (nats://TOKEN@host).
 	Token string
+	// DeviceSecret, when set, lets devices in to the embedded server with tokens of their own, which allow the subjects
+	// of that device alone; see DeviceToken. Token is then for the gateway, its tools and trusted backends. Needs Token.
+	DeviceSecret string
 	// StoreDir holds JetStream's files.
 	StoreDir string
 	// MaxStore and MaxMemory bound JetStream in bytes. Left at 0 they become 8 GiB and 256 MiB: the server's
@@ -121,6 +124,12 @@ func serverOptions(cfg ServerConfig) (*server.Options, error) {
 		// The default of 1,000 consumers per stream would lock out the 1,001st MQTT device.
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1, MaxAckPending: 50_000},
 		Authorization:   cfg.Token,
+	}
+	if cfg.DeviceSecret != "" {
+		if cfg.Token == "" {
+			return nil, errors.New("stream: a device secret needs a token for the gateway and its tools")
+		}
+		o.Authorization, o.CustomClientAuthentication = "", deviceAuth{cfg.Token, cfg.DeviceSecret}
 	}
 	if cfg.Listen == "" {
 		o.DontListen = true

@@ -49,6 +49,7 @@ type NATSConfig struct {
 	WebSocket    string   `yaml:"websocket" doc:"WebSocket port of the embedded server (plain text: put TLS in front). Empty: closed."`
 	MQTT         string   `yaml:"mqtt" doc:"MQTT 3.1.1 port of the embedded server, for OwnTracks. Empty: closed."`
 	TokenFile    string   `yaml:"token_file" doc:"File with the token that clients of the embedded server must present. Empty: none is asked for."`
+	DeviceSecret string   `yaml:"device_secret_file" doc:"File with the secret from which the tokens of single devices are made, each good for the subjects of that device alone. Then nats.token_file is for backends and tools, and is needed. Empty: there are none."`
 	MaxStore     Size     `yaml:"max_store" doc:"Disk that the embedded server may use for its streams; at least 16 times retention.log_bytes plus retention.event_bytes."`
 	SyncInterval Duration `yaml:"sync_interval" doc:"How often stored input is fsynced: what a power cut may take. A killed process loses nothing."`
 }
@@ -230,7 +231,7 @@ func loadConfig(path string, environ []string) (Config, error) {
 
 // resolve makes the file's relative paths relative to the file, so that a gateway can be started from anywhere.
 func (c *Config) resolve(dir string) {
-	for _, p := range []*string{&c.DataDir, &c.Fences.Path, &c.Campaigns.Path, &c.NATS.Creds, &c.NATS.TokenFile,
+	for _, p := range []*string{&c.DataDir, &c.Fences.Path, &c.Campaigns.Path, &c.NATS.Creds, &c.NATS.TokenFile, &c.NATS.DeviceSecret,
 		&c.Push.APNs.KeyFile, &c.Push.APNs.CAFile, &c.Push.FCM.CredentialsFile, &c.Push.FCM.CAFile,
 		&c.Push.WebPush.KeyFile, &c.Push.HMS.ClientSecretFile, &c.Push.Webhook.SecretFile, &c.Receipts.SecretFile} {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -325,6 +326,14 @@ func (c *Config) validate() error {
 			}
 		}
 	}
+	if c.NATS.DeviceSecret != "" {
+		switch {
+		case c.NATS.URL != "":
+			bad("nats.device_secret_file", "is for the embedded server; on %s, give each device an account or user with permissions (docs/operations.md)", c.NATS.URL)
+		case c.NATS.TokenFile == "":
+			bad("nats.device_secret_file", "needs nats.token_file, for the gateway's tools and your backends")
+		}
+	}
 	if addr := c.Metrics.Listen; addr != "" {
 		host, _, err := net.SplitHostPort(addr)
 		switch {
@@ -365,8 +374,15 @@ func (c *Config) server() (stream.ServerConfig, error) {
 	if err != nil {
 		return stream.ServerConfig{}, err
 	}
+	secret, err := readSecret("config: nats.device_secret_file", c.NATS.DeviceSecret)
+	if err != nil {
+		return stream.ServerConfig{}, err
+	}
+	if secret != "" && len(secret) < 32 {
+		return stream.ServerConfig{}, fmt.Errorf("config: nats.device_secret_file: %s holds fewer than 32 characters; make one with: openssl rand -hex 32", c.NATS.DeviceSecret)
+	}
 	return stream.ServerConfig{
-		URL: c.NATS.URL, Creds: c.NATS.Creds, Listen: c.NATS.Listen, WebSocket: c.NATS.WebSocket, MQTT: c.NATS.MQTT, Token: token,
+		DeviceSecret: secret, URL: c.NATS.URL, Creds: c.NATS.Creds, Listen: c.NATS.Listen, WebSocket: c.NATS.WebSocket, MQTT: c.NATS.MQTT, Token: token,
 		StoreDir: filepath.Join(c.DataDir, "nats"), MaxStore: int64(c.NATS.MaxStore), SyncInterval: time.Duration(c.NATS.SyncInterval),
 	}, nil
 }

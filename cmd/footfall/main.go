@@ -45,6 +45,7 @@ type cli struct {
 	Outbox   outboxCmd   `cmd:"" help:"Look at the pushes that are owed or have failed, send them again, remove them."`
 	Fake     fakeCmd     `cmd:"" help:"Run a stand-in for a push service, to try a gateway without an account."`
 	Receipts receiptsCmd `cmd:"" help:"Work with the secret that proves receipts."`
+	Device   deviceCmd   `cmd:"" help:"Work with the tokens of single devices."`
 	Bench    benchCmd    `cmd:"" help:"Load a gateway and measure it."`
 	Config   configCmd   `cmd:"" help:"Check, print and document the configuration."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`

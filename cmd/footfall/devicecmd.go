@@ -1,0 +1,39 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"footfall/stream"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+type deviceCmd struct {
+	Token deviceTokenCmd `cmd:"" help:"Print the NATS token of one device, which is good for that device's subjects alone."`
+}
+
+type deviceTokenCmd struct {
+	Config string `short:"c" help:"Configuration file." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
+	Device string `arg:"" help:"App and device, as in the subjects: shop.d1." placeholder:"APP.DEVICE"`
+}
+
+func (c *deviceTokenCmd) Run(e *env) error {
+	cfg, err := loadConfig(c.Config, e.environ)
+	if err != nil {
+		return err
+	}
+	app, device, ok := wire.SplitDevice(track.DeviceID(c.Device))
+	if !ok {
+		return fmt.Errorf("device token: %q is not APP.DEVICE, each 1 to 64 of A-Z a-z 0-9 _ -", c.Device)
+	}
+	sc, err := cfg.server()
+	if err != nil {
+		return err
+	}
+	if sc.DeviceSecret == "" {
+		return errors.New("device token: nats.device_secret_file is not set, so devices have no tokens of their own")
+	}
+	fmt.Fprintln(e.out, stream.DeviceToken(sc.DeviceSecret, app, device))
+	return nil
+}
