@@ -1,6 +1,7 @@
 package citrus
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -34,8 +35,9 @@ func (c *virtualClock) forward(t time.Time) { c.ms.Store(max(c.ms.Load(), t.Unix
 
 // settings is what a gateway has to be told, in this process or in a child.
 type settings struct {
-	Dir    string
-	Listen string // "": connections inside the process only
+	Dir      string
+	Listen   string // "": connections inside the process only
+	Campaign string // "": that of the day
 
 	APNsURL, APNsKeyID, APNsTeamID, APNsTopic string
 	APNsKey, APNsCA                           []byte
@@ -113,7 +115,7 @@ func openGateway(s *settings, clock *virtualClock) (g *gateway, err error) {
 	if _, err := g.gw.SetFences(context.Background(), fs); err != nil {
 		return nil, err
 	}
-	cs, err := campaign.Parse("campaign.yaml", []byte(Campaign))
+	cs, err := campaign.Parse("campaign.yaml", []byte(cmp.Or(s.Campaign, Campaign)))
 	if err != nil {
 		return nil, err
 	}
