@@ -2,9 +2,11 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -123,4 +125,89 @@ func TestBacklog(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// On a real disk and in real time: an entry that comes while thousands of
+// announcements wait is sent before nearly all of them. What is counted is how
+// many pass it, which does not depend on how fast the machine is.
+func TestEntriesPassAnnouncements(t *testing.T) {
+	const announcements, entries = 5000, 20
+	d, err := db.Open(db.Config{Dir: t.TempDir(), MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := make(chan int64, entries) // announcements sent before each entry
+	begun := make(chan struct{})
+	var bulk atomic.Int64
+	p := providerFunc(func(n *push.Notification) push.Outcome {
+		if n.Campaign == "news" {
+			if bulk.Add(1) == 1 {
+				close(begun)
+			}
+		} else {
+			sent <- bulk.Load()
+		}
+		return push.Outcome{Class: push.Accepted, Sent: true}
+	})
+	o, err := New(Config{DB: d, Providers: map[string]push.Provider{testLane: p}, Workers: 16, Rate: 1e6,
+		Compose: func(_ *db.Tx, d *Delivery) (*push.Notification, Suppress) {
+			return &push.Notification{MID: d.MID, Campaign: d.Campaign}, ""
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enqueue := func(campaign string, n int) {
+		t.Helper()
+		now := time.Now()
+		if err := d.Update(t.Context(), func(tx *db.Tx) error {
+			for i := range n {
+				id := fmt.Sprint(campaign, i)
+				if err := Enqueue(tx, &Delivery{MID: id, App: "app", Device: id, Campaign: campaign, Lane: testLane, Bulk: campaign == "news",
+					CreatedAt: now.UnixMilli(), ExpiresAt: now.Add(time.Hour).UnixMilli()}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		o.Notify()
+	}
+	enqueue("news", announcements)
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- o.Run(ctx) }()
+	<-begun
+	var passed []int64
+	for i := range entries {
+		before := bulk.Load()
+		enqueue(fmt.Sprint("entry", i, "-"), 1)
+		select {
+		case at := <-sent:
+			passed = append(passed, at-before)
+		case <-time.After(time.Minute):
+			t.Fatal("the entry is not sent")
+		}
+	}
+	left := announcements - bulk.Load()
+	cancel()
+	if err := errors.Join(<-ran, d.Close()); err != nil {
+		t.Error(err)
+	}
+	t.Logf("announcements that passed each entry: %v; %d were left", passed, left)
+	if most := slices.Max(passed); most > announcements/20 {
+		t.Errorf("%d announcements were sent before an entry", most)
+	}
+	if left == 0 {
+		t.Error("no announcements are left: they did not compete")
+	}
+}
+
+// providerFunc is a provider that answers at once.
+type providerFunc func(*push.Notification) push.Outcome
+
+func (providerFunc) Name() string { return "func" }
+func (providerFunc) Close() error { return nil }
+func (f providerFunc) Send(_ context.Context, n *push.Notification) push.Outcome {
+	return f(n)
 }
