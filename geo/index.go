@@ -2,6 +2,7 @@ package geo
 
 import (
 	"math"
+	"runtime"
 	"slices"
 )
 
@@ -48,6 +49,7 @@ func NewIndex(shapes []*Shape) *Index {
 	var large []posting
 	var cells []CoverCell
 	for i, s := range shapes {
+		letOthersRun(i)
 		x.flats[i] = newFlat(s)
 		if s == nil || !s.IsCircle() && s.area == nil {
 			continue
@@ -80,6 +82,14 @@ func NewIndex(shapes []*Shape) *Index {
 	}
 	x.stats.Bytes = x.patches.bytes() + x.wide.bytes() + x.table.bytes() + len(x.flats)*32 + len(x.shapes)*8
 	return x
+}
+
+// letOthersRun is called for each step of the loops that build an index. Every thousand or so, 0.1 ms, it offers the processor to
+// whatever waits for one, so that questions go on undisturbed meanwhile.
+func letOthersRun(i int) {
+	if i&1023 == 1023 {
+		runtime.Gosched()
+	}
 }
 
 // Stats describes the index.

@@ -216,6 +216,7 @@ func newPatchMap(all []uint64) (m patchMap) {
 	lo, hi := [2]int{math.MaxInt, math.MaxInt}, [2]int{}
 	var tiles, blocks, refs, listed int
 	for i, e := range all {
+		letOthersRun(i)
 		key := e >> 31
 		if i == 0 || all[i-1]>>43 != e>>43 {
 			tiles++
@@ -245,7 +246,8 @@ func newPatchMap(all []uint64) (m patchMap) {
 	m.blocks = make([]patchSet, 0, blocks)
 	m.refs = make([]uint32, 0, refs)
 	m.lists = make([]uint32, 0, listed)
-	for i := 0; i < len(all); {
+	for i, n := 0, 0; i < len(all); n++ {
+		letOthersRun(n)
 		key := all[i] >> 31
 		if i == 0 || all[i-1]>>43 != key>>12 {
 			row, col := int(key>>12)/tileCols-m.row0, int(key>>12)%tileCols-m.col0
@@ -294,7 +296,8 @@ func sortPatches(all []uint64) []uint64 {
 	other := make([]uint64, len(all))
 	for shift := low; shift < low+3*digit; shift += digit {
 		var starts [1 << digit]int
-		for _, e := range all {
+		for i, e := range all {
+			letOthersRun(i)
 			starts[e>>shift&(1<<digit-1)]++
 		}
 		at := 0
@@ -302,7 +305,8 @@ func sortPatches(all []uint64) []uint64 {
 			starts[i] = at
 			at += n
 		}
-		for _, e := range all {
+		for i, e := range all {
+			letOthersRun(i)
 			d := e >> shift & (1<<digit - 1)
 			other[starts[d]] = e
 			starts[d]++
