@@ -141,6 +141,9 @@ type tagSet struct {
 // Needs says what of a person's history [Facts] must hold.
 func (j *Journey) Needs() campaign.Needs { return j.needs }
 
+// Zone is the journey's time zone; nil when none is given.
+func (j *Journey) Zone() *time.Location { return j.zone }
+
 // EnteredBy reports whether what happens is one of the journey's entries.
 func (j *Journey) EnteredBy(in *Input) bool {
 	for i := range j.Entries {

@@ -26,7 +26,7 @@ type InputKind uint8
 type Input struct {
 	Kind InputKind
 	ID   string // of this one happening; the same when it is put in again
-	At   int64  // when it happened; of a Timer, when it was due
+	At   int64  // when it happened; of a Timer, when it was due; of an Enter that is ahead, when the way begins
 
 	Name  string         // of an Event
 	Props map[string]any // likewise; not changed
@@ -53,7 +53,8 @@ type Run struct {
 	Device   string            `json:"d"`           // that pushes go to: the one by which the person entered
 	Revision string            `json:"r"`           // of the journey
 	N        int               `json:"n"`           // the person's first run, second, …
-	Entered  int64             `json:"e"`           //
+	Entered  int64             `json:"e"`           // by the gateway's clock
+	From     int64             `json:"b"`           // when what let the person in happened: what is older does not count
 	At       string            `json:"s,omitempty"` // the step at which it waits; start before the first; "" when it has ended
 	Since    int64             `json:"t,omitempty"` // when it came there
 	Due      int64             `json:"u,omitempty"` // when the wait ends; 0: never, or ended
@@ -162,7 +163,7 @@ func (s *stepper) take() bool {
 			return false
 		}
 		*r = Run{
-			Device: s.f.Profile.Device, Revision: s.j.Revision, N: r.N + 1, Entered: s.now, Since: s.now,
+			Device: s.f.Profile.Device, Revision: s.j.Revision, N: r.N + 1, Entered: s.now, From: min(s.in.At, s.now), Since: s.now,
 			Fence: s.in.Fence, Entry: keptProps(s.in.Props),
 		}
 		s.count("entered")
@@ -176,7 +177,7 @@ func (s *stepper) take() bool {
 	if !r.Active() || s.in.ID != "" && s.in.ID == r.Cause {
 		return false
 	}
-	if g := s.j.Goal; g != nil && s.in.Kind != Timer && s.in.At >= r.Entered && g.happens(s.in, r.Entry) {
+	if g := s.j.Goal; g != nil && s.in.Kind != Timer && s.in.At >= r.From && g.happens(s.in, r.Entry) {
 		return s.reach(g)
 	}
 	if r.At == start {
@@ -202,7 +203,7 @@ func (s *stepper) take() bool {
 		}
 		s.run(next)
 		return true
-	case st.kind == stepWaitFor && r.Got == "" && s.in.At >= r.Entered:
+	case st.kind == stepWaitFor && r.Got == "" && s.in.At >= r.From:
 		for k := range st.branches {
 			b := &st.branches[k]
 			if b.name == notTriggered || !b.match.happens(s.in, r.Entry) {

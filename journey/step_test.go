@@ -72,6 +72,11 @@ func TestStories(t *testing.T) {
 			{0, enter, false, "1 +24h; entered"},
 			{hour, Input{Kind: Event, ID: "late", At: t0 - hour, Name: "purchase", Props: category("phones")}, false, "-"},
 		}},
+		{"both came late, in one go", lunch, []happening{
+			{0, Input{Kind: Enter, ID: "view1", At: t0 - 2*hour, Props: category("phones")}, false, "1 +24h; entered"},
+			{0, Input{Kind: Event, ID: "before", At: t0 - 2*hour - 1, Name: "purchase", Props: category("phones")}, false, "-"},
+			{0, Input{Kind: Event, ID: "after", At: t0 - hour, Name: "purchase", Props: category("phones")}, false, "exit; step.1.bought ended.exit"},
+		}},
 		{"goal while waiting", lunch, []happening{
 			{0, enter, false, "1 +24h; entered"},
 			{hour, event("g", "add_to_basket", nil), false, "goal; goal ended.goal"},

@@ -266,7 +266,7 @@ func (s *settler) announce(tx *db.Tx, c *campaign.Campaign, date string, began t
 		if err != nil {
 			return t, err
 		}
-		planned, _, ok := c.Trigger.Schedule.Planned(date, p.Zone)
+		planned, loc, ok := c.Trigger.Schedule.Planned(date, p.Zone)
 		if !found || !ok {
 			continue // erased, or the schedule was edited, while the page was read
 		}
@@ -281,7 +281,7 @@ func (s *settler) announce(tx *db.Tx, c *campaign.Campaign, date string, began t
 			ID: decisionID(in.device, kindAnnouncement+"."+c.ID, "", tr.At), Device: id, Kind: kindAnnouncement, At: tr.At,
 			ReceivedAt: in.receivedAt, Campaigns: []CampaignDecision{answer},
 		}
-		if err := putDecision(tx, &d, s.keep); err != nil {
+		if err := errors.Join(putDecision(tx, &d, s.keep), s.keepEntries(tx, &d, loc, &p)); err != nil {
 			return t, err
 		}
 		if err := s.keepEntries(tx, &d, planned.Location(), &p); err != nil {

@@ -276,6 +276,9 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 		rows = nil
 		return nil
 	}
+	if err := g.forgetRuns(ctx, t, f.Erased); err != nil {
+		return fmt.Errorf("stream: forget ways through journeys: %w", err)
+	}
 	if err := g.forgetDeliveries(ctx, t, mids, f.Erased); err != nil {
 		return fmt.Errorf("stream: forget deliveries: %w", err)
 	}

@@ -307,3 +307,29 @@ func TestJourneyBySchedule(t *testing.T) {
 		t.Errorf("%d pushes, want %d", n, people)
 	}
 }
+
+// TestJourneyForgotten: whoever is forgotten is in no journey any more, and its timer does nothing.
+func TestJourneyForgotten(t *testing.T) {
+	r := newRig(t)
+	r.yaml = "journey: f\nentry: {event: view}\nwindow: {to: never}\nsteps: [{wait: 1h}, {push: {template: {locales: {en: {body: Hi}}}}}]\n"
+	r.start()
+	defer r.halt()
+	for _, d := range []string{"a", "b"} {
+		r.register(d)
+		r.event(d, "v"+d, "view", "x")
+	}
+	r.settle()
+	r.awaitCounts("f", map[string]int64{"entered": 2})
+	f, err := r.gw.Forget(t.Context(), Someone{App: "shop", Device: "a"})
+	if err != nil || f.Erased["ways through journeys"] != 1 {
+		t.Fatalf("forgotten: %+v %v", f, err)
+	}
+	if v := r.show("f", "shop.a"); v.Run != nil {
+		t.Errorf("still in it: %+v", v.Run)
+	}
+	r.clock.set(noon.Add(2 * time.Hour))
+	r.await("the push to the other", func() bool { return r.gw.Status().Funnel["f"]["push.accepted"] == 1 })
+	if n := r.provider.pushes(); len(n) != 1 || n[0].Device != "b" {
+		t.Errorf("pushed %+v", n)
+	}
+}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"footfall/audience"
@@ -86,12 +84,8 @@ func stateOf(s *journeySet, id string) string {
 // JourneyViews lists every journey that is in the files or that somebody may still be in.
 func (g *Gateway) JourneyViews() (views []JourneyView, err error) {
 	set := g.journeys.set.Load()
-	ids := map[string]bool{}
-	for key := range set.versions {
-		ids[key[0]] = true
-	}
 	err = g.cfg.DB.View(func(tx *db.Tx) error {
-		for _, id := range slices.Sorted(maps.Keys(ids)) {
+		for _, id := range set.ids() {
 			v, err := viewJourney(tx, set, id)
 			if err != nil {
 				return err
@@ -385,4 +379,24 @@ func journeyDevice(q *JourneyRequest) error {
 		return fmt.Errorf("%w: %q is no APP.DEVICE", ErrQuery, q.Device)
 	}
 	return nil
+}
+
+// forgetRuns erases how somebody went through journeys. What was counted stays counted.
+func (g *Gateway) forgetRuns(ctx context.Context, t *target, erased map[string]int64) error {
+	return g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
+		n := int64(0)
+		for _, id := range g.journeys.set.Load().ids() {
+			for subject := range t.subjects {
+				was, err := journey.Erase(tx, id, subject)
+				if err != nil {
+					return err
+				}
+				if was {
+					n++
+				}
+			}
+		}
+		tx.AfterCommit(func() { erased["ways through journeys"] += n })
+		return nil
+	})
 }

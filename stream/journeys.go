@@ -83,6 +83,15 @@ func (s *journeySet) known(id string) bool {
 	return false
 }
 
+// ids lists the journeys of which there is anything, in order.
+func (s *journeySet) ids() (list []string) {
+	for key := range s.versions {
+		list = append(list, key[0])
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // newest is the version that takes people in, else one of those that are kept.
 func (s *journeySet) newest(id string) *journey.Journey {
 	if j := s.active[id]; j != nil {
@@ -267,7 +276,7 @@ func (s *settler) enter(tx *db.Tx, set *journeySet, j *journey.Journey, p *audie
 	in := *what
 	in.Kind = journey.Enter
 	if what.Kind != journey.Enter { // only a schedule lets people in later
-		in.At = now.UnixMilli()
+		in.At = min(in.At, now.UnixMilli())
 	}
 	next, effects, changed := j.Step(*run, in, *f, now.UnixMilli())
 	if !changed {
@@ -358,7 +367,7 @@ func (s *settler) apply(tx *db.Tx, j *journey.Journey, subject string, old, run 
 			ID: decisionID(track.DeviceID(run.Device), kindJourney+"."+j.ID, fences.ID(run.Cause), now), Device: run.Device, Kind: kindJourney,
 			Fence: fences.ID(run.Fence), At: now, ReceivedAt: now, Campaigns: pushes,
 		}
-		if err := putDecision(tx, &d, s.keep); err != nil {
+		if err := errors.Join(putDecision(tx, &d, s.keep), s.keepEntries(tx, &d, j.Zone(), p)); err != nil {
 			return err
 		}
 	}

@@ -20,7 +20,7 @@ import (
 func (s *settler) keepEntries(tx *db.Tx, d *Decision, at *time.Location, p *audience.Profile) error {
 	e := funnel.Entry{
 		At: d.At, ID: d.ID, Kind: d.Kind, Fence: string(d.Fence), Device: d.Device, Subject: p.Subject(), Platform: p.Platform,
-		Source: d.Fix.Source, Lead: true, FixedAt: max(d.At, d.ConfirmedAt), ReceivedAt: d.ReceivedAt, DecidedAt: tx.Now().UnixMilli(),
+		Source: d.Fix.Source, Lead: d.Kind != kindAnnouncement && d.Kind != kindJourney, FixedAt: max(d.At, d.ConfirmedAt), ReceivedAt: d.ReceivedAt, DecidedAt: tx.Now().UnixMilli(),
 	}
 	if at != nil {
 		_, seconds := time.UnixMilli(d.At).In(at).Zone()
