@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"maps"
-
 	"footfall/campaign"
 	"footfall/fences"
 	"footfall/geo"
@@ -110,9 +108,11 @@ func (e *effects) split() (a, b *effects, ok bool) {
 	default:
 		return nil, nil, false
 	}
-	first.claimed = map[string]fences.ID{}
-	maps.Copy(first.claimed, in.claimed)
-	rest.claimed = first.claimed // filled when the first part is committed
+	// One map for all parts of a ping, however often it is cut: each fills it when it is committed, and the next reads it.
+	if in.claimed == nil {
+		first.claimed = map[string]fences.ID{}
+		rest.claimed = first.claimed
+	}
 	a = &effects{partition: e.partition, inputs: []input{first}, through: in.pos - 1}
 	b = &effects{partition: e.partition, inputs: []input{rest}, through: e.through}
 	return a, b, true
