@@ -85,6 +85,7 @@ type eventRow struct {
 type eventLog struct {
 	next  atomic.Uint64 // of the last row
 	low   atomic.Uint64 // every row below it has been relayed: looks begin here, behind the deleted ones
+	high  atomic.Uint64 // up to here it is known when rows came on disk; a row can be read a moment before that
 	wake  chan struct{}
 	count *counters
 	now   func() time.Time
@@ -127,6 +128,7 @@ func openEventLog(d *db.DB, count *counters, now func() time.Time) (*eventLog, e
 		})
 	})
 	l.found = l.next.Load()
+	l.high.Store(l.found)
 	return l, err
 }
 
@@ -162,6 +164,7 @@ func (l *eventLog) committed() {
 		l.commits = append(l.commits, c)
 	}
 	l.mu.Unlock()
+	l.high.Store(c.last)
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -289,6 +292,9 @@ func (l *eventLog) publish(ctx context.Context, d *db.DB, js jetstream.JetStream
 	err = d.View(func(tx *db.Tx) error {
 		keys, rows = nil, nil
 		return tx.Scan(eventSpace.Prefix(), eventKey(l.low.Load()), func(key, val []byte) (bool, error) {
+			if rowNumber(key) > l.high.Load() {
+				return false, nil // we are woken when it is known
+			}
 			var row eventRow
 			if err := json.Unmarshal(val, &row); err != nil {
 				return false, fmt.Errorf("stream: event row %x: %w", key, err)
