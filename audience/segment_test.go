@@ -112,3 +112,23 @@ func TestSegmentFaults(t *testing.T) {
 		t.Errorf("without segments: %v", err)
 	}
 }
+
+// BenchmarkSegment: one rule that asks two segments, one of which asks another.
+func BenchmarkSegment(b *testing.B) {
+	now := time.UnixMilli(1_800_000_000_000)
+	s, errs := NewSegments(map[string]string{"gold": `tags.loyalty == "gold"`, "staff": `"staff" in tags.groups`, "buyers": `segment("gold") and events("purchase") >= 2`})
+	if len(errs) > 0 {
+		b.Fatal(errs[0])
+	}
+	r, err := s.Parse(`segment("buyers") and not segment("staff")`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	person := olena(now)
+	b.ReportAllocs()
+	for b.Loop() {
+		if ok, _ := r.Match(person, now.UnixMilli()); !ok {
+			b.Fatal("does not fit")
+		}
+	}
+}
