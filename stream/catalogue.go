@@ -12,8 +12,9 @@ import (
 
 // The fence catalogue is kept in pieces, because with a hundred thousand fences it is larger than one transaction
 // may be. A version is written piece by piece under its own number and counts from the moment in which the head
-// row names it; the version before is then removed. A crash in between leaves the old version in force.
-const cataloguePiece = 256 << 10
+// row names it; the version before is then removed. A crash in between leaves the old version in force. Pieces are small,
+// since a claim that comes meanwhile waits for the one that is being written.
+const cataloguePiece = 64 << 10
 
 var catalogueHead = catalogSpace.Key([]byte("head"))
 
