@@ -27,11 +27,14 @@ const (
 	// AlarmText: the provider refuses what a campaign says; its deliveries are
 	// suppressed.
 	AlarmText AlarmKind = "text"
+	// AlarmUnknown: the provider answers in a way that it does not document; what
+	// follows is judged by the status alone.
+	AlarmUnknown AlarmKind = "unknown_answers"
 )
 
 // AlarmKinds lists every kind, for metrics. The slice is fresh.
 func AlarmKinds() []AlarmKind {
-	return []AlarmKind{AlarmCredentials, AlarmConfiguration, AlarmProvider, AlarmTokens, AlarmForeign, AlarmText}
+	return []AlarmKind{AlarmCredentials, AlarmConfiguration, AlarmProvider, AlarmTokens, AlarmForeign, AlarmText, AlarmUnknown}
 }
 
 // Alarm is something that an operator should look at.

@@ -331,8 +331,13 @@ func TestUnknownReasonsAreCounted(t *testing.T) {
 		synctest.Wait()
 		r.want(a, StateFailed, dedupe.Released)
 		r.want(b, StateAccepted, dedupe.Committed)
-		if n := r.out.Stats().Lanes[testLane].UnknownReasons; n != 1 {
-			t.Errorf("%d unknown reasons, want 1", n)
+		s := r.out.Stats().Lanes[testLane]
+		if s.UnknownReasons != 1 || len(s.Alarms) != 1 || s.Alarms[0].Kind != AlarmUnknown || !strings.Contains(s.Alarms[0].Text, "BadMood") {
+			t.Errorf("%d unknown reasons, want 1; alarms %v", s.UnknownReasons, s.Alarms)
+		}
+		time.Sleep(puzzledFor)
+		if s := r.out.Stats().Lanes[testLane]; s.UnknownReasons != 1 || len(s.Alarms) != 0 {
+			t.Errorf("later: %d unknown reasons, alarms %v", s.UnknownReasons, s.Alarms)
 		}
 	})
 }

@@ -43,7 +43,11 @@ type lane struct {
 	classes  map[push.Class]int64
 	finals   map[State]int64
 	unknown  int64
+	puzzled  time.Time // the last answer that no table knows
 }
+
+// puzzledFor is how long the alarm about an unknown answer lasts.
+const puzzledFor = 10 * time.Minute
 
 // lostTogether is within what requests without an answer count as one failure.
 const lostTogether = 200 * time.Millisecond
@@ -255,6 +259,8 @@ func (l *lane) observe(out push.Outcome) error {
 	defer l.mu.Unlock()
 	l.classes[out.Class]++
 	if out.Unknown {
+		l.puzzled = time.Now()
+		l.alarms.raise(l.name, AlarmUnknown, fmt.Sprintf("the provider does not document its answer %q (%d)", out.Reason, out.Status), l.puzzled)
 		if l.unknown++; l.unknown&(l.unknown-1) == 0 { // the first, and ever fewer: a proxy's pages may be many
 			log.Warn("the provider answered in a way that it does not document", "lane", l.name, "status", out.Status,
 				"reason", out.Reason, "class", string(out.Class), "so_far", l.unknown)
@@ -297,7 +303,8 @@ func (l *lane) observe(out push.Outcome) error {
 	return errLaneNeutral
 }
 
-// judge raises and ends the alarms about tokens. mu is held.
+// judge raises and ends the alarms about tokens, and ends that about unknown
+// answers. mu is held.
 func (l *lane) judge(v verdict) {
 	log, now := l.o.cfg.Logger, time.Now()
 	text := fmt.Sprintf("%d of %d tokens were called dead within %v; none is deleted", v.dead, v.answers, guardWindow)
@@ -308,6 +315,9 @@ func (l *lane) judge(v verdict) {
 		}
 	case l.alarms.end(AlarmTokens):
 		log.Info("tokens that are called dead are deleted again", "lane", l.name, "dead", v.dead, "answers", v.answers)
+	}
+	if now.Sub(l.puzzled) >= puzzledFor && l.alarms.end(AlarmUnknown) {
+		log.Info("no more answers that the provider does not document", "lane", l.name)
 	}
 	text = fmt.Sprintf("%d of %d tokens belong to another sender", v.strange, v.answers)
 	switch {

@@ -109,6 +109,7 @@ func (w metricWriter) lane(l *stream.LaneView) {
 	for _, class := range push.Classes() {
 		w.counter("footfall_push_answers_total", "Answers of providers by class.", l.Classes[class], "lane", l.Name, "class", string(class))
 	}
+	w.counter("footfall_push_unknown_reason_total", "Answers that the provider does not document.", l.UnknownReasons, "lane", l.Name)
 	for _, state := range outbox.States() {
 		if state.Final() {
 			w.counter("footfall_push_outcomes_total", "Deliveries by the final state they came to.", l.Finals[state], "lane", l.Name, "state", string(state))

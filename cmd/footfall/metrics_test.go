@@ -35,7 +35,7 @@ func (stillGateway) LaneViews() ([]stream.LaneView, error) {
 	lane := func(name string) stream.LaneView {
 		return stream.LaneView{Name: name, Backlog: stream.Backlog{Rows: 9, OldestS: 1.5}, LaneStats: outbox.LaneStats{
 			InFlight: 1, Rate: 2500, BaseRate: 5000, Breaker: "open", HeldUntil: time.Now().Add(time.Minute),
-			Alarms:  []outbox.Alarm{{Lane: name, Kind: outbox.AlarmProvider}},
+			Alarms: []outbox.Alarm{{Lane: name, Kind: outbox.AlarmProvider}}, UnknownReasons: 4,
 			Classes: map[push.Class]int64{push.Accepted: 2}, Finals: map[outbox.State]int64{outbox.StateAccepted: 2}, Request: h, Accepted: h,
 		}}
 	}
@@ -81,7 +81,7 @@ func TestMetrics(t *testing.T) {
 	for key, want := range map[string]float64{
 		"footfall_messages_total": 7, "footfall_refused_total flood": 1, "footfall_ledger_outcomes push.accepted": 3,
 		"footfall_lane_alarm provider apns/*/prod": 1, "footfall_lane_alarm tokens apns/*/prod": 0, "footfall_lane_backlog fcm/*/prod": 9,
-		"footfall_push_answers_total accepted apns/*/prod": 2, "footfall_push_answers_total bug apns/*/prod": 0,
+		"footfall_push_unknown_reason_total apns/*/prod": 4, "footfall_push_answers_total accepted apns/*/prod": 2, "footfall_push_answers_total bug apns/*/prod": 0,
 		"footfall_push_outcomes_total apns/*/prod expired": 0, "footfall_push_request_seconds apns/*/prod": 3, "footfall_lane_breaker_open fcm/*/prod": 1,
 	} {
 		if v, ok := got[key]; !ok || v != want {
