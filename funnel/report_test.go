@@ -113,7 +113,7 @@ func (w *world) Visits(subject string, from int64) (out []int64, _ error) {
 func (w *world) Subscribers(context.Context) (int64, error) { return 1000, nil }
 
 // store writes the history in random order, parts of it twice.
-func (w *world) store(t *testing.T, rng *rand.Rand) *db.DB {
+func (w *world) store(t testing.TB, rng *rand.Rand) *db.DB {
 	t.Helper()
 	d, err := db.Open(db.Config{InMemory: true, Now: func() time.Time { return time.UnixMilli(w.now) }})
 	if err != nil {
@@ -135,7 +135,7 @@ func (w *world) store(t *testing.T, rng *rand.Rand) *db.DB {
 	for i := range w.changes {
 		writes = append(writes, func(tx *db.Tx) error { return PutChange(tx, &w.changes[i], KeepFacts) })
 	}
-	for range 20 {
+	for range min(20, len(writes)) {
 		writes = append(writes, writes[rng.IntN(len(writes))])
 	}
 	rng.Shuffle(len(writes), func(i, j int) { writes[i], writes[j] = writes[j], writes[i] })

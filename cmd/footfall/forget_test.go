@@ -48,6 +48,8 @@ func TestForgetCommand(t *testing.T) {
 		args, want string
 		code       int
 	}{
+		{"campaign report --all --server " + url, "campaign welcome\n  entered                         1  1 person", 0},
+		{"campaign report welcom --server " + url, "there are entries of welcome", exitFailed},
 		{"forget", "or give --person", exitUsage},
 		{"forget shop.d1 --person olena", "or give --person", exitUsage},
 		{"forget d1 --yes", "write d1 as APP.d1", exitUsage},
