@@ -17,6 +17,7 @@ import (
 	"footfall/fences"
 	"footfall/funnel"
 	"footfall/internal/db"
+	"footfall/journey"
 	"footfall/outbox"
 	"footfall/receipt"
 	"footfall/stream/wire"
@@ -27,7 +28,7 @@ import (
 //
 //  1. The owner of the device commits what has arrived, erases presence, profile, visits, events and decisions, lets go
 //     of the device, and writes a checkpoint: nothing reads the log behind it again, after a crash neither.
-//  2. Its deliveries go. What is being sent is waited for, because its outcome would write it anew.
+//  2. Its runs of journeys go, and its deliveries. What is being sent is waited for, because its outcome would write it anew.
 //  3. Claims, sends, receipts, codes, and the facts of reports.
 //  4. Events that EVENTS does not have yet, while nothing is being published; then those that it has.
 //  5. The log of the partition up to the checkpoint. It holds the positions of others too, which nobody needs any more.
@@ -279,10 +280,21 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 	if err := g.forgetRuns(ctx, t, f.Erased); err != nil {
 		return fmt.Errorf("stream: forget ways through journeys: %w", err)
 	}
+	// Runs of journeys, so that no timer of theirs pushes any more.
+	err := g.cfg.DB.View(func(tx *db.Tx) (err error) {
+		rows, err = journey.RowsOf(tx, func(subject, device string) bool { return t.subjects[subject] || t.has(device, "") })
+		return err
+	})
+	if err == nil {
+		err = erase("journey runs and their timers")
+	}
+	if err != nil {
+		return err
+	}
 	if err := g.forgetDeliveries(ctx, t, mids, f.Erased); err != nil {
 		return fmt.Errorf("stream: forget deliveries: %w", err)
 	}
-	err := g.cfg.DB.View(func(tx *db.Tx) error {
+	err = g.cfg.DB.View(func(tx *db.Tx) error {
 		return funnel.EntriesOf(tx, func(e *funnel.Entry) bool { return t.has(e.Device, e.Subject) }, func(key []byte, e *funnel.Entry) {
 			rows = append(rows, key)
 			if e.MID != "" {

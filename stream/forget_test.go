@@ -14,6 +14,7 @@ import (
 
 	"footfall/funnel"
 	"footfall/internal/db"
+	"footfall/journey"
 	"footfall/push"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -136,6 +137,15 @@ func TestForget(t *testing.T) {
 		}
 	}
 	r.settle()
+	err := r.db.Update(t.Context(), func(tx *db.Tx) error { // as a journey that waits would leave them
+		j := journey.Journey{ID: "lunch"}
+		return errors.Join(
+			j.Put(tx, "p:"+person, &journey.Run{}, &journey.Run{Device: "shop.zz9first", At: "wait", Due: noon.Add(9 * time.Hour).UnixMilli()}),
+			j.Put(tx, "d:shop."+neighbour, &journey.Run{}, &journey.Run{Device: "shop." + neighbour, At: "wait", Due: noon.Add(9 * time.Hour).UnixMilli()}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.await("EVENTS to have all", func() bool { return r.gw.Status().Stats.EventsOwed == 0 })
 	words := []string{"zz9first", "zz9second", "olena"}
 	if n := len(r.traces(words...)); n < 30 {
@@ -176,7 +186,7 @@ func TestForget(t *testing.T) {
 		t.Errorf("after the erasure there are %d traces:\n%s\n%v", len(left), strings.Join(left, "\n"), f.Summary())
 	}
 	for _, kind := range []string{"profiles", "presence", "visits", "customer events", "decisions", "deliveries and their indexes", "entries of reports",
-		"outcomes of reports", "receipts and codes", "pushes sent, for caps", "claims", "events", "log batches"} {
+		"outcomes of reports", "receipts and codes", "journey runs and their timers", "pushes sent, for caps", "claims", "events", "log batches"} {
 		if f.Erased[kind] == 0 {
 			t.Errorf("the receipt has no %s: %v", kind, f.Erased)
 		}

@@ -457,7 +457,11 @@ func (s *settler) journeyPush(tx *db.Tx, j *journey.Journey, subject string, run
 			return d, err
 		}
 	}
-	return d, nil
+	of := Decision{
+		ID: decisionID(track.DeviceID(subject), "journey."+j.ID+"."+step, "", run.Entered), Device: p.Device, Kind: "journey",
+		Fence: tr.FenceID, At: tr.At, ReceivedAt: in.receivedAt, Campaigns: []CampaignDecision{d},
+	}
+	return d, s.keepEntries(tx, &of, clockOf(tr), p)
 }
 
 // fire lets a timer end its wait.
