@@ -284,9 +284,6 @@ func (s *settler) announce(tx *db.Tx, c *campaign.Campaign, date string, began t
 		if err := errors.Join(putDecision(tx, &d, s.keep), s.keepEntries(tx, &d, loc, &p)); err != nil {
 			return t, err
 		}
-		if err := s.keepEntries(tx, &d, planned.Location(), &p); err != nil {
-			return t, err
-		}
 	}
 	for k, n := range t.funnel {
 		if err := addFunnel(tx, k, n); err != nil {
