@@ -102,15 +102,28 @@ func replayedDay(t *testing.T, day *Day, rec *recording) *result {
 	batches := 0
 	for _, h := range slices.Sorted(maps.Keys(hours)) {
 		p.clockTo(time.UnixMilli(h * time.Hour.Milliseconds()))
-		n, err := writeLog(t.Context(), js, rng, hours[h])
-		if err != nil {
-			t.Fatal(err)
+		// Receipts are told last: to the new gateway one of a push that is still owed says that the phone has it.
+		rest, receipts := new(recording), new(recording)
+		for part, rs := range hours[h] {
+			for _, r := range rs {
+				to := rest
+				if r.Kind == wire.KindReceipt {
+					to = receipts
+				}
+				to[part] = append(to[part], r)
+			}
 		}
-		batches += n
-		// Settle knows of what came through the door. One marker behind the batches of each partition makes it
-		// wait for them.
-		p.send(markers(h))
-		p.drain(0)
+		for i, some := range []*recording{rest, receipts} {
+			n, err := writeLog(t.Context(), js, rng, some)
+			if err != nil {
+				t.Fatal(err)
+			}
+			batches += n
+			// Settle knows of what came through the door. One marker behind the batches of each partition makes it
+			// wait for them.
+			p.send(markers(2*h + int64(i)))
+			p.drain(0)
+		}
 	}
 	t.Logf("%d hours in %d batches", len(hours), batches)
 	return p.finish(day, ph, dir, false)
