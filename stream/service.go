@@ -172,7 +172,6 @@ func (g *Gateway) answerAudience(r micro.Request) {
 		return
 	}
 	go func() {
-		defer g.counting.Store(false)
 		ctx, cancel := context.WithTimeout(context.Background(), audiencePatience)
 		defer cancel()
 		var c audience.Count
@@ -180,6 +179,7 @@ func (g *Gateway) answerAudience(r micro.Request) {
 			c, err = audience.CountRule(ctx, tx, rule, g.cfg.Now(), min(max(q.Sample, 0), maxSample))
 			return err
 		})
+		g.counting.Store(false) // before the answer: whoever has it may ask the next thing
 		if err != nil {
 			_ = r.Error("500", err.Error(), nil)
 			return
