@@ -159,16 +159,6 @@ func Runs(tx *db.Tx, journey, after string, fn func(subject string, r *Run) (mor
 	})
 }
 
-// Erase removes a subject's run and its timer. It reports whether there was one.
-func Erase(tx *db.Tx, journey, subject string) (bool, error) {
-	r, err := Get(tx, journey, subject)
-	if err != nil || r.Entered == 0 {
-		return false, err
-	}
-	t := Wake{journey, subject, r.Due}
-	return true, errors.Join(tx.Delete(t.key()), tx.Delete(parkedSpace.Key([]byte(journey), []byte(subject))), tx.Delete(runKey(journey, subject)))
-}
-
 // Store keeps the journey's version, so that runs can end under it whatever becomes of the files.
 func (j *Journey) Store(tx *db.Tx) error {
 	return tx.Set(versionSpace.Key([]byte(j.ID), []byte(j.Revision)), []byte(j.text))

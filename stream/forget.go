@@ -277,9 +277,6 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 		rows = nil
 		return nil
 	}
-	if err := g.forgetRuns(ctx, t, f.Erased); err != nil {
-		return fmt.Errorf("stream: forget ways through journeys: %w", err)
-	}
 	// Runs of journeys, so that no timer of theirs pushes any more.
 	err := g.cfg.DB.View(func(tx *db.Tx) (err error) {
 		rows, err = journey.RowsOf(tx, func(subject, device string) bool { return t.subjects[subject] || t.has(device, "") })

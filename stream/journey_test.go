@@ -321,7 +321,7 @@ func TestJourneyForgotten(t *testing.T) {
 	r.settle()
 	r.awaitCounts("f", map[string]int64{"entered": 2})
 	f, err := r.gw.Forget(t.Context(), Someone{App: "shop", Device: "a"})
-	if err != nil || f.Erased["ways through journeys"] != 1 {
+	if err != nil || f.Erased["journey runs and their timers"] != 2 {
 		t.Fatalf("forgotten: %+v %v", f, err)
 	}
 	if v := r.show("f", "shop.a"); v.Run != nil {

@@ -380,23 +380,3 @@ func journeyDevice(q *JourneyRequest) error {
 	}
 	return nil
 }
-
-// forgetRuns erases how somebody went through journeys. What was counted stays counted.
-func (g *Gateway) forgetRuns(ctx context.Context, t *target, erased map[string]int64) error {
-	return g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
-		n := int64(0)
-		for _, id := range g.journeys.set.Load().ids() {
-			for subject := range t.subjects {
-				was, err := journey.Erase(tx, id, subject)
-				if err != nil {
-					return err
-				}
-				if was {
-					n++
-				}
-			}
-		}
-		tx.AfterCommit(func() { erased["ways through journeys"] += n })
-		return nil
-	})
-}
