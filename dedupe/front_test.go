@@ -132,12 +132,13 @@ func BenchmarkRepeatClaim(b *testing.B) {
 	}
 	defer d.Close()
 	at := time.Now()
+	ends := at.Add(time.Hour)
 	keys := make([]Key, 10_000)
 	for i := range keys {
 		keys[i] = Key{Campaign: "welcome", Subject: fmt.Sprint("d:shop.device", i), Period: "2026-11-28"}
 	}
 	reserve := func(tx *db.Tx, k Key) bool {
-		_, won, err := Reserve(tx, k, Period{Kind: PeriodDay}, Claim{At: at, PeriodEnds: at.Add(time.Hour), Fence: "f"})
+		_, won, err := Reserve(tx, k, Period{Kind: PeriodDay}, Claim{At: at, PeriodEnds: ends, Fence: "f"})
 		if err != nil {
 			b.Fatal(err)
 		}
