@@ -79,10 +79,15 @@ func TestMemoryPerDevice(t *testing.T) {
 		var stats debug.GCStats
 		debug.ReadGCStats(&stats)
 		got := float64(after.HeapAlloc-before.HeapAlloc) / float64(devices)
-		t.Logf("%s: %.1f bytes for each of %d devices; longest first pings %v, %v, 20th %v; a forced collection %v (pause %v)",
-			c.name, got, tr.Len(), worst[0], worst[1], worst[len(worst)-1], collections[2], stats.Pause[0])
+		pieces := int(after.HeapObjects) - int(before.HeapObjects)
+		t.Logf("%s: %.1f bytes for each of %d devices in %d pieces; longest first pings %v, %v, 20th %v; a forced collection %v (pause %v)",
+			c.name, got, tr.Len(), pieces, worst[0], worst[1], worst[len(worst)-1], collections[2], stats.Pause[0])
 		if got > c.goal {
 			t.Errorf("%s: %.1f bytes a device, want at most %v", c.name, got, c.goal)
+		}
+		// What a collection takes, without a clock: it marks and sweeps each piece.
+		if most := devices/4000 + 200; pieces > most {
+			t.Errorf("%s: %d pieces of memory, want at most %d", c.name, pieces, most)
 		}
 		runtime.KeepAlive(tr)
 	}

@@ -197,6 +197,11 @@ type table struct {
 	epochs   []uint16 // upper bits of log positions
 
 	long keyArena
+
+	// Where chunks come from.
+	newRecords slab[[chunkRecords]record]
+	newTails   slab[[chunkRecords]uint64]
+	newNodes   slab[[chunkNodes]node]
 }
 
 // chunk is some records, and the bytes 8 to 15 of their names; without tails none of them has any.
@@ -375,7 +380,7 @@ func (t *table) insert(id DeviceID) uint32 {
 	} else {
 		i = t.used
 		if i%chunkRecords == 0 {
-			t.chunks = append(t.chunks, chunk{recs: new([chunkRecords]record)})
+			t.chunks = append(t.chunks, chunk{recs: t.newRecords.next(len(t.chunks))})
 		}
 		t.used++
 	}
@@ -386,7 +391,7 @@ func (t *table) insert(id DeviceID) uint32 {
 	}
 	c := &t.chunks[i/chunkRecords]
 	if c.tails == nil && k.tail != 0 {
-		c.tails = new([chunkRecords]uint64)
+		c.tails = t.newTails.next(len(t.chunks))
 	}
 	if c.tails != nil {
 		c.tails[i%chunkRecords] = k.tail
@@ -599,7 +604,7 @@ func (l *nodeList) add() *node {
 		l.t.freeNode = l.t.node(n).next
 	} else {
 		if l.t.nodeUsed%chunkNodes == 0 {
-			l.t.nodes = append(l.t.nodes, new([chunkNodes]node))
+			l.t.nodes = append(l.t.nodes, l.t.newNodes.next(len(l.t.nodes)))
 		}
 		l.t.nodeUsed++
 		n = l.t.nodeUsed
@@ -688,4 +693,18 @@ func (a *keyArena) drop(ref uint32) {
 func (a *keyArena) wasteful() bool {
 	dead := a.total - a.live
 	return dead > chunkSize && dead > a.live
+}
+
+// slab makes chunks, many in one piece of memory: what a collection takes is sweeping, by the piece. With 10,000,000 devices it took 9.7 ms
+// with a piece for each chunk, and 5.0 with these. At most a 32nd of the chunks, and 31, are made before they are needed.
+type slab[T any] struct{ rest []T }
+
+// next makes one chunk more, zero; there are have of them.
+func (s *slab[T]) next(have int) *T {
+	if len(s.rest) == 0 {
+		s.rest = make([]T, min(1+have/32, 32))
+	}
+	c := &s.rest[0]
+	s.rest = s.rest[1:]
+	return c
 }
