@@ -339,14 +339,7 @@ func (s *stepper) experiment(st *step) int {
 	}
 	won := arm != ""
 	if !won {
-		sum := sha256.Sum256([]byte("journey\x00" + s.j.ID + "\x00" + st.id + "\x00" + s.f.Profile.Subject()))
-		lot := campaign.Share(binary.BigEndian.Uint64(sum[:8]) % 10_000) // the bias is below 1e-15
-		for i := range st.branches {
-			if arm = st.branches[i].name; lot < st.branches[i].share {
-				break
-			}
-			lot -= st.branches[i].share
-		}
+		arm = s.j.draw(st, s.f.Profile.Subject())
 	}
 	s.own()
 	if !won { // who is sent to the winner is no part of the experiment
@@ -354,6 +347,29 @@ func (s *stepper) experiment(st *step) int {
 		s.count(armCount("arm", st.id, arm))
 	}
 	return s.branch(st, arm)
+}
+
+// draw is a subject's arm in an experiment that nobody has won.
+func (j *Journey) draw(st *step, subject string) string {
+	sum := sha256.Sum256([]byte("journey\x00" + j.ID + "\x00" + st.id + "\x00" + subject))
+	lot := campaign.Share(binary.BigEndian.Uint64(sum[:8]) % 10_000) // the bias is below 1e-15
+	for i := range st.branches {
+		if lot < st.branches[i].share {
+			return st.branches[i].name
+		}
+		lot -= st.branches[i].share
+	}
+	return st.branches[len(st.branches)-1].name // the shares add up to all
+}
+
+// Arm says in which arm of an experiment a subject is, whether or not they have come to it, while nothing has won. false
+// when the step is no experiment.
+func (j *Journey) Arm(step, subject string) (string, bool) {
+	i, ok := j.byID[step]
+	if !ok || j.steps[i].kind != stepExperiment {
+		return "", false
+	}
+	return j.draw(&j.steps[i], subject), true
 }
 
 // armCount is the name under which an experiment's arm is counted.

@@ -106,6 +106,15 @@ func (w *wakes) collect(d *db.DB, now int64) (due []journey.Wake, err error) {
 	return due, nil
 }
 
+// ClockSet says that the clock of Config.Now has been set on, so that waits which are over by it end at once, and not only
+// when timers are looked at the next time, up to 250 ms later.
+func (g *Gateway) ClockSet() {
+	select {
+	case g.wakes.wake <- struct{}{}:
+	default:
+	}
+}
+
 // runTimers ends waits when they are due, until ctx ends. A timer is a row that is gone when its wait has ended, both in
 // one transaction: what is due while nothing runs is found at the next start, and a crash repeats nothing.
 func (g *Gateway) runTimers(ctx context.Context) {

@@ -39,9 +39,26 @@ type demoCmd struct {
 	Data   string        `help:"Data directory; default a temporary one that is removed." placeholder:"DIR"`
 	Listen string        `help:"Client address of the embedded NATS server; default 127.0.0.1:4222, or a free port when that is taken." placeholder:"HOST:PORT"`
 	Seed   uint64        `help:"Seed of the walks." default:"1"`
+
+	Scenario string        `help:"Play a case study at its full size, in about a minute, and print its figures beside this run's: citrus or perekrestok. Of the flags above, --for, --data and --listen count." enum:",citrus,perekrestok" default:"" placeholder:"NAME"`
+	Pace     time.Duration `help:"On a terminal the scenario takes at least as long, so that it can be followed." default:"45s"`
+	Part     int           `help:"Divide the scenario's people by this, for a slow machine." default:"1" placeholder:"N"`
 }
 
 func (c *demoCmd) Run(e *env) error {
+	if c.Part < 1 || c.Part > 100 {
+		return usage("--part is 1 to 100")
+	}
+	switch c.Scenario {
+	case "citrus":
+		return c.runScenario(e, citrusScenario(c.Part))
+	case "perekrestok":
+		s, err := perekrestokScenario(c.Part)
+		if err != nil {
+			return err
+		}
+		return c.runScenario(e, s)
+	}
 	if c.Phones < 0 || c.Phones > 10_000 || c.Speed <= 0 || c.Speed > 80 {
 		return usage("--phones is 0 to 10000, --speed more than 0 and at most 80 m/s")
 	}

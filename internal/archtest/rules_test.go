@@ -58,9 +58,13 @@ var rules = map[string]rule{
 	}},
 
 	// Tools around the path.
-	"internal/watch":         {},
-	"internal/trace":         {imports: []string{"track"}},
-	"internal/citrus":        {imports: []string{"geo"}}, // a whole day of phones, for its tests
+	"internal/watch": {},
+	"internal/trace": {imports: []string{"track"}},
+	"internal/stage": {imports: []string{ // the whole gateway on a clock of its own
+		"stream", "stream/wire", "journey", "campaign", "fences", "audience", "outbox", "push", "push/apns", "push/fcm", "push/fake", "receipt", "internal/db",
+	}},
+	"internal/citrus":        {imports: []string{"geo", "receipt", "funnel", "stream", "internal/stage"}}, // a whole day of phones
+	"internal/perekrestok":   {imports: []string{"journey", "funnel", "receipt", "push/fake", "stream", "internal/db", "internal/stage"}},
 	"internal/nodetest":      {},
 	"internal/page":          {pure: true},
 	"internal/page/pagetest": {},
@@ -86,7 +90,7 @@ var doors = map[string][]string{
 	"github.com/uber/h3-go":          {"geo"},         // cgo: one file, so that replacing it touches one package
 	"github.com/dgraph-io/badger":    {"internal/db"}, // the ledger's guarantees are those of the group commit
 	"github.com/nats-io/nats-server": {"stream"},
-	"github.com/nats-io/nats.go":     {"stream", "cmd/footfall", "examples/ping", "bench/load"},
+	"github.com/nats-io/nats.go":     {"stream", "cmd/footfall", "internal/stage", "examples/ping", "bench/load"},
 	"github.com/tidwall/geojson":     {}, // tests only, as an oracle
 	"github.com/expr-lang/expr":      {"audience"},
 	"github.com/osteele/liquid":      {"campaign"},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"footfall/geo"
+	"footfall/internal/stage"
 )
 
 // Group is a kind of behaviour on the day.
@@ -60,15 +61,8 @@ var near = []struct {
 	{N7, 100, (*planner).simulated},
 }
 
-// Message is one publish of one phone.
-type Message struct {
-	SendAt  time.Time // when the phone publishes; a fix in it may be much older
-	Person  int       // index in Day.People
-	Subject string
-	Payload []byte
-	// Refused is the code with which the gateway has to refuse all of it; "" when it has to take it.
-	Refused string
-}
+// Message is one publish of one phone. Person is an index in Day.People.
+type Message = stage.Message
 
 // Person is one person with one phone.
 type Person struct {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"footfall/internal/stage"
 )
 
 // farAway is how many people stay far away: 2,000, and all 72,200 with FOOTFALL_LONG=1. The groups near the stores
@@ -17,18 +19,22 @@ func farAway() int {
 	return 2_000
 }
 
-// steps cuts messages at multiples of length of their send time.
-func steps(ms []Message, length time.Duration) [][]Message {
-	var out [][]Message
-	var at time.Time
-	for i := range ms {
-		if t := ms[i].SendAt.Truncate(length); i == 0 || !t.Equal(at) {
-			at = t
-			out = append(out, nil)
-		}
-		out[len(out)-1] = append(out[len(out)-1], ms[i])
+// newPhones starts the fakes for a test.
+func newPhones(t testing.TB, now func() time.Time) *stage.Phones {
+	t.Helper()
+	ph, err := stage.StartPhones(now)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	t.Cleanup(func() { _ = ph.Close() })
+	return ph
+}
+
+// settings are those of a gateway in dir that plays the day.
+func settings(ph *stage.Phones, dir string) *stage.Settings {
+	s := ph.Settings(dir)
+	s.Fences, s.Campaigns = Fences(), Campaign
+	return s
 }
 
 // player plays a day into a host, step by step: the clock goes to the end of the step, everything in it is published
@@ -38,10 +44,10 @@ type player struct {
 	t    *testing.T
 	h    host
 	nc   *nats.Conn
-	s    *sender
+	s    *stage.Sender
 	step time.Duration
 
-	reporter *reporter // nil: the phones say nothing of their notices
+	reporter *Reporter // nil: the phones say nothing of their notices
 }
 
 func newPlayer(t *testing.T, h host, step time.Duration) *player {
@@ -59,11 +65,11 @@ func (p *player) attach() {
 		p.t.Fatal(err)
 	}
 	old := p.s
-	if p.s, err = newSender(p.nc); err != nil {
+	if p.s, err = stage.NewSender(p.nc); err != nil {
 		p.t.Fatal(err)
 	}
 	if old != nil {
-		p.s.sent, p.s.resent = old.sent, old.resent
+		p.s.Sent, p.s.Resent = old.Sent, old.Resent
 	}
 }
 
@@ -79,7 +85,7 @@ func (p *player) clockTo(now time.Time) {
 
 func (p *player) send(round []Message) {
 	p.t.Helper()
-	if _, err := p.s.send(round, nil); err != nil {
+	if _, err := p.s.Send(round, nil); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -94,7 +100,7 @@ func (p *player) drain(nudge time.Duration) {
 func (p *player) play(ms []Message) {
 	p.t.Helper()
 	p.clockTo(p.end(&ms[0]))
-	for _, round := range rounds(ms) {
+	for _, round := range stage.Rounds(ms) {
 		p.send(round)
 	}
 	p.drain(0)
@@ -103,10 +109,10 @@ func (p *player) play(ms []Message) {
 
 // finish reads everything that came of the day and stops the gateway. live asks the running gateway about every
 // person too.
-func (p *player) finish(day *Day, ph *phones, dir string, live bool) *result {
+func (p *player) finish(day *Day, ph *stage.Phones, dir string, live bool) *result {
 	p.t.Helper()
 	p.evening(p.end(&day.Messages[len(day.Messages)-1]))
-	r := &result{day: day, step: p.step, resent: p.s.resent}
+	r := &result{day: day, step: p.step, resent: p.s.Resent}
 	var err error
 	if r.stats, err = p.h.status(); err != nil {
 		p.t.Fatal(err)
@@ -124,7 +130,7 @@ func (p *player) finish(day *Day, ph *phones, dir string, live bool) *result {
 		p.t.Fatal(err)
 	}
 	last := day.Messages[len(day.Messages)-1].SendAt.Add(p.step).Add(3 * time.Hour) // when the last purchase has come
-	if err := r.readStored(dir, ph.book, func() time.Time { return last }); err != nil {
+	if err := r.readStored(dir, ph.Book, func() time.Time { return last }); err != nil {
 		p.t.Fatal(err)
 	}
 	return r
@@ -133,16 +139,16 @@ func (p *player) finish(day *Day, ph *phones, dir string, live bool) *result {
 // plainDay is the day as it comes, on a gateway in this process. It also returns the log, for the replay.
 func plainDay(t *testing.T, day *Day) (*result, recording) {
 	t.Helper()
-	var clock virtualClock
-	clock.forward(day.Begins)
-	ph, dir := newPhones(t, clock.now), t.TempDir()
-	g, err := openGateway(ph.settings(dir), &clock)
+	var clock stage.Clock
+	clock.Forward(day.Begins)
+	ph, dir := newPhones(t, clock.Now), t.TempDir()
+	g, err := stage.Open(settings(ph, dir), &clock)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := newPlayer(t, inProcess{g}, 3*time.Minute)
-	p.reporter = newReporter(day, ph)
-	for _, ms := range steps(day.Messages, p.step) {
+	p.reporter = NewReporter(day, ph)
+	for _, ms := range stage.Steps(day.Messages, p.step) {
 		p.play(ms)
 	}
 	p.evening(p.end(&day.Messages[len(day.Messages)-1]))
@@ -150,8 +156,8 @@ func plainDay(t *testing.T, day *Day) (*result, recording) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.s.resent > 0 {
-		t.Logf("%d of %d messages were sent again", p.s.resent, p.s.sent)
+	if p.s.Resent > 0 {
+		t.Logf("%d of %d messages were sent again", p.s.Resent, p.s.Sent)
 	}
 	return p.finish(day, ph, dir, true), rec
 }

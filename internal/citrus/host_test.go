@@ -2,7 +2,6 @@ package citrus
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"footfall/internal/stage"
 	"footfall/stream"
 )
 
@@ -23,26 +23,22 @@ type host interface {
 	connect() (*nats.Conn, error)
 	// clockTo sets the clock on; it never goes back.
 	clockTo(time.Time) error
-	// drain is gateway.drain.
+	// drain is stage.Gateway.Drain.
 	drain(nudge time.Duration) error
 	status() (stream.Status, error)
 	// close stops it in order.
 	close() error
 }
 
-const drainPatience = 120 * time.Second
-
 // inProcess is a gateway in the process of the test, reached over NATS without sockets.
-type inProcess struct{ g *gateway }
+type inProcess struct{ g *stage.Gateway }
 
-func (h inProcess) connect() (*nats.Conn, error)   { return h.g.server.Connect("phones") }
-func (h inProcess) clockTo(t time.Time) error      { h.g.clock.forward(t); return nil }
-func (h inProcess) close() error                   { return h.g.close() }
-func (h inProcess) status() (stream.Status, error) { return h.g.gw.Status(), nil }
+func (h inProcess) connect() (*nats.Conn, error)   { return h.g.Server.Connect("phones") }
+func (h inProcess) clockTo(t time.Time) error      { h.g.Clock.Forward(t); return nil }
+func (h inProcess) close() error                   { return h.g.Close() }
+func (h inProcess) status() (stream.Status, error) { return h.g.Status(), nil }
 func (h inProcess) drain(nudge time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
-	defer cancel()
-	return h.g.drain(ctx, nudge)
+	return h.g.Drain(nudge)
 }
 
 // child is a gateway in a process of its own, which can be killed. It is this test binary started again; see
@@ -89,7 +85,7 @@ func TestMain(m *testing.M) {
 
 func serveChild(path string, in io.Reader, out *json.Encoder) error {
 	var first struct {
-		Settings settings
+		Settings stage.Settings
 		Clock    int64
 	}
 	data, err := os.ReadFile(path)
@@ -99,9 +95,9 @@ func serveChild(path string, in io.Reader, out *json.Encoder) error {
 	if err != nil {
 		return err
 	}
-	var clock virtualClock
-	clock.ms.Store(first.Clock)
-	g, err := openGateway(&first.Settings, &clock)
+	var clock stage.Clock
+	clock.Forward(time.UnixMilli(first.Clock))
+	g, err := stage.Open(&first.Settings, &clock)
 	if err != nil {
 		return err
 	}
@@ -109,10 +105,10 @@ func serveChild(path string, in io.Reader, out *json.Encoder) error {
 		if err != nil {
 			a.Err = err.Error()
 		}
-		a.Clock = clock.ms.Load()
+		a.Clock = clock.Now().UnixMilli()
 		return out.Encode(a)
 	}
-	if err := reply(nil, answer{URL: g.server.ClientURL()}); err != nil {
+	if err := reply(nil, answer{URL: g.Server.ClientURL()}); err != nil {
 		return err
 	}
 	lines := bufio.NewScanner(in)
@@ -124,27 +120,27 @@ func serveChild(path string, in io.Reader, out *json.Encoder) error {
 		var a answer
 		var err error
 		if o.Clock != 0 {
-			clock.forward(time.UnixMilli(o.Clock))
+			clock.Forward(time.UnixMilli(o.Clock))
 		}
 		if o.Drain {
 			err = inProcess{g}.drain(o.Nudge)
 		}
 		if o.Status {
-			s := g.gw.Status()
+			s := g.Status()
 			a.Status = &s
 		}
 		if o.Close {
-			return reply(g.close(), a)
+			return reply(g.Close(), a)
 		}
 		if err := reply(err, a); err != nil {
 			return err
 		}
 	}
-	return errors.Join(errors.New("the test has gone away"), lines.Err(), g.close())
+	return errors.Join(errors.New("the test has gone away"), lines.Err(), g.Close())
 }
 
 // startChild starts a gateway on a directory, with its clock at now. tell is told of that clock with every answer.
-func startChild(s *settings, now time.Time, tell func(time.Time)) (*child, error) {
+func startChild(s *stage.Settings, now time.Time, tell func(time.Time)) (*child, error) {
 	s.Listen = "127.0.0.1:0"
 	data, err := json.Marshal(map[string]any{"Settings": s, "Clock": now.UnixMilli()})
 	if err != nil {

@@ -3,6 +3,8 @@ package citrus
 import (
 	"testing"
 	"time"
+
+	"footfall/internal/stage"
 )
 
 // killedDay is variant v1: the gateway runs in a process of its own, which gets SIGKILL in three steps in a row from
@@ -20,12 +22,12 @@ import (
 // creeps on.
 func killedDay(t *testing.T, day *Day) *result {
 	t.Helper()
-	var clock virtualClock // of the phones; it follows the gateway's
-	clock.forward(day.Begins)
-	ph, dir := newPhones(t, clock.now), t.TempDir()
-	set := ph.settings(dir)
+	var clock stage.Clock // of the phones; it follows the gateway's
+	clock.Forward(day.Begins)
+	ph, dir := newPhones(t, clock.Now), t.TempDir()
+	set := settings(ph, dir)
 	start := func(at time.Time) *child {
-		c, err := startChild(set, at, clock.forward)
+		c, err := startChild(set, at, clock.Forward)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,21 +36,21 @@ func killedDay(t *testing.T, day *Day) *result {
 	c := start(day.Begins)
 	defer func() { c.kill() }()
 	p := newPlayer(t, c, 3*time.Minute)
-	p.reporter = newReporter(day, ph)
+	p.reporter = NewReporter(day, ph)
 	kills, unanswered, repeated := 0, 0, 0
-	for _, ms := range steps(day.Messages, p.step) {
+	for _, ms := range stage.Steps(day.Messages, p.step) {
 		if kills == 3 || ms[0].SendAt.Before(killsFrom) {
 			p.play(ms)
 			continue
 		}
 		p.clockTo(p.end(&ms[0]))
-		all := rounds(ms)
+		all := stage.Rounds(ms)
 		stopAt := []int{0, len(all[0]) / 4, len(ms) + 1}[kills]
 		var left []Message
 		sent := 0
 		for _, round := range all {
 			var err error
-			left, err = p.s.send(round, func(answered int) bool { return answered >= stopAt })
+			left, err = p.s.Send(round, func(answered int) bool { return answered >= stopAt })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +91,7 @@ func killedDay(t *testing.T, day *Day) *result {
 		t.Errorf("the kills have hit nothing")
 	}
 	r := p.finish(day, ph, dir, true)
-	t.Logf("notices that were sent more than once: %d", ph.book.Stats().Replaced)
+	t.Logf("notices that were sent more than once: %d", ph.Book.Stats().Replaced)
 	return r
 }
 

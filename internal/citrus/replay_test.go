@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"footfall/internal/stage"
 	"footfall/stream"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -77,10 +78,10 @@ func shuffle(rng *rand.Rand, rs []wire.Record) []wire.Record {
 func replayedDay(t *testing.T, day *Day, rec *recording) *result {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(2, 2))
-	var clock virtualClock
-	clock.forward(day.Begins)
-	ph, dir := newPhones(t, clock.now), t.TempDir()
-	g, err := openGateway(ph.settings(dir), &clock)
+	var clock stage.Clock
+	clock.Forward(day.Begins)
+	ph, dir := newPhones(t, clock.Now), t.TempDir()
+	g, err := stage.Open(settings(ph, dir), &clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,19 +195,19 @@ func markers(hour int64) (ms []Message) {
 func repackedDay(t *testing.T, day *Day) *result {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(3, 3))
-	var clock virtualClock
-	clock.forward(day.Begins)
-	ph, dir := newPhones(t, clock.now), t.TempDir()
-	g, err := openGateway(ph.settings(dir), &clock)
+	var clock stage.Clock
+	clock.Forward(day.Begins)
+	ph, dir := newPhones(t, clock.Now), t.TempDir()
+	g, err := stage.Open(settings(ph, dir), &clock)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := newPlayer(t, inProcess{g}, 150*time.Second)
-	p.reporter = newReporter(day, ph)
-	for _, ms := range steps(day.Messages, p.step) {
+	p.reporter = NewReporter(day, ph)
+	for _, ms := range stage.Steps(day.Messages, p.step) {
 		p.play(repack(rng, day, ms))
 	}
-	t.Logf("%d messages instead of %d", p.s.sent, len(day.Messages))
+	t.Logf("%d messages instead of %d", p.s.Sent, len(day.Messages))
 	return p.finish(day, ph, dir, false)
 }
 

@@ -9,31 +9,32 @@ import (
 
 	"footfall/campaign"
 	"footfall/funnel"
+	"footfall/internal/stage"
 	"footfall/push/fake"
 )
 
 // variant plays the people near the stores with another campaign file, without anybody who is far away: the day is that of
 // TestCitrusDay, at its full size but for them.
-func variant(t *testing.T, text string, evening func(p *player, day *Day, now time.Time), before ...func(*Day, *phones)) (*result, *Day) {
+func variant(t *testing.T, text string, evening func(p *player, day *Day, now time.Time), before ...func(*Day, *stage.Phones)) (*result, *Day) {
 	t.Helper()
 	if os.Getenv("FOOTFALL_LONG") == "" {
 		t.Skip("plays a whole day; with FOOTFALL_LONG=1")
 	}
 	day := New(Config{Seed: 18})
-	var clock virtualClock
-	clock.forward(day.Begins)
-	ph, dir := newPhones(t, clock.now), t.TempDir()
+	var clock stage.Clock
+	clock.Forward(day.Begins)
+	ph, dir := newPhones(t, clock.Now), t.TempDir()
 	for _, prepare := range before {
 		prepare(day, ph)
 	}
-	set := ph.settings(dir)
-	set.Campaign = text
-	g, err := openGateway(set, &clock)
+	set := settings(ph, dir)
+	set.Campaigns = text
+	g, err := stage.Open(set, &clock)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := newPlayer(t, inProcess{g}, 3*time.Minute)
-	for _, ms := range steps(day.Messages, p.step) {
+	for _, ms := range stage.Steps(day.Messages, p.step) {
 		p.play(ms)
 	}
 	evening(p, day, p.end(&day.Messages[len(day.Messages)-1]))
@@ -141,12 +142,12 @@ func TestDayOf25Hours(t *testing.T) {
 // comeTwice has one phone come to a store at two times and returns its notices.
 func comeTwice(t *testing.T, text string, times ...time.Time) int {
 	t.Helper()
-	var vc virtualClock
-	vc.forward(times[0].Add(-time.Hour))
-	ph, dir := newPhones(t, vc.now), t.TempDir()
-	set := ph.settings(dir)
-	set.Campaign = text
-	g, err := openGateway(set, &vc)
+	var vc stage.Clock
+	vc.Forward(times[0].Add(-time.Hour))
+	ph, dir := newPhones(t, vc.Now), t.TempDir()
+	set := settings(ph, dir)
+	set.Campaigns = text
+	g, err := stage.Open(set, &vc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,16 +158,16 @@ func comeTwice(t *testing.T, text string, times ...time.Time) int {
 	token := strings.Repeat("ab", 32)
 	say("device", map[string]any{"platform": "ios", "token": token, "locale": "en"})
 	for _, at := range times {
-		vc.forward(at)
+		vc.Forward(at)
 		say("ping", []ping{fixAt(at.Add(-2*time.Minute), offset(stores[0].Center, 0, 400), 8), fixAt(at, offset(stores[0].Center, 0, 40), 8)})
 		p.drain(0)
 	}
 	p.nc.Close()
-	if err := g.close(); err != nil {
+	if err := g.Close(); err != nil {
 		t.Fatal(err)
 	}
 	mids := map[string]bool{}
-	for _, s := range ph.book.Shown(token) {
+	for _, s := range ph.Book.Shown(token) {
 		mids[s.MID] = true
 	}
 	if len(mids) == 0 {
@@ -180,10 +181,10 @@ func comeTwice(t *testing.T, text string, times ...time.Time) int {
 func TestDeadTokens(t *testing.T) {
 	const dead = 30
 	var gone []string
-	r, day := variant(t, Campaign, func(*player, *Day, time.Time) {}, func(day *Day, ph *phones) {
+	r, day := variant(t, Campaign, func(*player, *Day, time.Time) {}, func(day *Day, ph *stage.Phones) {
 		for i := range day.People {
 			if p := &day.People[i]; p.Group == G1 && p.Platform == "ios" && len(gone) < dead {
-				ph.apns.SetToken(p.Token, fake.TokenGone, time.Time{})
+				ph.APNs.SetToken(p.Token, fake.TokenGone, time.Time{})
 				gone = append(gone, p.User)
 			}
 		}

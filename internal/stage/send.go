@@ -1,6 +1,7 @@
-package citrus
+package stage
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,29 +12,30 @@ import (
 	"footfall/stream/wire"
 )
 
-// sender publishes for all phones over one connection, as requests. A phone sends its next message when the last
+// Sender publishes for all phones over one connection, as requests. A phone sends its next message when the last
 // one is answered, as an SDK does; the phones do not wait for each other, so thousands of requests are on the way
 // at a time.
-type sender struct {
+type Sender struct {
 	nc      *nats.Conn
 	inbox   string
 	answers chan *nats.Msg
 	serial  int
 
-	sent, resent, refused int
+	Sent, Resent, Refused int // messages
 }
 
 // inFlight bounds the requests without an answer: below what makes the collector answer busy.
 const inFlight = 16_384
 
-func newSender(nc *nats.Conn) (*sender, error) {
-	s := &sender{nc: nc, inbox: nats.NewInbox(), answers: make(chan *nats.Msg, 2*inFlight)}
+// NewSender speaks over nc, which stays the caller's.
+func NewSender(nc *nats.Conn) (*Sender, error) {
+	s := &Sender{nc: nc, inbox: nats.NewInbox(), answers: make(chan *nats.Msg, 2*inFlight)}
 	_, err := nc.ChanSubscribe(s.inbox+".*", s.answers)
 	return s, err
 }
 
-// rounds splits messages into groups of at most one message a person, each person's in order.
-func rounds(ms []Message) [][]Message {
+// Rounds splits messages into groups of at most one message a person, each person's in order.
+func Rounds(ms []Message) [][]Message {
 	var out [][]Message
 	next := map[int]int{}
 	for _, m := range ms {
@@ -47,10 +49,10 @@ func rounds(ms []Message) [][]Message {
 	return out
 }
 
-// send publishes a round and waits until every message is answered as it has to be. A message that is answered
+// Send publishes a round and waits until every message is answered as it has to be. A message that is answered
 // busy, or not at all within patience, is sent again. With enough answers in, stop is asked whether to go on; if
 // not, the messages without an answer are returned.
-func (s *sender) send(round []Message, stop func(answered int) bool) (unanswered []Message, err error) {
+func (s *Sender) Send(round []Message, stop func(answered int) bool) (unanswered []Message, err error) {
 	for chunk := range chunks(round, inFlight) {
 		left, err := s.sendChunk(chunk, stop)
 		if err != nil || len(left) > 0 {
@@ -75,10 +77,10 @@ func chunks(ms []Message, n int) func(func([]Message) bool) {
 // patience is far above what an answer takes, so that a message is sent again only when its answer is lost.
 const patience = 20 * time.Second
 
-func (s *sender) sendChunk(ms []Message, stop func(answered int) bool) (unanswered []Message, err error) {
+func (s *Sender) sendChunk(ms []Message, stop func(answered int) bool) (unanswered []Message, err error) {
 	waiting := make(map[int]Message, len(ms))
 	publish := func(id int, m Message) error {
-		s.sent++
+		s.Sent++
 		return s.nc.PublishRequest(m.Subject, s.inbox+"."+strconv.Itoa(id), m.Payload)
 	}
 	var ids []int
@@ -111,7 +113,7 @@ func (s *sender) sendChunk(ms []Message, stop func(answered int) bool) (unanswer
 			}
 			switch {
 			case r.Busy:
-				s.resent++
+				s.Resent++
 				time.Sleep(20 * time.Millisecond)
 				if err := publish(id, m); err != nil {
 					return nil, err
@@ -122,7 +124,7 @@ func (s *sender) sendChunk(ms []Message, stop func(answered int) bool) (unanswer
 			case m.Refused != "" && (r.OK || r.Error == nil || string(r.Error.Code) != m.Refused || r.Accepted != 0):
 				return nil, fmt.Errorf("%s is answered %s, want a refusal with %q", m.Subject, a.Data, m.Refused)
 			case m.Refused != "":
-				s.refused++
+				s.Refused++
 			}
 			delete(waiting, id)
 		case <-time.After(patience):
@@ -131,7 +133,7 @@ func (s *sender) sendChunk(ms []Message, stop func(answered int) bool) (unanswer
 			}
 			for _, id := range ids {
 				if m, ok := waiting[id]; ok {
-					s.resent++
+					s.Resent++
 					if err := publish(id, m); err != nil {
 						return nil, err
 					}
@@ -145,4 +147,51 @@ func (s *sender) sendChunk(ms []Message, stop func(answered int) bool) (unanswer
 		}
 	}
 	return unanswered, nil
+}
+
+// Player plays steps to one gateway.
+type Player struct {
+	G *Gateway
+	S *Sender
+}
+
+// Attach connects the phones to a gateway in this process.
+func Attach(g *Gateway) (*Player, error) {
+	nc, err := g.Server.Connect("phones")
+	if err != nil {
+		return nil, err
+	}
+	s, err := NewSender(nc)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return &Player{g, s}, nil
+}
+
+// Close disconnects the phones.
+func (p *Player) Close() { p.S.nc.Close() }
+
+// Send publishes messages, of each person in order, and waits until all are answered as they have to be.
+func (p *Player) Send(ms []Message) error {
+	for _, round := range Rounds(ms) {
+		if _, err := p.S.Send(round, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Play plays one step, which ends at now.
+func (p *Player) Play(now time.Time, ms []Message) error {
+	p.G.Clock.Forward(now)
+	if len(ms) == 0 { // nothing can have arrived: only waits can be over
+		ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
+		defer cancel()
+		return p.G.finish(ctx, 0)
+	}
+	if err := p.Send(ms); err != nil {
+		return err
+	}
+	return p.G.Drain(0)
 }
