@@ -39,6 +39,8 @@ type Decision struct {
 	RadiusM     float64            `json:"radius_m,omitzero"`
 	Candidates  []Candidate        `json:"candidates,omitempty"`
 	Campaigns   []CampaignDecision `json:"campaigns,omitempty"`
+	// Change is what a note lacked to be a transition. Explain adds it, by the rules of now; it is not stored.
+	Change string `json:"change,omitempty"`
 }
 
 // FixFacts is what a decision says about the fix that caused it.
@@ -63,6 +65,9 @@ type CampaignDecision struct {
 	ExpiresAt int64            `json:"expires_at,omitzero"`
 	SendAt    int64            `json:"send_at,omitzero"` // when a push that waits goes out at the earliest
 	Variant   string           `json:"variant,omitempty"`
+	// Change is what would have had to be different for a push, all of it. Explain adds it, by the campaigns and profiles of
+	// now; it is not stored.
+	Change []string `json:"change,omitempty"`
 }
 
 // decisionID names a transition by what happened, not by where it stood in a log.

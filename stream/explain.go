@@ -1,11 +1,9 @@
 package stream
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"footfall/audience"
@@ -56,6 +54,12 @@ type NearbyOf struct {
 	CenterM float64   `json:"center_m"`
 	EdgeM   float64   `json:"edge_m"` // negative: inside
 	RadiusM float64   `json:"radius_m,omitzero"`
+	// Change is what the position lacks to enter the fence.
+	Change string `json:"change,omitempty"`
+}
+
+func nearbyOf(f *fences.Fence, p geo.Point) NearbyOf {
+	return NearbyOf{Fence: f.ID, Name: f.Name, CenterM: f.Shape.CenterDistanceM(p), EdgeM: f.Shape.EdgeDistanceM(p), RadiusM: f.Shape.RadiusM()}
 }
 
 // PushStatus is what became of a push.
@@ -123,8 +127,10 @@ func ExplainStored(tx *db.Tx, id track.DeviceID, from, to int64) (Explanation, e
 func (g *Gateway) Explain(ctx context.Context, id track.DeviceID, from, to int64) (Explanation, error) {
 	var e Explanation
 	err := g.cfg.DB.View(func(tx *db.Tx) (err error) {
-		e, err = ExplainStored(tx, id, from, to)
-		return err
+		if e, err = ExplainStored(tx, id, from, to); err != nil {
+			return err
+		}
+		return g.settler.suggest(tx, e.Decisions, g.fences.Load(), &g.cfg.Rules)
 	})
 	if err != nil {
 		return e, err
@@ -138,7 +144,7 @@ func (g *Gateway) Explain(ctx context.Context, id track.DeviceID, from, to int64
 	}
 	err = g.workers[wire.Partition(id, Partitions)].ask(ctx, func(t *track.Tracker, set *fences.Set) {
 		if p, ok := t.Presence(id); ok {
-			e.Live = livePresence(&p, set)
+			e.Live = livePresence(&p, set, &g.cfg.Rules)
 		}
 	})
 	if err != nil {
@@ -153,7 +159,7 @@ func (g *Gateway) Explain(ctx context.Context, id track.DeviceID, from, to int64
 const nearestShown = 3
 
 // livePresence measures all fences: it is asked by people, not by pings.
-func livePresence(p *track.Presence, set *fences.Set) *LivePresence {
+func livePresence(p *track.Presence, set *fences.Set, rules *track.Rules) *LivePresence {
 	l := &LivePresence{LastFixAt: p.LastFixedAt, AccuracyM: p.AccuracyM, Inside: []InsideOf{}, Nearest: []NearbyOf{}}
 	for _, in := range p.Inside {
 		l.Inside = append(l.Inside, InsideOf{Fence: in.FenceID, Since: in.Since})
@@ -161,15 +167,6 @@ func livePresence(p *track.Presence, set *fences.Set) *LivePresence {
 	if !p.HasPosition {
 		return l
 	}
-	pt := geo.Point{Lat: p.Lat, Lng: p.Lng}
-	for i := range set.Len() {
-		f := set.At(int32(i))
-		n := NearbyOf{Fence: f.ID, Name: f.Name, CenterM: f.Shape.CenterDistanceM(pt), EdgeM: f.Shape.EdgeDistanceM(pt), RadiusM: f.Shape.RadiusM()}
-		at, _ := slices.BinarySearchFunc(l.Nearest, n, func(a, b NearbyOf) int { return cmp.Compare(a.EdgeM, b.EdgeM) })
-		if at < nearestShown {
-			l.Nearest = slices.Insert(l.Nearest, at, n)
-			l.Nearest = l.Nearest[:min(len(l.Nearest), nearestShown)]
-		}
-	}
+	l.Nearest = near(set, &track.Fix{Lat: p.Lat, Lng: p.Lng, AccuracyM: p.AccuracyM}, rules, func(*fences.Fence) bool { return true })
 	return l
 }

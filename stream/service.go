@@ -23,6 +23,7 @@ import (
 // `nats micro info footfall` lists them.
 const (
 	ExplainSubject  = "footfall.v1.explain"
+	WhatIfSubject   = "footfall.v1.whatif" // WhatIfRequest -> WhatIf
 	StatsSubject    = "footfall.v1.stats"
 	AudienceSubject = "footfall.v1.audience"
 
@@ -83,6 +84,7 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 	group := svc.AddGroup("footfall.v1")
 	err = errors.Join(
 		group.AddEndpoint("explain", micro.HandlerFunc(g.answerExplain)),
+		group.AddEndpoint("whatif", answerWithin(queryPatience, func(ctx context.Context, q WhatIfRequest) (any, error) { return g.WhatIf(ctx, q) })),
 		group.AddEndpoint("audience", micro.HandlerFunc(g.answerAudience)),
 		group.AddEndpoint("outbox-list", answer(func(_ context.Context, q OutboxQuery) (any, error) { return ListDeliveries(g.cfg.DB, q) }), micro.WithEndpointSubject("outbox.list")),
 		group.AddEndpoint("outbox-show", answer(func(_ context.Context, q NameRequest) (any, error) { return ShowDelivery(g.cfg.DB, q.Name) }), micro.WithEndpointSubject("outbox.show")),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,16 +21,27 @@ import (
 )
 
 type explainCmd struct {
-	Device  string        `arg:"" help:"Device, as app.device or just device with --app."`
+	Device  string        `arg:"" optional:"" help:"Device, as app.device or just device with --app. With --what-if it may be left out: a phone that nobody has seen yet."`
 	App     string        `help:"App of the device." placeholder:"APP"`
 	At      string        `help:"Only around this time: RFC 3339, or 15:04 for today." placeholder:"TIME"`
 	Within  time.Duration `help:"How far around --at." default:"10m"`
 	Gateway gatewayFlags  `embed:""`
 	Zone    string        `help:"Time zone for the times shown; default the fence's." placeholder:"ZONE"`
 	JSON    bool          `name:"json" help:"Print the whole record as JSON."`
+
+	WhatIf   string  `name:"what-if" help:"Ask the running gateway what one more position would do: latitude, longitude and a time (RFC 3339, 15:04, or left out for now). Nothing is stored and nothing is sent." placeholder:"LAT,LON[,TIME]"`
+	Accuracy float32 `help:"Accuracy of the --what-if position in metres; 0 is unknown." default:"10" placeholder:"M"`
+	Campaign string  `help:"With --what-if: this campaign alone, also when it would not be asked." placeholder:"ID"`
+	Fence    string  `help:"Only what happened at this fence; with --what-if, measure this one." placeholder:"ID"`
 }
 
 func (c *explainCmd) Run(e *env) error {
+	if c.WhatIf != "" {
+		return c.whatIf(e)
+	}
+	if c.Campaign != "" {
+		return usage("--campaign goes with --what-if")
+	}
 	id, err := c.device()
 	if err != nil {
 		return err
@@ -48,6 +60,9 @@ func (c *explainCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.Fence != "" {
+		ex.Decisions = slices.DeleteFunc(ex.Decisions, func(d stream.Decision) bool { return string(d.Fence) != c.Fence })
+	}
 	if c.JSON {
 		enc := json.NewEncoder(e.out)
 		enc.SetIndent("", "  ")
@@ -58,6 +73,9 @@ func (c *explainCmd) Run(e *env) error {
 }
 
 func (c *explainCmd) device() (track.DeviceID, error) {
+	if c.Device == "" {
+		return "", usage("which device? write it as APP.DEVICE")
+	}
 	app, device, dotted := strings.Cut(c.Device, ".")
 	if !dotted {
 		app, device = c.App, c.Device
@@ -76,16 +94,22 @@ func (c *explainCmd) span(loc *time.Location) (from, to int64, err error) {
 	if c.At == "" {
 		return 0, 0, nil
 	}
-	at, err := time.Parse(time.RFC3339, c.At)
-	if err != nil {
-		clock, err2 := time.Parse("15:04", c.At)
-		if err2 != nil {
-			return 0, 0, usage("--at: %q is neither RFC 3339, such as 2026-11-28T14:05:00+02:00, nor 15:04", c.At)
-		}
-		now := time.Now().In(cmp.Or(loc, time.Local))
-		at = time.Date(now.Year(), now.Month(), now.Day(), clock.Hour(), clock.Minute(), 0, 0, now.Location())
+	at, err := momentOf("--at", c.At, loc)
+	return at.Add(-c.Within).UnixMilli(), at.Add(c.Within).UnixMilli(), err
+}
+
+// momentOf reads a time that a person wrote: RFC 3339, or 15:04 of today in loc (nil: here).
+func momentOf(flag, text string, loc *time.Location) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err == nil {
+		return at, nil
 	}
-	return at.Add(-c.Within).UnixMilli(), at.Add(c.Within).UnixMilli(), nil
+	clock, err := time.Parse("15:04", text)
+	if err != nil {
+		return at, usage("%s: %q is neither RFC 3339, such as 2026-11-28T14:05:00+02:00, nor 15:04", flag, text)
+	}
+	now := time.Now().In(cmp.Or(loc, time.Local))
+	return time.Date(now.Year(), now.Month(), now.Day(), clock.Hour(), clock.Minute(), 0, 0, now.Location()), nil
 }
 
 // ask gets the explanation from the running gateway, or from the ledger of one that is not running.
@@ -126,7 +150,7 @@ func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
 		fmt.Fprintln(w, "  no decisions in this time: no accepted position changed its presence at any fence")
 	}
 	for i := range ex.Decisions {
-		writeDecision(w, &ex.Decisions[i], ex.Deliveries, loc)
+		writeDecision(w, &ex.Decisions[i], ex.Deliveries, loc, false)
 	}
 	if ex.Live == nil {
 		return
@@ -139,15 +163,25 @@ func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
 		fmt.Fprintf(w, "  inside %s since %s\n", in.Fence, stamp3(in.Since, loc))
 	}
 	for _, n := range ex.Live.Nearest {
-		fmt.Fprintf(w, "  %s: %s\n", named(string(n.Fence), n.Name), distance(n.CenterM, n.EdgeM, n.RadiusM))
+		writeNearest(w, &n)
 	}
 }
 
-func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream.PushStatus, loc *time.Location) {
+// writeNearest says how far a fence is, and what the position lacks to enter it.
+func writeNearest(w io.Writer, n *stream.NearbyOf) {
+	fmt.Fprintf(w, "  %s: %s", named(string(n.Fence), n.Name), distance(n.CenterM, n.EdgeM, n.RadiusM))
+	if n.Change != "" {
+		fmt.Fprintf(w, "; to enter it would take %s", n.Change)
+	}
+	fmt.Fprintln(w)
+}
+
+// writeDecision prints one decision; whatIf says that it was never made.
+func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream.PushStatus, loc *time.Location, whatIf bool) {
 	loc = zoneOf(d, loc)
 	if d.Kind == "announcement" || d.Kind == "journey" {
 		fmt.Fprintf(w, "\n%s  %s\n", stamp3(d.At, loc), strings.ToUpper(d.Kind))
-		writeCampaigns(w, d, deliveries, loc)
+		writeCampaigns(w, d, deliveries, loc, whatIf)
 		return
 	}
 	fmt.Fprintf(w, "\n%s  %s %s", stamp3(d.At, loc), strings.ToUpper(strings.ReplaceAll(d.Kind, "_", " ")), named(string(d.Fence), d.FenceName))
@@ -192,10 +226,13 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 	default:
 		row("✗", "presence", "no transition: %s", strings.ReplaceAll(d.Kind, "_", " "))
 	}
+	if d.Change != "" {
+		row("→", "would take", "%s", d.Change)
+	}
 	if len(d.Campaigns) == 0 && d.Kind == "enter" {
 		row("✗", "campaigns", "none is triggered by this")
 	}
-	writeCampaigns(w, d, deliveries, loc)
+	writeCampaigns(w, d, deliveries, loc, whatIf)
 }
 
 func writeRow(w io.Writer, mark, rule, format string, v ...any) {
@@ -203,7 +240,7 @@ func writeRow(w io.Writer, mark, rule, format string, v ...any) {
 }
 
 // writeCampaigns prints what each campaign said, and what became of its push.
-func writeCampaigns(w io.Writer, d *stream.Decision, deliveries map[string]stream.PushStatus, loc *time.Location) {
+func writeCampaigns(w io.Writer, d *stream.Decision, deliveries map[string]stream.PushStatus, loc *time.Location, whatIf bool) {
 	row := func(mark, rule, format string, v ...any) { writeRow(w, mark, rule, format, v...) }
 	for _, c := range d.Campaigns {
 		fmt.Fprintf(w, "  campaign %s\n", c.Campaign)
@@ -216,6 +253,17 @@ func writeCampaigns(w io.Writer, d *stream.Decision, deliveries map[string]strea
 		}
 		if c.Outcome == campaign.Held {
 			row("✗", "  held", "%s", c.Reason)
+			if len(c.Change) > 0 {
+				row("→", "  would take", "%s", strings.Join(c.Change, "; "))
+			}
+			continue
+		}
+		if whatIf {
+			when := "at once"
+			if c.SendAt > d.ReceivedAt {
+				when = "at " + stamp3(c.SendAt, loc)
+			}
+			row("✓", "  push", "would go out %s, until %s", when, stamp3(c.ExpiresAt, loc))
 			continue
 		}
 		status, known := deliveries[c.MID]

@@ -31,6 +31,28 @@ func TestExplainAfterKill(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond) // a real process
 	}
+	for _, c := range []struct {
+		args string
+		want []string
+		code int
+	}{
+		{"shop.d1 --what-if 50.4601,30.5234 --fence k1", []string{"it is inside k1", "a next position that agrees", "to enter it would take 913 m closer"}, 0},
+		{"--app shop --what-if 50.4501,30.5234", []string{"ENTER k1", "(initial)", "nothing of this is stored"}, 0},
+		{"shop.d1 --what-if 50.4501,30.5234,2020-01-01T10:00:00Z", []string{"as if it were seen for the first time"}, 0},
+		{"shop.d1 --what-if 95,30.5234", []string{"would be refused"}, 0},
+		{"shop.d1 --what-if 50.45", []string{"LAT,LON,TIME"}, exitUsage},
+		{"shop.d1 --what-if 50.45,30.52 --campaign nix", []string{"no active campaign"}, exitFailed},
+	} {
+		code, out, errs := runCLI(t, append(append([]string{"explain"}, strings.Fields(c.args)...), "--server", url)...)
+		for _, want := range c.want {
+			if code != c.code || !strings.Contains(out+errs, want) {
+				t.Errorf("explain %s: exit code %d, without %q:\n%s%s", c.args, code, want, out, errs)
+			}
+		}
+	}
+	if _, out, _ := runCLI(t, "explain", "shop.d1", "--server", url); strings.Contains(out, "EXIT") {
+		t.Errorf("a question was stored:\n%s", out)
+	}
 	if code, _, errs := runCLI(t, "explain", "shop.d1", "--data", data); code != exitFailed || !strings.Contains(errs, "directory in use") {
 		t.Errorf("beside a running gateway: exit code %d: %s", code, errs)
 	}

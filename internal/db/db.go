@@ -263,6 +263,19 @@ func (d *DB) View(fn func(*Tx) error) error {
 	return fn(&Tx{db: d, txn: s.txn, nowMS: d.cfg.Now().UnixMilli()})
 }
 
+// Try runs fn on a snapshot of what is on disk, as View does, and lets it write: fn sees its own writes, and all of
+// them are thrown away when it returns. Expiries go by now. AfterCommit calls nothing, and Local begins anew. It may
+// run beside Update, also on a database that was opened for reading.
+func (d *DB) Try(now time.Time, fn func(*Tx) error) error {
+	if err := d.enter(); err != nil {
+		return err
+	}
+	defer d.leave()
+	s := d.durable.take()
+	defer d.durable.drop(s)
+	return fn(&Tx{db: d, txn: s.txn, nowMS: now.UnixMilli(), group: new(overlay), own: new(overlay), locals: map[any]any{}})
+}
+
 // Update runs fn in the next group and returns once that is synced to disk.
 //
 // fn runs on the writer goroutine, one at a time, possibly more than once; it

@@ -34,7 +34,8 @@ type Tx struct {
 	own   *overlay // writes of this fn; nil in View
 	after []func()
 
-	localKey, local any // of the last Local
+	locals          map[any]any // of Local
+	localKey, local any         // of the last Local
 }
 
 // Now is the configured clock's time at the start of the transaction.
@@ -102,10 +103,10 @@ func (t *Tx) Local(key any, init func() any) any {
 	if t.localKey == key { // the usual case, and a tenth of the map's cost
 		return t.local
 	}
-	v, ok := t.db.local[key]
+	v, ok := t.locals[key]
 	if !ok {
 		v = init()
-		t.db.local[key] = v
+		t.locals[key] = v
 	}
 	t.localKey, t.local = key, v
 	return v

@@ -234,3 +234,39 @@ func TestRegisterRefusesMistakes(t *testing.T) {
 		})
 	}
 }
+
+// TestTryLeavesNothing: fn sees what it writes, and nobody else does.
+func TestTryLeavesNothing(t *testing.T) {
+	d := mustOpen(t, Config{InMemory: true})
+	set(t, d, "a", "stored")
+	committed, made := false, false
+	err := d.Try(time.Unix(1000, 0), func(tx *Tx) error {
+		if tx.Now().Unix() != 1000 {
+			t.Errorf("now is %s", tx.Now())
+		}
+		tx.AfterCommit(func() { committed = true })
+		tx.Local("try", func() any { return new(int) })
+		for _, err := range []error{tx.Delete(tkey("a")), tx.Set(tkey("b"), []byte("new")), tx.SetUntil(tkey("c"), nil, time.Unix(999, 0))} {
+			if err != nil {
+				return err
+			}
+		}
+		if diff := cmp.Diff([]string{"b=new"}, scanAll(t, tx, nil)); diff != "" {
+			t.Errorf("within (-want +got):\n%s", diff)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.Update(t.Context(), func(tx *Tx) error {
+		if diff := cmp.Diff([]string{"a=stored"}, scanAll(t, tx, nil)); diff != "" {
+			t.Errorf("afterwards (-want +got):\n%s", diff)
+		}
+		tx.Local("try", func() any { made = true; return nil })
+		return nil
+	})
+	if err != nil || committed || !made {
+		t.Errorf("AfterCommit was called: %v; Local began anew: %v; %v", committed, made, err)
+	}
+}

@@ -109,7 +109,7 @@ func (d *DB) commitGroup(reqs []*request, limit int) int {
 			continue
 		}
 		var own overlay
-		tx := &Tx{db: d, txn: txn, nowMS: now.UnixMilli(), group: &group, own: &own}
+		tx := &Tx{db: d, txn: txn, nowMS: now.UnixMilli(), group: &group, own: &own, locals: d.local}
 		err := run(r.fn, tx)
 		if err == nil && !d.fits(&own, nil) {
 			err = fmt.Errorf("%w: %d keys, %d bytes", ErrTooBig, own.count, own.size)
