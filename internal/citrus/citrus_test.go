@@ -9,7 +9,7 @@ import (
 
 // TestCitrusDay plays the day through the whole gateway and checks every person: as it comes; with the gateway
 // killed at 14:00 (v1); with its log replayed and shuffled across the partitions, an hour at a time, and through
-// the door again in other packages (v2). Each run by itself has to give what the table says, and all of them the
+// the door again in other packages (v2); its recorded log also goes through a backtest (v8). Each run by itself has to give what the table says, and all of them the
 // same decisions under the same ids, and the same notices.
 //
 // The short form has 2,000 people far away in place of 72,200; FOOTFALL_LONG=1 runs the full day.
@@ -54,6 +54,7 @@ func TestCitrusDay(t *testing.T) {
 		replayed.check(t, tolerance{replayed: true})
 		t.Logf("took %v", time.Since(began).Round(100*time.Millisecond))
 	})
+	t.Run("v8 backtest", func(t *testing.T) { checkBacktest(t, day, &rec, plain.notified()) })
 	want := plain.identities()
 	t.Logf("%d decisions", len(want))
 	for name, r := range map[string]*result{"v1 killed": killed, "v2 repacked": repacked, "v2 replayed": replayed} {

@@ -1,6 +1,7 @@
 package citrus
 
 import (
+	"bytes"
 	"os"
 	"slices"
 	"strings"
@@ -198,6 +199,67 @@ func TestDeadTokens(t *testing.T) {
 		closed := slices.Contains(gone, day.People[i].User)
 		if e := r.stored[i]; closed && (e.Reachable || notified[day.People[i].User] != "") || !closed && !e.Reachable {
 			t.Errorf("%s: reachable %v, notice %q", day.People[i].Device, e.Reachable, notified[day.People[i].User])
+		}
+	}
+}
+
+// TestConfidentGlitches is variant v4: a phone that lies still, whose position jumps by 200 m and more for one fix at a
+// time while it claims an accuracy of a few metres. The times, distances and accuracies are those that were reported from
+// the field for a fence of 50 m (Ikolvi/Tracelet issue 294). Nothing in one such fix tells it from a walk, so each makes an
+// exit and the next one an entry; the claim is what keeps the notices at one, and the others are held for that reason.
+func TestConfidentGlitches(t *testing.T) {
+	glitches := []struct {
+		at          string
+		metres, acc float64
+	}{
+		{"09:53:10", 330, 8}, {"09:53:40", 140, 8}, // comes
+		{"09:54:06", 8.2, 8}, {"09:54:18", 200.2, 1.9}, {"09:54:30", 9.6, 8}, {"09:55:25", 198.1, 1.7}, {"09:55:46", 10.1, 8},
+		{"09:56:33", 198.1, 9.1}, {"09:56:38", 45.3, 8}, {"09:58:02", 301.8, 4.4}, {"09:58:31", 8.9, 8}, {"10:01:15", 717.6, 10.9},
+		{"10:01:44", 9.2, 8}, {"10:03:00", 93.8, 5}, {"10:03:46", 9.9, 8},
+	}
+	text := strings.Replace(Campaign, "from: 2026-11-28T10:00", "from: 2026-11-28T00:00", 1)
+	if !strings.Contains(text, "from: 2026-11-28T00:00") {
+		t.Fatal("the campaign file has another form")
+	}
+	for name, turn := range map[string]float64{"the same way": 0, "another way each time": 110} {
+		var vc stage.Clock
+		vc.Forward(clock(9, 50))
+		ph, dir := newPhones(t, vc.Now), t.TempDir()
+		set := settings(ph, dir)
+		set.Campaigns = text
+		set.Fences = bytes.ReplaceAll(Fences(), []byte(`"radius": 200`), []byte(`"radius": 50`))
+		g, err := stage.Open(set, &vc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := stage.Attach(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := strings.Repeat("cd", 32)
+		play := func(at time.Time, class string, v any) {
+			t.Helper()
+			if err := p.Play(at, []Message{{Subject: class + "." + App + ".still", Payload: encode(v)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		play(clock(9, 51), "device", map[string]any{"platform": "ios", "token": token, "locale": "en"})
+		for i, f := range glitches {
+			at, err := time.Parse(time.TimeOnly, f.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			when := clock(at.Hour(), at.Minute()).Add(time.Duration(at.Second()) * time.Second)
+			play(when.Add(time.Second), "ping", fixAt(when, offset(stores[0].Center, 20+turn*float64(i/2), f.metres), f.acc))
+		}
+		status := g.Status()
+		p.Close()
+		if err := g.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f, enters := status.Funnel[CampaignID], status.Stats.Kinds["enter"]
+		if n := len(ph.Book.Shown(token)); n != 1 || ph.Book.Stats().Shown != 1 || enters < 2 || f["held.already_claimed"] != enters-1 {
+			t.Errorf("%s: %d notices, %d entries, funnel %v; want one notice, the other entries held", name, n, enters, f)
 		}
 	}
 }
