@@ -281,7 +281,7 @@ func (s *settler) announce(tx *db.Tx, c *campaign.Campaign, date string, began t
 			ID: decisionID(in.device, kindAnnouncement+"."+c.ID, "", tr.At), Device: id, Kind: kindAnnouncement, At: tr.At,
 			ReceivedAt: in.receivedAt, Campaigns: []CampaignDecision{answer},
 		}
-		if err := errors.Join(putDecision(tx, &d, s.keep), s.keepEntries(tx, &d, loc, &p)); err != nil {
+		if err := errors.Join(s.putDecision(tx, &d), s.keepEntries(tx, &d, loc, &p)); err != nil {
 			return t, err
 		}
 	}

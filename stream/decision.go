@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"footfall/campaign"
 	"footfall/fences"
@@ -118,12 +117,14 @@ func decisionKey(d *Decision) []byte {
 	return decisionSpace.Key([]byte(d.Device), binary.BigEndian.AppendUint64(nil, uint64(d.At)), []byte(d.ID))
 }
 
-func putDecision(tx *db.Tx, d *Decision, keep time.Duration) error {
-	row, err := json.Marshal(d)
+// putDecision keeps a decision. It is called on the ledger's writer goroutine.
+func (s *settler) putDecision(tx *db.Tx, d *Decision) error {
+	row, err := d.appendJSON(s.row[:0])
 	if err != nil {
 		return fmt.Errorf("stream: decision %s: %w", d.ID, err)
 	}
-	return tx.SetUntil(decisionKey(d), row, tx.Now().Add(keep))
+	s.row = row
+	return tx.SetUntil(decisionKey(d), row, tx.Now().Add(s.keep))
 }
 
 // EachDecision calls fn for every decision that is kept, by device and then by time, until it returns an error. The

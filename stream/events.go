@@ -92,7 +92,9 @@ type eventLog struct {
 
 	found uint64 // the last row that an earlier run left: nobody knows when it was written
 
-	tx *db.Tx // the transaction that already tells us of its commit; of the writer goroutine
+	// Of the writer goroutine: the transaction that already tells us of its commit, and room for the row at hand.
+	tx  *db.Tx
+	row []byte
 
 	publishing sync.Mutex // held while rows are read and published
 
@@ -135,19 +137,21 @@ func openEventLog(d *db.DB, count *counters, now func() time.Time) (*eventLog, e
 // append writes an event row. It is called on the ledger's writer goroutine, so rows are committed in their order;
 // a transaction that runs again only leaves a gap.
 func (l *eventLog) append(tx *db.Tx, id, subject string, payload any) error {
-	data, err := json.Marshal(payload)
-	if err != nil {
+	w := jsonWriter{buf: l.row[:0]} // an eventRow, whose Data is encoded in place
+	w.open('{')
+	w.text("id", id)
+	w.text("subject", subject)
+	w.name("data")
+	row, err := appendPayload(w.buf, payload)
+	if err = cmp.Or(w.err, err); err != nil {
 		return fmt.Errorf("stream: event %s: %w", id, err)
 	}
-	row, err := json.Marshal(eventRow{ID: id, Subject: subject, Data: data})
-	if err != nil {
-		return fmt.Errorf("stream: event %s: %w", id, err)
-	}
+	l.row = append(row, '}')
 	if l.tx != tx {
 		l.tx = tx
 		tx.AfterCommit(l.committed)
 	}
-	return tx.Set(eventKey(l.next.Add(1)), row)
+	return tx.Set(eventKey(l.next.Add(1)), l.row)
 }
 
 // committed notes when the rows written so far came on disk and wakes the relay.

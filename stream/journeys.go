@@ -367,7 +367,7 @@ func (s *settler) apply(tx *db.Tx, j *journey.Journey, subject string, old, run 
 			ID: decisionID(track.DeviceID(run.Device), kindJourney+"."+j.ID, fences.ID(run.Cause), now), Device: run.Device, Kind: kindJourney,
 			Fence: fences.ID(run.Fence), At: now, ReceivedAt: now, Campaigns: pushes,
 		}
-		if err := putDecision(tx, &d, s.keep); err != nil {
+		if err := s.putDecision(tx, &d); err != nil {
 			return err
 		}
 	}

@@ -43,6 +43,8 @@ type settler struct {
 	fences                 func() *fences.Set // for the pushes of journeys
 	wakes                  *wakes
 	log                    *slog.Logger
+
+	row []byte // room for the decision at hand
 }
 
 // tally is what one settling run did; it counts only when the run is committed.
@@ -356,7 +358,7 @@ func (s *settler) record(tx *db.Tx, d *Decision, in *input, p *audience.Profile)
 			}
 		}
 	}
-	return putDecision(tx, d, s.keep)
+	return s.putDecision(tx, d)
 }
 
 // answerKey tells the transitions of one ping apart: one ping makes at most one of a kind per fence.
