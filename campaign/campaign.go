@@ -55,6 +55,7 @@ type Campaign struct {
 
 	zone     *time.Location // of "day: campaign"; nil otherwise
 	revision string
+	said     said
 }
 
 // Scope says across what one claim counts.
@@ -319,8 +320,8 @@ const maxCapPer = 31 * 24 * time.Hour
 // hexadecimal digits.
 func (c *Campaign) Revision() string { return c.revision }
 
-// seal computes the revision. The JSON of the exported model is its canonical
-// form: struct fields in order, maps sorted.
+// seal computes the revision and the words of explanations, after which the campaign is not
+// changed. The JSON of the exported model is its canonical form: struct fields in order, maps sorted.
 func (c *Campaign) seal() {
 	view := *c
 	view.File, view.Line, view.Col = "", 0, 0
@@ -330,6 +331,7 @@ func (c *Campaign) seal() {
 	}
 	sum := sha256.Sum256(body)
 	c.revision = hex.EncodeToString(sum[:8])
+	c.said = c.say()
 }
 
 // Warnings are what a check asks about although the campaign runs without it.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -115,6 +116,7 @@ type facts struct {
 	expires time.Time
 
 	// Filled by the rules as they are tested.
+	closed   Reason    // why the window is closed at the time; "" when it is open
 	sendAt   time.Time // zero: at once
 	ifInside bool
 	visit    int    // number of the visit
@@ -189,6 +191,9 @@ func (c *Campaign) Decide(in Input, explain bool) Decision {
 	}
 
 	d := Decision{Campaign: c.ID, Fence: in.Tr.FenceID, Outcome: Propose, Reason: Eligible, Period: c.Once, ExpiresAt: f.expires}
+	if explain {
+		d.Checks = make([]Check, 0, ruleCount+4) // claim, holdout, variant, and what became of the claim
+	}
 	for r := range ruleCount {
 		if !c.has(r) {
 			continue
@@ -285,6 +290,7 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 		}
 	case ruleWindow:
 		reason := c.Window.Check(f.at, f.store)
+		f.closed = reason
 		if reason == "" || reason == Ended || c.Window.HoldFor == 0 {
 			return reason
 		}
@@ -474,7 +480,7 @@ func (c *Campaign) describe(r rule, f *facts) string {
 		if c.Trigger.Journey {
 			return "a step of a journey"
 		}
-		return fmt.Sprintf("%s at %s; the campaign waits for %s", tr.Kind, tr.FenceID, c.Trigger.String())
+		return tr.Kind.String() + " at " + string(tr.FenceID) + "; the campaign waits for " + c.said.trigger
 	case ruleEnabled:
 		return yesNo(c.Enabled, "the campaign is enabled", "the campaign is disabled")
 	case rulePaused:
@@ -494,13 +500,14 @@ func (c *Campaign) describe(r rule, f *facts) string {
 	case ruleConfidence:
 		accuracy := "unknown"
 		if tr.Fix.AccuracyM > 0 {
-			accuracy = fmt.Sprintf("%.0f m", tr.Fix.AccuracyM)
+			accuracy = metres(float64(tr.Fix.AccuracyM))
 		}
-		return fmt.Sprintf("confidence %d of 3, at least %d is asked for; %.0f m from the edge, accuracy %s", tr.Confidence, c.Trigger.MinConfidence, tr.EdgeDistanceM, accuracy)
+		return "confidence " + strconv.Itoa(int(tr.Confidence)) + " of 3, at least " + strconv.Itoa(int(c.Trigger.MinConfidence)) + " is asked for; " +
+			metres(tr.EdgeDistanceM) + " from the edge, accuracy " + accuracy
 	case ruleWindow:
 		loc := c.Window.location(f.store)
-		text := fmt.Sprintf("it was %s (%s); open %s", f.at.In(loc).Format(stampForm), loc, c.Window.String())
-		if c.Window.Check(f.at, f.store) == "" {
+		text := "it was " + f.at.In(loc).Format(stampForm) + " (" + loc.String() + "); open " + c.said.window
+		if f.closed == "" {
 			return text
 		}
 		open, ok := c.Window.NextOpen(f.at, f.store)
@@ -515,12 +522,12 @@ func (c *Campaign) describe(r rule, f *facts) string {
 			return text + "; waits until it opens " + open.In(loc).Format(stampForm) + yesNo(c.Window.Closed == NotifyIfInside, ", and goes out if the device is still inside", "")
 		}
 	case ruleFresh:
-		s := fmt.Sprintf("the fix was %s old on arrival; at most %s", f.age().Round(time.Second), c.MaxAge)
+		s := "the fix was " + f.age().Round(time.Second).String() + " old on arrival; at most " + c.MaxAge.String()
 		return s + yesNo(tr.Reason.Has(track.Stale) && f.age() <= c.MaxAge, "; the deployment's max_age is shorter", "")
 	case ruleTTL:
-		return fmt.Sprintf("worth showing for %s, until %s; arrived %s", c.Push.TTL, f.expires.In(f.store).Format(time.RFC3339), f.Now.In(f.store).Format(time.RFC3339))
+		return "worth showing for " + c.Push.TTL.String() + ", until " + f.expires.In(f.store).Format(time.RFC3339) + "; arrived " + f.Now.In(f.store).Format(time.RFC3339)
 	case ruleConsent:
-		return fmt.Sprintf("push: %s, location: %s", consent(p.ConsentPush), consent(p.ConsentLocation))
+		return "push: " + consent(p.ConsentPush) + ", location: " + consent(p.ConsentLocation)
 	case ruleVisits:
 		return fmt.Sprintf("this is visit %d of %s; the campaign waits for %s", f.visit, p.Subject(), c.Trigger.Visits)
 	case ruleAudience:
@@ -546,6 +553,9 @@ func (c *Campaign) describe(r rule, f *facts) string {
 	}
 	return ""
 }
+
+// metres is a distance in whole metres.
+func metres(m float64) string { return strconv.FormatFloat(m, 'f', 0, 64) + " m" }
 
 const stampForm = "Mon 2006-01-02 15:04:05 -07:00"
 
@@ -621,21 +631,7 @@ func consent(b *bool) string {
 }
 
 func (c *Campaign) describeClaim(d *Decision) string {
-	var once string
-	switch c.Once.Kind {
-	case dedupe.PeriodDay:
-		once = fmt.Sprintf("once a day of the %s", c.Once.Zone)
-		if c.Once.DayStart > 0 {
-			once += fmt.Sprintf(" from %02d:%02d", int(c.Once.DayStart.Hours()), int(c.Once.DayStart.Minutes())%60)
-		}
-	case dedupe.PeriodRolling:
-		once = fmt.Sprintf("once in %s", c.Once.Rolling)
-	case dedupe.PeriodEver:
-		once = "once for ever"
-	default:
-		once = "every time"
-	}
-	s := fmt.Sprintf("%s, period %s, for %s", once, d.Key.Period, d.Key.Subject)
+	s := c.said.once + ", period " + d.Key.Period + ", for " + d.Key.Subject
 	if d.Key.Scope != "" {
 		s += " within " + d.Key.Scope
 	}
@@ -643,6 +639,27 @@ func (c *Campaign) describeClaim(d *Decision) string {
 		return s + "; not asked for"
 	}
 	return s + "; the ledger settles who gets it"
+}
+
+// said is what explanations say of a campaign whoever comes: put into words when it is read, not for every entry.
+type said struct{ trigger, window, once string }
+
+func (c *Campaign) say() said {
+	s := said{trigger: c.Trigger.String(), window: c.Window.String()}
+	switch c.Once.Kind {
+	case dedupe.PeriodDay:
+		s.once = fmt.Sprintf("once a day of the %s", c.Once.Zone)
+		if c.Once.DayStart > 0 {
+			s.once += fmt.Sprintf(" from %02d:%02d", int(c.Once.DayStart.Hours()), int(c.Once.DayStart.Minutes())%60)
+		}
+	case dedupe.PeriodRolling:
+		s.once = fmt.Sprintf("once in %s", c.Once.Rolling)
+	case dedupe.PeriodEver:
+		s.once = "once for ever"
+	default:
+		s.once = "every time"
+	}
+	return s
 }
 
 // String describes what a trigger waits for: "enter of tag kyiv".
