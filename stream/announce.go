@@ -11,7 +11,6 @@ import (
 
 	"footfall/audience"
 	"footfall/campaign"
-	"footfall/fences"
 	"footfall/internal/db"
 	"footfall/journey"
 	"footfall/track"
@@ -272,8 +271,7 @@ func (s *settler) announce(tx *db.Tx, c *campaign.Campaign, date string, began t
 		}
 		tr := c.Trigger.Schedule.Transition(planned, began)
 		in := input{device: track.DeviceID(id), receivedAt: tx.Now().UnixMilli(), transitions: []track.Transition{*tr}}
-		past := history{subject: p.Subject()}
-		answer, err := s.ask(tx, c, &in, tr, &p, &past, map[string]fences.ID{}, &t)
+		answer, err := s.inquire(tx, &in, &p, p.Subject(), &t).ask(c, tr)
 		if err != nil {
 			return t, err
 		}
@@ -285,10 +283,5 @@ func (s *settler) announce(tx *db.Tx, c *campaign.Campaign, date string, began t
 			return t, err
 		}
 	}
-	for k, n := range t.funnel {
-		if err := addFunnel(tx, k, n); err != nil {
-			return t, err
-		}
-	}
-	return t, nil
+	return t, addFunnels(tx, t.funnel)
 }

@@ -444,18 +444,15 @@ func (s *settler) journeyPush(tx *db.Tx, j *journey.Journey, subject string, run
 		key:      dedupe.Key{Campaign: j.ID, Subject: subject, Scope: step, Period: fmt.Sprintf("run %d at %d", run.N, run.Entered)},
 		revision: j.Revision, step: step, entry: run.Entry,
 	}}
-	past := history{subject: subject}
 	funnel := t.funnel
 	defer func() { t.funnel = funnel }()
 	t.funnel = map[funnelKey]int64{}
-	d, err := s.ask(tx, c, &in, tr, p, &past, map[string]fences.ID{}, t)
+	d, err := s.inquire(tx, &in, p, subject, t).ask(c, tr)
 	if err != nil {
 		return d, err
 	}
-	for k, n := range t.funnel { // at once: not every caller adds a tally's funnel
-		if err := addFunnel(tx, k, n); err != nil {
-			return d, err
-		}
+	if err := addFunnels(tx, t.funnel); err != nil { // at once: not every caller adds a tally's funnel
+		return d, err
 	}
 	of := Decision{
 		ID: decisionID(track.DeviceID(subject), "journey."+j.ID+"."+step, "", run.Entered), Device: p.Device, Kind: "journey",
