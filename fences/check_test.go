@@ -15,6 +15,11 @@ func point(id, properties, coordinates string) string {
 	return `{"type":"Feature","id":"` + id + `","properties":{` + properties + `},"geometry":{"type":"Point","coordinates":` + coordinates + `}}`
 }
 
+// tomtom is a circle as TomTom's Geofencing API writes it.
+func tomtom(properties string) string {
+	return `{"type":"Feature","id":"a","name":"Khreshchatyk","properties":{` + properties + `},"geometry":{"radius":200,"type":"Point","shapeType":"Circle","coordinates":[1,2]}}`
+}
+
 func circleAt(id, coordinates string) string { return point(id, `"radius":200`, coordinates) }
 
 func polygonOf(id, rings string) string {
@@ -194,6 +199,7 @@ var checks = []check{
 	{name: "W16 nested", doc: multi("a", "[["+square+"],[[[1.5,1.5],[2.5,1.5],[2.5,2.5],[1.5,2.5],[1.5,1.5]]]]"), fences: 1, want: []string{`W16 /geometry/coordinates/0/0 «[»`}},
 
 	{name: "I01 Azure", doc: point("a", `"subType":"Circle","radius":200`, "[1,2]"), fences: 1, want: []string{`I01 /properties/subType «"Circle"»`}},
+	{name: "I01 TomTom", doc: tomtom(`"k":1`), fences: 1, want: []string{`I01 /geometry/radius «200»`}},
 	{name: "I02", doc: point("a", `"radius":200,"radus":100`, "[1,2]"), fences: 1, want: []string{`I02 /properties/radus «"radus"»`}, says: `was "radius" meant`},
 	{name: "I03", doc: bom + good, fences: 1, want: []string{`I03  «{»`}},
 	{name: "I04", doc: "\r\n" + good, fences: 1, want: []string{"I04  «\r»"}},

@@ -82,6 +82,23 @@ func TestCircleForms(t *testing.T) {
 	}
 }
 
+// The radius beside the coordinates and the name beside the properties, as in TomTom's API; ours count first.
+func TestCircleOfTomTom(t *testing.T) {
+	for _, tt := range []struct {
+		properties string
+		radius     float64
+		name       string
+	}{{``, 200, "Khreshchatyk"}, {`"name":"Besarabka"`, 200, "Besarabka"}, {`"radius":150`, 150, "Khreshchatyk"}} {
+		fs, findings := Parse("x", []byte(tomtom(tt.properties)), Options{DefaultRadiusM: 300})
+		if len(fs) != 1 || HasErrors(findings) || fs[0].Shape.RadiusM() != tt.radius || fs[0].Name != tt.name {
+			t.Errorf("%s: %+v %v", tt.properties, fs, findings)
+		}
+	}
+	if fs, findings := Parse("x", []byte(strings.Replace(tomtom(""), ":200", `:"far"`, 1)), Options{}); len(fs) != 0 || tally(findings)[codeRadius] != 1 {
+		t.Errorf("a radius that is no number gave %v %v", fs, findings)
+	}
+}
+
 // A polygon that a drawing program made of a circle is the circle again.
 func TestPlacemarkCircle(t *testing.T) {
 	ring := "[[30.5028101,50.4],[30.5019870,50.4012709],[30.5,50.4017974],[30.4980130,50.4012709],[30.4971899,50.4],[30.4980130,50.3987290],[30.5,50.3982025],[30.5019870,50.3987290],[30.5028101,50.4]]"

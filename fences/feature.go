@@ -257,6 +257,10 @@ func (p *parser) radius(f *rawFeature, m *meta) (float64, bool) {
 		}
 	}
 	v, c, ok := p.given(f, propRadius)
+	if g := f.geometry.radius; !ok && !g.empty() && isNumber(string(p.data[g.start:g.end])) {
+		v, c, ok, at = g, p.data[g.start], true, p.base+"/geometry/radius"
+		p.noteRadiusInGeometry(f)
+	}
 	if !ok {
 		if r := p.l.o.DefaultRadiusM; r != 0 {
 			return p.checkRadius(r, r, "m", f.geometry.pointAt, p.base+"/geometry")
@@ -278,6 +282,20 @@ func (p *parser) radius(f *rawFeature, m *meta) (float64, bool) {
 		return 0, false
 	}
 	return p.checkRadius(x*factor, x, unit, v, at)
+}
+
+// noteRadiusInGeometry says that a circle has its radius where TomTom's fences have it. The fix puts it into the properties.
+func (p *parser) noteRadiusInGeometry(f *rawFeature) {
+	v := f.geometry.radius
+	fd := newFinding(codeForeignForm, `"radius" in the geometry (TomTom) is read as the circle's`)
+	member := `"type":"Circle","radius":` + string(p.data[v.start:v.end])
+	if props := f.properties; !props.empty() && f.values[propType].empty() && f.values[propRadius].empty() {
+		if strings.Trim(string(p.data[props.start:props.end]), "{} \t\r\n") != "" {
+			member += ","
+		}
+		fd.Fix = &Fix{Title: "Write it into the properties", Edits: []Edit{{Offset: props.start + 1, Text: member}}}
+	}
+	p.note(v, p.base+"/geometry/radius", fd)
 }
 
 func (p *parser) checkRadius(r, x float64, unit string, at span, pointer string) (float64, bool) {

@@ -35,6 +35,8 @@ func TestFixes(t *testing.T) {
 		{"crs last", `{"type":"FeatureCollection","features":[` + good + `] , "crs" : {"type":"name","properties":{"name":"EPSG:4326"}} }`, Options{}, codeCRSMember, `{"type":"FeatureCollection","features":[` + good + `]  }`},
 		{"repeated position", polygonOf("a", "[[[0,0],[4,0],[4,0],[4,0],[4,4],[0,4],[0,0]]]"), Options{}, codeRepeated, polygonOf("a", "[[[0,0],[4,0],[4,4],[0,4],[0,0]]]")},
 		{"Azure", point("a", `"subType": "Circle","radius":200`, "[1,2]"), Options{}, codeForeignForm, point("a", `"type": "Circle","radius":200`, "[1,2]")},
+		{"TomTom", tomtom(`"k":1`), Options{}, codeForeignForm, tomtom(`"type":"Circle","radius":200,"k":1`)},
+		{"TomTom, no properties of its own", tomtom(""), Options{}, codeForeignForm, tomtom(`"type":"Circle","radius":200`)},
 		{"near miss", point("a", `"Radus":150`, "[1,2]"), Options{DefaultRadiusM: 200}, codeNearMiss, point("a", `"radius":150`, "[1,2]")},
 		{"byte order mark", bom + good, Options{}, codeBOM, good},
 	}

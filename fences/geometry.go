@@ -17,6 +17,7 @@ type geometry struct {
 	typ      string
 	typAt    span
 	coords   span // of the "coordinates" value; empty when there is none
+	radius   span // of a "radius" in the geometry, where TomTom puts it; empty when there is none
 	decoded  bool
 	broken   bool // an error has been noted; the coordinates are incomplete
 	point    geo.Point
@@ -71,6 +72,10 @@ func (p *parser) geometry(g *geometry) bool {
 				_, ok = p.skip()
 			}
 			g.coords.end = p.pos
+			return ok
+		case "radius":
+			v, ok := p.skip()
+			g.radius = v
 			return ok
 		case "crs":
 			return p.crs()

@@ -8,6 +8,7 @@ import (
 // rawFeature is a feature whose values are still text.
 type rawFeature struct {
 	typ, id    span
+	name       span // beside "properties", where TomTom puts it
 	properties span // the whole object; empty when null or missing
 	values     [numProperties]span
 	foreign    [3]span // Azure subType; placemark @circle; IDKey
@@ -22,6 +23,8 @@ func (p *parser) member(f *rawFeature, key []byte, _ span) bool {
 		f.typ, ok = p.skip()
 	case "id":
 		f.id, ok = p.skip()
+	case "name":
+		f.name, ok = p.skip()
 	case "geometry":
 		ok = p.geometry(&f.geometry)
 	case "properties":

@@ -208,6 +208,9 @@ func (p *parser) apply(f *rawFeature, fence *Fence) {
 	if !f.properties.empty() && f.properties.end-f.properties.start <= maxPropertyBytes {
 		fence.Properties = json.RawMessage(slices.Clone(p.data[f.properties.start:f.properties.end]))
 	}
+	if v := f.name; f.values[propName].empty() && !v.empty() && p.data[v.start] == '"' {
+		fence.Name = p.text(v)
+	}
 	if v, c, ok := p.given(f, propName); ok {
 		switch {
 		case c == '"':

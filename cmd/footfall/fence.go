@@ -83,6 +83,6 @@ func (c *fenceCheckCmd) mend(e *env, path string, opts fences.Options) error {
 	if err := os.WriteFile(path, fixed, info.Mode().Perm()); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.err, "%s: mended %d findings\n", path, n)
+	fmt.Fprintf(e.err, "%s: findings mended: %d\n", path, n)
 	return nil
 }
