@@ -15,13 +15,27 @@ var decisionOperations = map[string]operation{
 		set, f := walking(tb, 100)
 		return known(newCompact(set, newFleet(uuids(len(f.ids)), f.at)))
 	},
+	// One fence in a hundred may be crossed: only pings about those pay for them.
+	"decision/compact/crossed": func(tb testing.TB) func(int) {
+		shapes := world.Stores(20_000)
+		fs := fenceList(shapes)
+		for i := range fs {
+			fs[i].Crossed = i%100 == 0
+		}
+		set, err := fences.NewSet(fs, nil)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return known(newCompact(set, newFleet(deviceIDs(budgetDevices), world.Walkers(shapes, budgetDevices, 1+maxOps/budgetDevices))))
+	},
 	"decision/json/fences=100": func(tb testing.TB) func(int) {
 		set, f := walking(tb, 100)
 		return known(newSingle(set, f.withJSON()))
 	},
 }
 
-const budgetDevices = 1024
+// Such that the table has the load that tables have on average, 0.75.
+const budgetDevices = 1536
 
 func walking(tb testing.TB, fenceCount int) (*fences.Set, *fleet) {
 	shapes := world.Stores(fenceCount)

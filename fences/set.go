@@ -25,6 +25,7 @@ type Set struct {
 	fences   []Fence
 	byID     map[ID]int32
 	byHandle []int32 // handle -> index + 1; handles are dense, see Catalogue
+	crossed  []int32 // see Crossed
 	index    *geo.Index
 	gen      uint32
 	revision string
@@ -61,6 +62,9 @@ func NewSet(fs []Fence, cat *Catalogue) (*Set, error) {
 			return nil, fmt.Errorf("%w %q: %s and %s", ErrDuplicateID, f.ID, s.fences[j].where(), f.where())
 		}
 		s.byID[f.ID] = int32(i)
+		if f.Crossed {
+			s.crossed = append(s.crossed, int32(i))
+		}
 		shapes[i] = &f.Shape
 		hashes[i] = f.Shape.Hash()
 	}
@@ -79,6 +83,10 @@ func (s *Set) Len() int { return len(s.fences) }
 
 // At returns fence i, 0 <= i < Len. The caller must not modify it.
 func (s *Set) At(i int32) *Fence { return &s.fences[i] }
+
+// Crossed returns the fences whose Crossed is set, ascending. The caller must not
+// modify it.
+func (s *Set) Crossed() []int32 { return s.crossed }
 
 // Lookup finds a fence by its id. The caller must not modify it.
 func (s *Set) Lookup(id ID) (*Fence, bool) {

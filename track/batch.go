@@ -55,7 +55,7 @@ func (t *Tracker) ApplyBatch(set *fences.Set, b *Batch, counts *Counts, res *Res
 		// What is usual changes only a record. See usual.
 		stop := min(int(hits[h].Point), b.n)
 		if u.on {
-			n := u.run(b.in[b.next:stop], recs[b.next:stop])
+			n := t.nearby.usual(&u, b.in[b.next:stop], recs[b.next:stop])
 			counts[Accepted] += n
 			if b.next += n; b.next == b.n {
 				return
@@ -170,7 +170,7 @@ func (t *Tracker) find(b *Batch, in *Input) uint32 {
 	return noRecord
 }
 
-// usual applies the usual ping: of a known device that is at no fence and near none, newer than its last position and not
+// usual applies the usual ping: of a known device that is at no fence and near none that nearby knows (see its usual), newer than its last position and not
 // implausibly far from it. Nine of ten pings are, and for them nothing changes but the record: some 75 instructions where
 // the rules take 1,000 more. What it takes for itself it decides as the rules do, and it leaves everything else to them; with
 // the rules alone (Tracker.usual.on is false) it is its own plain twin.
@@ -201,7 +201,7 @@ func newUsual(r *Rules) usual {
 func (u *usual) begin(t *Tracker, pos uint64) {
 	epoch := t.table.epoch(pos)
 	gen := t.set.Gen()
-	u.on = t.usual.on && t.nearby.empty() && epoch != wideEpoch && gen < 1<<genBits
+	u.on = t.usual.on && epoch != wideEpoch && gen < 1<<genBits
 	u.when = uint64(gen) << timeBits
 	u.expect = recSeen | recPlaced | epoch<<posBits
 	u.from = pos &^ posMask

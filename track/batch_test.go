@@ -17,7 +17,7 @@ import (
 func randomSet(t *testing.T, rng *rand.Rand, cat *fences.Catalogue) *fences.Set {
 	t.Helper()
 	var fs []fences.Fence
-	crossed := rng.IntN(2) == 0 // fences that may be crossed: no ping is usual then
+	crossed := rng.IntN(2) == 0 // fences that may be crossed: no ping about them is usual then
 	for i := range 3 + rng.IntN(30) {
 		radius := 200.0
 		if rng.IntN(10) == 0 {
@@ -199,4 +199,100 @@ func brief(r *track.Result) string {
 		s += fmt.Sprintf("\n%+v %v", tr, f != nil)
 	}
 	return s
+}
+
+// TestNearFencesEqualsRules: pings that are usual, although there are fences that may be crossed or that an accuracy
+// circle may touch, are decided as by the rules. Devices go round such fences in steps of some metres to some kilometres, at every latitude.
+func TestNearFencesEqualsRules(t *testing.T) {
+	buffered := track.DefaultRules()
+	buffered.BufferEntries = true
+	everywhere := track.DefaultRules()
+	everywhere.Crossed = true
+	seed := rand.Uint64()
+	crossings, enters := 0, 0
+	for _, rules := range []track.Rules{track.DefaultRules(), buffered, everywhere} {
+		for _, center := range []geo.Point{{Lat: 50.45, Lng: 30.52}, {Lat: -16.8, Lng: 180}, {Lat: 0, Lng: 0}, {Lat: 71, Lng: -179.99}, {Lat: 85, Lng: 12}} {
+			rng := rand.New(rand.NewPCG(seed, math.Float64bits(center.Lat)))
+			k := math.Cos(center.Lat * math.Pi / 180)
+			at := func(m float64) geo.Point {
+				return geo.Point{Lat: center.Lat + m*rng.NormFloat64()/111_000, Lng: math.Remainder(center.Lng+m*rng.NormFloat64()/111_000/k, 360)}
+			}
+			var fs []fences.Fence
+			for i := range 30 {
+				shape, err := geo.NewCircle(at(4000), []float64{50, 200, 700}[rng.IntN(3)])
+				if err != nil {
+					t.Fatal(err)
+				}
+				fs = append(fs, fences.Fence{ID: fences.ID(fmt.Sprintf("f%02d", i)), Shape: shape, Crossed: i%3 == 0})
+			}
+			set, err := fences.NewSet(fs, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			one, many := track.New(rules), track.New(rules)
+			track.RulesAlone(one)
+			const devices = 40
+			var places [devices]geo.Point
+			for d := range places {
+				places[d] = at(6000)
+			}
+			var batch track.Batch
+			var counts track.Counts
+			var res, got track.Result
+			now := int64(1_764_324_000_000)
+			for n := range 150 {
+				batch.Reset()
+				var ids []track.DeviceID
+				var fixes []track.Fix
+				for range 100 {
+					now += int64(rng.IntN(1500))
+					d := rng.IntN(devices)
+					step := []float64{5, 80, 600, 2500}[d%4]
+					p := &places[d]
+					if p.Lat += step * rng.NormFloat64() / 111_000; math.Abs(p.Lat-center.Lat) > 0.15 {
+						*p = at(6000)
+					}
+					p.Lng = math.Remainder(p.Lng+step*rng.NormFloat64()/111_000/k, 360)
+					ids = append(ids, deviceNamed(d))
+					fixes = append(fixes, track.Fix{FixedAt: now, ReceivedAt: now, Lat: p.Lat, Lng: p.Lng, HasPosition: true, AccuracyM: float32(rng.IntN(60)), SpeedMPS: -1})
+					batch.Add(ids[len(ids)-1], &fixes[len(fixes)-1], uint64(n*100+len(ids)))
+				}
+				next := 0
+				single := func(to int) {
+					for ; next < to; next++ {
+						one.Apply(set, ids[next], fixes[next], uint64(n*100+next+1), &res)
+						for _, tr := range res.Transitions {
+							switch tr.Kind {
+							case track.Crossed:
+								crossings++
+							case track.Enter:
+								enters++
+							}
+						}
+						if next < to-1 && len(res.Transitions)+len(res.Notes) > 0 {
+							t.Fatalf("seed %d: ApplyBatch was silent about %s\n%+v %s", seed, ids[next], fixes[next], brief(&res))
+						}
+					}
+				}
+				many.ApplyBatch(set, &batch, &counts, &got, func(i int, got *track.Result) {
+					single(i + 1)
+					if diff := cmp.Diff(brief(&res), brief(got)); diff != "" {
+						t.Fatalf("seed %d: %s %+v: rules (-), ApplyBatch (+):\n%s", seed, ids[i], fixes[i], diff)
+					}
+				})
+				if next < len(ids) {
+					single(len(ids))
+					if len(res.Transitions)+len(res.Notes) > 0 {
+						t.Fatalf("seed %d: ApplyBatch was silent about the last of a batch: %s", seed, brief(&res))
+					}
+				}
+			}
+			for d := range devices {
+				sameRow(t, one, many, deviceNamed(d))
+			}
+		}
+	}
+	if crossings < 200 || enters < 200 {
+		t.Errorf("seed %d: %d crossings, %d enters: too few to prove anything", seed, crossings, enters)
+	}
 }

@@ -13,8 +13,11 @@ import (
 // crossings and BufferEntries ask about a path or a circle. Only fences that
 // take part in one of those rules are in it: usually none.
 //
-// It is a plain grid of latitude and longitude, rebuilt when the set changes.
+// It is a plain grid of latitude and longitude, rebuilt when the set changes. Before it is a sieve, which keeps usual pings
+// that are far from such fences out of all this.
 type nearby struct {
+	sieve  sieve
+	maxGap int64             // Rules.CrossedMaxGap in ms
 	cells  map[int32][]int32 // grid cell -> fence indexes, ascending
 	always []int32           // fences that would fill too many cells
 	found  []int32           // scratch
@@ -38,22 +41,54 @@ type box struct{ south, north, west, east float64 }
 func (n *nearby) empty() bool { return len(n.cells) == 0 && len(n.always) == 0 }
 
 func (n *nearby) build(set *fences.Set, rules *Rules) {
-	n.cells, n.always = nil, nil
+	*n = nearby{found: n.found, maxGap: rules.CrossedMaxGap.Milliseconds()}
 	if rules.Plain {
 		return
 	}
-	for i := range int32(set.Len()) {
-		f := set.At(i)
-		if !rules.BufferEntries && !rules.crossed(f) {
-			continue
-		}
-		for _, b := range boxesOf(&f.Shape) {
+	reachM := 0.0
+	if rules.BufferEntries {
+		reachM = rules.ExitAccuracyCapM
+	}
+	add := func(i int32) {
+		for _, b := range boxesOf(&set.At(i).Shape) {
 			n.add(i, b)
+			n.sieve.mark(b, reachM)
+		}
+	}
+	if rules.BufferEntries || rules.Crossed {
+		for i := range int32(set.Len()) {
+			add(i)
+		}
+	} else {
+		for _, i := range set.Crossed() {
+			add(i)
 		}
 	}
 	for c, list := range n.cells {
 		n.cells[c] = slices.Compact(list)
 	}
+}
+
+// usual is u.run, up to the first input that some fence of n may say something about.
+func (n *nearby) usual(u *usual, ins []Input, recs []*record) int {
+	if n.empty() {
+		return u.run(ins, recs)
+	}
+	for i := range ins {
+		in, r := &ins[i], recs[i]
+		if r == nil {
+			return i
+		}
+		// Nothing can have been crossed in too long a time.
+		lat, lng := in.Lat, in.Lng
+		if in.FixedAt-int64(get64(&r.when)&timeMask) <= n.maxGap {
+			lat, lng = r.lat, r.lng
+		}
+		if !n.sieve.clear(in.Lat, in.Lng, lat, lng) || u.run(ins[i:i+1], recs[i:i+1]) == 0 {
+			return i
+		}
+	}
+	return len(ins)
 }
 
 func (n *nearby) add(i int32, b box) {
@@ -96,10 +131,24 @@ func (b box) cells() (r0, r1, c0, c1 int) {
 	row := func(lat float64) int { return min(max(int(math.Floor((lat+90)/gridDeg)), 0), gridRows-1) }
 	col := func(lng float64) int { return int(math.Floor((lng + 180) / gridDeg)) }
 	r0, r1 = row(b.south-gridSafetyDeg), row(b.north+gridSafetyDeg)
-	if b.north > polarLat || b.south < -polarLat || b.east-b.west >= 360-1 {
+	if b.around() {
 		return r0, r1, 0, gridCols - 1
 	}
 	return r0, r1, col(b.west - gridSafetyDeg), col(b.east + gridSafetyDeg)
+}
+
+// around reports whether b is taken for the whole circle of longitude.
+func (b box) around() bool {
+	return b.north > polarLat || b.south < -polarLat || b.east-b.west >= 360-1
+}
+
+// grow returns the box of the points within m metres of b.
+func (b box) grow(m float64) box {
+	south, north := boxAround(geo.Point{Lat: b.south, Lng: b.west}, m), boxAround(geo.Point{Lat: b.north, Lng: b.east}, m)
+	return box{
+		south: south.south, north: north.north,
+		west: min(south.west, b.west-(north.east-b.east)), east: max(north.east, b.east+(b.west-south.west)),
+	}
 }
 
 // boxAround returns the box of the points within m metres of p.

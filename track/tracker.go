@@ -91,7 +91,7 @@ func (t *Tracker) applyUsual(set *fences.Set, i uint32, f *Fix, pos uint64) bool
 	}
 	r := t.table.rec(i)
 	t.lastAt = int64(get64(&r.when) & timeMask)
-	return u.on && u.run(in[:], []*record{r}) == 1
+	return u.on && t.nearby.usual(u, in[:], []*record{r}) == 1
 }
 
 const noRecord = ^uint32(0)

@@ -15,7 +15,11 @@ func TestUsual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := fences.NewSet([]fences.Fence{{ID: "shop", Shape: circle}}, nil)
+	other, err := geo.NewCircle(geo.Point{Lat: 50.4, Lng: 30.55}, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := fences.NewSet([]fences.Fence{{ID: "shop", Shape: circle}, {ID: "gate", Shape: other, Crossed: true}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +38,9 @@ func TestUsual(t *testing.T) {
 		{"clock ahead", false, func(f *Fix, _ *uint64) { f.ReceivedAt = f.FixedAt - 120_001 }},
 		{"too far", false, func(f *Fix, _ *uint64) { f.Lat += 2701 / 111_695.0 }},
 		{"in a fence", false, func(f *Fix, _ *uint64) { f.Lat, f.Lng = 50.45, 30.52 }},
+		{"near one that may be crossed", false, func(f *Fix, _ *uint64) { f.Lng, f.FixedAt, f.ReceivedAt = 30.555, t0+115_000, t0+116_000 }},
+		{"through one that may be crossed", false, func(f *Fix, _ *uint64) { f.Lng, f.FixedAt, f.ReceivedAt = 30.58, t0+120_000, t0+121_000 }},
+		{"too late to have crossed it", true, func(f *Fix, _ *uint64) { f.Lng, f.FixedAt, f.ReceivedAt = 30.58, t0+120_001, t0+121_000 }},
 		{"same time", false, func(f *Fix, _ *uint64) { f.FixedAt = t0 }},
 		{"earlier", false, func(f *Fix, _ *uint64) { f.FixedAt = t0 - 1 }},
 		{"replayed", false, func(_ *Fix, pos *uint64) { *pos = 1 }},
