@@ -112,3 +112,7 @@ func (c Cell) valid() bool {
 	}
 	return leading != 1 || !isPentagonBase(c.BaseCell())
 }
+
+// CellRadiusM is a distance in metres that no point of a cell of the resolution, 0 to 15, is farther from its centre: the
+// angle of the largest cell's corner at the largest radius of curvature of WGS84, that of the poles.
+func CellRadiusM(res int) float64 { return circumradius(res) * 6_399_593.7 }

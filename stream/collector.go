@@ -35,6 +35,8 @@ type IngestConfig struct {
 	DeviceRecords int
 	// OwnTracksApp is the app whose devices OwnTracks phones become. Default "owntracks"; "-" refuses OwnTracks.
 	OwnTracksApp string
+	// Positions says how exactly positions are taken in, of all transports.
+	Positions Positions
 }
 
 // collector is the one door. Every transport and encoding ends here in the compact record; what it refuses
@@ -281,8 +283,8 @@ func (c *collector) deviceOf(subject string, class wire.Class) (track.DeviceID, 
 	return id, nil
 }
 
-// gate runs the stateless part of the fix gate, so that what can never count is not stored, and lists what it
-// refused together with what the decoder refused.
+// gate runs the stateless part of the fix gate, so that what can never count is not stored, takes from positions what is not
+// to be known, and lists what it refused together with what the decoder refused.
 func (c *collector) gate(refused []wire.PingError) []wire.PingError {
 	decoded := refused
 	n := 0
@@ -291,6 +293,10 @@ func (c *collector) gate(refused []wire.PingError) []wire.PingError {
 		if r.Kind == wire.KindPing {
 			if why := track.CheckFix(&r.Fix, &c.rules); why != "" {
 				refused = append(refused, wire.PingError{Index: wire.IndexOf(decoded, i), Code: wire.Code(why), Reason: refusalText[why]})
+				continue
+			}
+			if code := c.cfg.Positions.reduce(&r.Fix); code != "" {
+				refused = append(refused, wire.PingError{Index: wire.IndexOf(decoded, i), Code: code, Reason: "this gateway takes no positions; send what the phone has found, src os_enter, os_exit or os_dwell with its fence"})
 				continue
 			}
 		}

@@ -111,6 +111,9 @@ func New(cfg Config) (_ *Gateway, err error) {
 	if err := cfg.Rules.Validate(); err != nil {
 		return nil, err
 	}
+	if err := cfg.Ingest.Positions.Validate(); err != nil {
+		return nil, err
+	}
 	cfg.Checkpoint = cmp.Or(cfg.Checkpoint, 30*time.Second)
 	cfg.Decisions = cmp.Or(cfg.Decisions, 7*24*time.Hour)
 	cfg.Reports = cmp.Or(cfg.Reports, funnel.KeepFacts)

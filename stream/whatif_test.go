@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,7 +95,7 @@ func whatIfRehearsal(t *testing.T) *Rehearsal {
 		case n == 1:
 			return json.RawMessage(`{"platform":"ios","token":"x","consent":{"push":false}}`)
 		case n < 5: // two persons, with several devices each
-			return json.RawMessage(fmt.Sprintf(`{"platform":"ios","token":"x","user":"u%d","tags":{"city":"Kyiv"}}`, n%2))
+			return json.RawMessage(fmt.Sprintf(`{"platform":"ios","token":"x","user":"u%d%s","tags":{"city":"Kyiv"}}`, n%2, strings.TrimRight(string(id), "0123456789")))
 		}
 		return json.RawMessage(`{"platform":"android","token":"x","tags":{"city":"Lviv"}}`)
 	}})
@@ -122,10 +123,10 @@ func TestWhatIfEqualsTheHotPath(t *testing.T) {
 	}
 	sources := []track.Source{track.SourceStream, track.SourceStream, track.SourceStream, track.SourceSignificant, track.SourceOSEnter, track.SourceOSExit}
 	kinds, verdicts, campaigns := map[string]int{}, map[string]int{}, map[campaign.Reason]int{}
-	for range pings {
+	for n := range pings {
 		now += rng.Int64N(3_000)
 		i := rng.IntN(devices)
-		id := track.DeviceID(fmt.Sprintf("shop.d%d", i))
+		id := track.DeviceID(fmt.Sprintf("shop.d%d-%d", n/1_500, i)) // new people now and then: all that is known of each is compared
 		p := &at[i]
 		switch rng.IntN(40) {
 		case 0: // far away, or back

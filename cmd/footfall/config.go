@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"footfall/audience"
+	"footfall/fences"
 	"footfall/funnel"
+	"footfall/geo"
 	"footfall/outbox"
 	"footfall/push/apns"
 	"footfall/push/fcm"
@@ -30,6 +32,7 @@ type Config struct {
 	Insecure  bool            `yaml:"insecure" doc:"Allow listening on addresses other than loopback without a NATS token."`
 	NATS      NATSConfig      `yaml:"nats" doc:"Where devices publish: the embedded server, or an external one."`
 	Ingest    IngestConfig    `yaml:"ingest" doc:"What the collector accepts."`
+	Privacy   PrivacyConfig   `yaml:"privacy" doc:"What is known of where people are. docs/privacy.md says what each costs."`
 	Fences    FencesConfig    `yaml:"fences" doc:"The stores' fences, as GeoJSON files."`
 	Campaigns CampaignsConfig `yaml:"campaigns" doc:"The campaigns, as YAML files."`
 	Rules     RulesConfig     `yaml:"rules" doc:"How fixes become transitions."`
@@ -60,6 +63,45 @@ type IngestConfig struct {
 	OwnTracksApp  string `yaml:"owntracks_app" doc:"App that OwnTracks phones belong to; \"-\" refuses OwnTracks."`
 	AllowMock     bool   `yaml:"allow_mock" doc:"Accept positions that the phone marks as simulated. For tests."`
 	AllowNull     bool   `yaml:"allow_null_island" doc:"Accept the position 0,0."`
+}
+
+// PrivacyConfig is the privacy section.
+type PrivacyConfig struct {
+	Positions string `yaml:"positions" doc:"What is taken of a position, before anything is stored: exact; coarse, its H3 cell alone; or none, then phones report the transitions that they have found themselves."`
+	Cell      int    `yaml:"cell" doc:"H3 resolution of coarse positions: 6 (36 km²) to 10 (0.015 km²)."`
+}
+
+// positions is the section in the gateway's words.
+func (c *Config) positions() stream.Positions {
+	return stream.Positions{Mode: stream.PositionMode(c.Privacy.Positions), Resolution: c.Privacy.Cell}
+}
+
+// privacyNotes says what coarse positions, or none, do to these fences; nothing when positions are exact.
+func (c *Config) privacyNotes(fs []fences.Fence) []string {
+	p := c.positions()
+	switch p.Mode {
+	case stream.PositionsNone:
+		return []string{"positions are not taken: entries are those that phones report (src os_enter)"}
+	case stream.PositionsCoarse:
+		const own = 15 // metres, of a phone outside a building
+		radius, rules := geo.CellRadiusM(p.Resolution), c.rules()
+		shut := 0
+		example := ""
+		for i := range fs {
+			if rules.ToEnter(&fs[i], 0, radius+own) != "" {
+				if shut++; example == "" {
+					example = string(fs[i].ID)
+				}
+			}
+		}
+		notes := []string{fmt.Sprintf("positions are known to their H3 cell of resolution %d: up to %.0f m are added to their accuracy", p.Resolution, radius)}
+		if shut > 0 {
+			notes = append(notes, fmt.Sprintf("%d of %d fences, such as %s, cannot be entered by such positions, only by what phones report; they need a radius of %.0f m, a max_accuracy_m of their own, or a finer privacy.cell",
+				shut, len(fs), example, (radius+own)/c.Rules.EnterRatio))
+		}
+		return notes
+	}
+	return nil
 }
 
 // FencesConfig is the fences section.
@@ -199,7 +241,8 @@ func defaultConfig() Config {
 			ExitBlind: r.ExitBlindM, MinStay: Duration(r.MinStay), Dwell: Duration(r.Dwell), Crossed: r.Crossed,
 			CrossedMaxGap: Duration(r.CrossedMaxGap), Initial: r.Initial,
 		},
-		Push: PushConfig{APNs: APNsConfig{Connections: 2}, FCM: FCMConfig{Connections: 2, Style: string(fcm.Display)}, Rate: 5000, InApp: Duration(2 * time.Second)},
+		Push:    PushConfig{APNs: APNsConfig{Connections: 2}, FCM: FCMConfig{Connections: 2, Style: string(fcm.Display)}, Rate: 5000, InApp: Duration(2 * time.Second)},
+		Privacy: PrivacyConfig{Positions: string(stream.PositionsExact), Cell: 9},
 		Retention: RetentionConfig{
 			Positions: Duration(15 * time.Minute), LogBytes: 256 << 20, Events: Duration(7 * 24 * time.Hour), EventBytes: 1 << 30,
 			Decisions: Duration(7 * 24 * time.Hour), Deliveries: Duration(7 * 24 * time.Hour),
@@ -263,6 +306,9 @@ func (c *Config) validate() error {
 	}
 	if c.Retention.Visits > Duration(audience.KeepVisits) {
 		bad("retention.visits", "%s is longer than campaigns can ask for; at most %s", c.Retention.Visits, Duration(audience.KeepVisits))
+	}
+	if err := c.positions().Validate(); err != nil {
+		bad("privacy", "%s", strings.TrimPrefix(err.Error(), "stream: "))
 	}
 	if c.Push.Rate <= 0 {
 		bad("push.rate", "must be positive")
@@ -391,7 +437,7 @@ func (c *Config) server() (stream.ServerConfig, error) {
 func (c *Config) gateway() stream.Config {
 	return stream.Config{
 		Rules:      c.rules(),
-		Ingest:     stream.IngestConfig{DeviceRecords: c.Ingest.DeviceRecords, OwnTracksApp: c.Ingest.OwnTracksApp},
+		Ingest:     stream.IngestConfig{DeviceRecords: c.Ingest.DeviceRecords, OwnTracksApp: c.Ingest.OwnTracksApp, Positions: c.positions()},
 		Log:        stream.LogConfig{MaxAge: time.Duration(c.Retention.Positions), MaxBytes: int64(c.Retention.LogBytes)},
 		Events:     stream.EventsConfig{MaxAge: time.Duration(c.Retention.Events), MaxBytes: int64(c.Retention.EventBytes)},
 		Checkpoint: time.Duration(c.Retention.Checkpoint),

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
+
+	"footfall/fences"
 )
 
 type configCmd struct {
@@ -41,6 +43,21 @@ func (c *configCheckCmd) Run(e *env) error {
 		return errFindings
 	}
 	providers.close()
+	var fs []fences.Fence
+	if cfg.Fences.Path != "" {
+		var findings []fences.Finding
+		if fs, findings, err = fences.Load(cfg.Fences.Path, cfg.Fences.options()); err != nil {
+			fmt.Fprintln(e.out, err)
+			return errFindings
+		}
+		if fences.HasErrors(findings) {
+			fmt.Fprintf(e.out, "fences.path has errors; run: footfall fence check %s\n", cfg.Fences.Path)
+			return errFindings
+		}
+	}
+	for _, note := range cfg.privacyNotes(fs) {
+		fmt.Fprintf(e.out, "%-16s %s\n", "privacy", note)
+	}
 	fmt.Fprintln(e.out, "ok")
 	return nil
 }

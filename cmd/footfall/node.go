@@ -173,6 +173,9 @@ func (n *node) loadFences(ctx context.Context, w io.Writer) error {
 	if fences.HasErrors(findings) {
 		return errFindings
 	}
+	for _, note := range n.cfg.privacyNotes(fs) {
+		n.log.Warn("privacy.positions: " + note)
+	}
 	_, err = n.gateway.SetFences(ctx, fs)
 	return err
 }

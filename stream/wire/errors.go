@@ -31,6 +31,7 @@ const (
 	CodeBadValue         Code = "bad_value"         // a text field holds a value outside its set
 	CodeBadKey           Code = "bad_key"           // a receipt whose k is not the one of the message: forged, or mixed up
 	CodeInternal         Code = "internal"          // (payload) a fault of the gateway; sending it again does not help
+	CodeNoPositions      Code = "no_positions"      // privacy.positions is none, and the ping is no transition of a phone's own
 	CodeIgnored          Code = "ignored"           // OwnTracks only: a message type that carries no position; not an error
 )
 
