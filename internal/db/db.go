@@ -49,7 +49,9 @@ type Config struct {
 const (
 	memTableSize   = 16 << 20
 	numMemTables   = 3
-	blockCacheSize = 16 << 20
+	// blockCacheSize: none. Blocks are not compressed, so a read takes them from the mapped file, and Badger 4.9 counts one
+	// in the cache at the length of the file behind it: 16 MiB held three, at a hit ratio of 0.07.
+	blockCacheSize = 0
 	indexCacheSize = 16 << 20
 	// maxValue bounds a value below the 1 MiB from which Badger would keep it in
 	// its value log, which therefore stays empty and needs no sync.
