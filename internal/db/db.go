@@ -47,8 +47,8 @@ type Config struct {
 // measured at 50-130 MB resident under load and as fast as the defaults for
 // our small values.
 const (
-	memTableSize   = 16 << 20
-	numMemTables   = 3
+	memTableSize = 16 << 20
+	numMemTables = 3
 	// blockCacheSize: none. Blocks are not compressed, so a read takes them from the mapped file, and Badger 4.9 counts one
 	// in the cache at the length of the file behind it: 16 MiB held three, at a hit ratio of 0.07.
 	blockCacheSize = 0
