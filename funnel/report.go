@@ -103,6 +103,7 @@ type Campaign struct {
 	ByVariant   []Group    `json:"by_variant"`
 	ByHour      []Group    `json:"by_hour"`
 	ByDay       []Group    `json:"by_day"`
+	WhereWhen   []GridRow  `json:"where_when"` // fence by hour
 	Attribution []Credit   `json:"attribution"`
 	Lift        *Lift      `json:"lift,omitempty"` // nil when nobody was held out
 	Cohort      []Rate     `json:"cohort"`         // churn and retention
@@ -162,6 +163,7 @@ type builder struct {
 	credit                        map[string]*Credit
 	cohort                        map[string]cohort
 	late                          lateness
+	grid                          grid
 }
 
 // Make computes a report as of now. It reads every entry of the days and of a conversion window before them, some tens
@@ -228,7 +230,7 @@ func newBuilder(id string) *builder {
 	for _, m := range Models {
 		b.credit[m.Name] = &Credit{Model: m.Name, Says: m.Says}
 	}
-	b.cohort = map[string]cohort{}
+	b.cohort, b.grid = map[string]cohort{}, grid{}
 	return b
 }
 
@@ -276,6 +278,9 @@ func (r *Report) take(tx *db.Tx, b *builder, e *Entry, people map[string]*person
 	group(b.variants, e.Variant).add(e, m)
 	group(b.hours, twoDigits(hourOf(e.At, e.OffsetMin))).add(e, m)
 	group(b.days, day.String()).add(e, m)
+	var one Counts
+	one.add(e, m)
+	b.grid.add(e, &one)
 	if m != nil || e.Reason == HeldOut {
 		if _, ok := p.drawn[b.ID]; !ok {
 			p.drawn[b.ID] = draw{at: e.At, holdout: m == nil}
@@ -359,6 +364,10 @@ func (b *builder) finish(who People, changes map[string][]Change, now int64) (*C
 		if sum != b.Total.Entered {
 			return nil, fmt.Errorf("funnel: campaign %s: %d entered, but %d in the groups", b.ID, b.Total.Entered, sum)
 		}
+	}
+	b.WhereWhen = b.grid.finish()
+	if err := b.checkGrid(); err != nil {
+		return nil, err
 	}
 	for _, m := range Models {
 		b.Attribution = append(b.Attribution, *b.credit[m.Name])

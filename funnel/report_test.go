@@ -292,6 +292,16 @@ func TestFunnelEqualsOracle(t *testing.T) {
 					t.Errorf("%s by %s: %d, the total is %d", id, name, sum, c.Total.Entered)
 				}
 			}
+			for i := range c.WhereWhen {
+				for h, n := range c.WhereWhen[i].Hours {
+					want := w.count(func(e *Entry) bool {
+						return in(e) && e.Fence == c.WhereWhen[i].Fence && local(e.At, e.OffsetMin).Hour() == h
+					})
+					if n.Entered != want {
+						t.Errorf("%s at %s at %d: %d entered, want %d", id, c.WhereWhen[i].Fence, h, n.Entered, want)
+					}
+				}
+			}
 			w.checkCredit(t, c, q)
 			w.checkLift(t, c, in)
 			// Asked about alone, it says the same.

@@ -23,7 +23,7 @@ type campaignReportCmd struct {
 	Day      string        `help:"One day on the stores' clocks: 2026-11-28, today or yesterday." placeholder:"DATE"`
 	From     string        `help:"First day; default six days before --to." placeholder:"DATE"`
 	To       string        `help:"Last day; default today." placeholder:"DATE"`
-	By       string        `help:"Break the funnel down: fence, variant, hour or day." enum:",fence,variant,hour,day" default:"" placeholder:"WHAT"`
+	By       string        `help:"Break the funnel down: fence, variant, hour, day, or where-when: fence by hour." enum:",fence,variant,hour,day,where-when" default:"" placeholder:"WHAT"`
 	Goal     string        `help:"Customer event that counts as a conversion." default:"purchase" placeholder:"NAME"`
 	Within   time.Duration `help:"For how long after a push it counts." default:"48h"`
 	Late     time.Duration `help:"From when on a push counts as late." default:"1m"`
@@ -141,6 +141,70 @@ func breakdown(c *funnel.Campaign, by string) []funnel.Group {
 	return []funnel.Group{c.Total}
 }
 
+// whereWhen is the breakdown by fence and hour.
+const whereWhen = "where-when"
+
+// writeGridCSV writes one row for each fence and hour in which somebody came.
+func writeGridCSV(out *csv.Writer, r *funnel.Report) error {
+	_ = out.Write([]string{"campaign", "fence", "hour", "from", "to", "entered", "accepted", "opened", "converted"}) // Flush has the error
+	for _, c := range r.Campaigns {
+		for i := range c.WhereWhen {
+			g := &c.WhereWhen[i]
+			for h, n := range g.Hours {
+				if n == (funnel.GridCell{}) {
+					continue
+				}
+				row := []string{c.ID, g.Fence, fmt.Sprintf("%02d", h), r.From.String(), r.To.String()}
+				for _, v := range []int64{n.Entered, n.Accepted, n.Opened, n.Converted} {
+					row = append(row, strconv.FormatInt(v, 10))
+				}
+				_ = out.Write(row)
+			}
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// gridShown is how many fences the printed table has.
+const gridShown = 30
+
+// grid prints where and when people came: entries, hours across.
+func (p *reportPrinter) grid(c *funnel.Campaign) {
+	first, last := 24, -1
+	for i := range c.WhereWhen {
+		for h, n := range c.WhereWhen[i].Hours {
+			if n.Entered > 0 {
+				first, last = min(first, h), max(last, h)
+			}
+		}
+	}
+	if last < 0 {
+		return
+	}
+	p.line("  entered, by fence and hour of the store's day")
+	head := fmt.Sprintf("    %-24s %8s", "", "all day")
+	for h := first; h <= last; h++ {
+		head += fmt.Sprintf(" %5d", h)
+	}
+	p.line("%s", head)
+	for i := range c.WhereWhen[:min(len(c.WhereWhen), gridShown)] {
+		g := &c.WhereWhen[i]
+		row := fmt.Sprintf("    %-24s %8s", groupName("fence", g.Fence), thousands(g.Entered()))
+		for h := first; h <= last; h++ {
+			n := "·"
+			if v := g.Hours[h].Entered; v > 0 {
+				n = strconv.FormatInt(v, 10)
+			}
+			row += fmt.Sprintf(" %5s", n)
+		}
+		p.line("%s", row)
+	}
+	if n := len(c.WhereWhen) - gridShown; n > 0 {
+		p.line("    … and %s more (--csv has all)", countOf(n, "fence"))
+	}
+}
+
 // groupName is how a key of a breakdown is shown.
 func groupName(by, key string) string {
 	switch {
@@ -154,6 +218,9 @@ func groupName(by, key string) string {
 
 func writeReportCSV(w io.Writer, r *funnel.Report, by string) error {
 	out := csv.NewWriter(w)
+	if by == whereWhen {
+		return writeGridCSV(out, r)
+	}
 	head := []string{"campaign"}
 	if by != "" {
 		head = append(head, by)
@@ -247,7 +314,11 @@ func (p *reportPrinter) campaign(r *funnel.Report, c *funnel.Campaign, by string
 	for _, k := range c.Cohort {
 		p.line("    %-22s %9s  %s of %s: %s", k.Name, percentOf(k.Rate, k.Whole), thousands(k.Part), thousands(k.Whole), k.Says)
 	}
-	if by != "" {
+	switch by {
+	case "":
+	case whereWhen:
+		p.grid(c)
+	default:
 		p.groups(c, by)
 	}
 	p.line("  conversions, %s within %s, by what is credited", r.Goal, spanOf(r.WithinMS))

@@ -140,12 +140,33 @@ func TestReportCommand(t *testing.T) {
 		t.Errorf("the CSV adds up to %v, the total is %+v", sum, total.Counts)
 	}
 
+	if grid := ask("autumn", "--by", "where-when"); !strings.Contains(grid, "entered, by fence and hour") || !strings.Contains(grid, "k00 ") {
+		t.Errorf("by fence and hour:\n%s", grid)
+	}
+	if rows, err = csv.NewReader(strings.NewReader(ask("autumn", "--by", "where-when", "--csv"))).ReadAll(); err != nil || len(rows) < 50 {
+		t.Fatalf("%d rows of CSV, %v", len(rows), err)
+	}
+	cells := 0
+	for _, row := range rows[1:] {
+		var n int
+		if _, err := fmt.Sscan(row[5], &n); err != nil {
+			t.Fatal(err)
+		}
+		cells += n
+	}
+	if cells != 3000 {
+		t.Errorf("by fence and hour %d entered, want 3000", cells)
+	}
+
 	path := filepath.Join(t.TempDir(), "report.html")
+	if keep := os.Getenv("FOOTFALL_KEEP_PAGE"); keep != "" { // to look at it
+		path = filepath.Join(keep, "report.html")
+	}
 	if out := ask("--all", "--html", path); !strings.Contains(out, "written") {
 		t.Errorf("%q", out)
 	}
 	drawn := pagetest.Draw(t, path)
-	for _, want := range []string{"Every entry, once", "By day", "By hour", "By fence", "By variant", "Against the holdout", "How late, and whose delay", "Conversions", "Subscribers"} {
+	for _, want := range []string{"Every entry, once", "By day", "By hour", "By fence", "Where and when", "By variant", "Against the holdout", "How late, and whose delay", "Conversions", "Subscribers"} {
 		if !strings.Contains(drawn, want) {
 			t.Errorf("the page does not show %q", want)
 		}

@@ -76,6 +76,21 @@ function byHour(c) {
   return panel("By hour", "When people came, on the stores' clocks. Each bar holds the next: of those who came, who was pushed to, who opened, who converted.",
     legend([["entered", 0], ["accepted", 1], ["opened", 3], ["converted", 4]].map(([name, n]) => ({name, color: color(n), points: [0]}))), s);
 }
+// whereWhen is a table of fences by hours; a cell is as dark as it is busy.
+function whereWhen(c) {
+  const rows = (c.where_when || []).slice(0, 40), of = h => h.entered || 0;
+  if (rows.length < 2) return null;
+  const hours = [...Array(24).keys()].filter(h => rows.some(r => of(r.hours[h]))), from = Math.min(...hours), to = Math.max(...hours);
+  const most = Math.max(...rows.flatMap(r => r.hours.map(of))), shown = [...Array(to - from + 1).keys()].map(i => i + from);
+  const t = table(["fence", "all day", ...shown.map(String)], rows.map(r => [r.fence || "(none)", count(r.hours.reduce((a, h) => a + of(h), 0)), ...shown.map(h => of(r.hours[h]) ? count(of(r.hours[h])) : "")]));
+  [...t.querySelectorAll("tr")].slice(1).forEach((tr, i) => shown.forEach((h, k) => {
+    const n = rows[i].hours[h], td = tr.children[k + 2];
+    if (!td || !of(n)) return;
+    td.style.background = `color-mix(in srgb, ${color(0)} ${Math.round(8 + 52 * of(n) / most)}%, transparent)`;
+    td.title = `${rows[i].fence} ${h}:00  entered ${of(n)}, accepted ${n.accepted || 0}, opened ${n.opened || 0}, converted ${n.converted || 0}`;
+  }));
+  return panel("Where and when", "Entries by fence and by the hour of the store's day" + (c.where_when.length > rows.length ? `; the ${rows.length} busiest of ${c.where_when.length} fences.` : "."), t);
+}
 function groups(title, what, list) {
   if (!list.length || list.length === 1 && !list[0].key) return null;
   return panel(title, null, table([what, "people", "entered", "held", "claimed", "accepted", "delivered", "opened", "of accepted", "converted", "of claimed"],
@@ -151,7 +166,7 @@ function draw() {
   if (!R.campaigns.length) main.append(el("p", {class: "none"}, "No campaign was asked about anything on these days."));
   for (const c of R.campaigns) {
     if (all) main.append(el("h1", {class: "part"}, c.campaign));
-    main.append(...[cards(c.total), funnel(c.total), outcomes(c.total), byDay(c), byHour(c), groups("By fence", "fence", c.by_fence), groups("By variant", "variant", c.by_variant), credit(c), lift(c), rates(c), lateness(c)].filter(Boolean));
+    main.append(...[cards(c.total), funnel(c.total), outcomes(c.total), byDay(c), byHour(c), groups("By fence", "fence", c.by_fence), whereWhen(c), groups("By variant", "variant", c.by_variant), credit(c), lift(c), rates(c), lateness(c)].filter(Boolean));
   }
   const g = growth();
   if (g) main.append(g);
