@@ -221,6 +221,20 @@ type PushStep struct {
 	TTL time.Duration
 	// Variants share out the subjects among them; none: everybody gets Template.
 	Variants []Variant
+	// Voucher is where the code of a template's voucher comes from; nil: there is none.
+	Voucher *Voucher `json:",omitzero"`
+}
+
+// Voucher says which pool each push gets a code of its own from.
+type Voucher struct {
+	Pool string
+	// Optional: when the pool is empty, the push goes out without a code rather than not at all.
+	Optional bool `json:",omitzero"`
+}
+
+// TakesVoucher reports whether what the variant sends ("" without variants) needs a code.
+func (c *Campaign) TakesVoucher(variant string) bool {
+	return c.Push.Voucher != nil && c.TemplateOf(variant).reads("voucher")
 }
 
 // selects reports whether the trigger is for this transition.

@@ -279,6 +279,7 @@ func (f Field) JourneyPush(base *Campaign, zone *time.Location, templates map[st
 		}
 		return ""
 	})
+	f.s.needVoucher(&c.Push, at)
 	c.seal()
 	return &c
 }

@@ -241,6 +241,13 @@ func (p *PushStep) document() (push, named yaml.MapSlice) {
 		}
 		m.add("variants", arms.MapSlice)
 	}
+	if v := p.Voucher; v != nil {
+		if v.Optional {
+			m.add("voucher", yaml.MapSlice{{Key: "pool", Value: v.Pool}, {Key: "empty", Value: "send_without"}})
+		} else {
+			m.add("voucher", v.Pool)
+		}
+	}
 	return m.MapSlice, named
 }
 

@@ -42,10 +42,11 @@ steps:
   - push:
       template: main
       ttl: 2h
+      voucher: {pool: bday, empty: send_without}
       variants:
         A: 50%
         B: {share: 33.33%, template: other}
-        C: {share: 16.67%, template: {locales: {en: {body: "inline: {{ campaign.variant }}"}}}}
+        C: {share: 16.67%, template: {locales: {en: {body: "inline: {{ campaign.variant }} {{ voucher }}"}}}}
 templates:
   main:
     default_locale: uk
@@ -134,7 +135,7 @@ func TestFormatKnowsEveryField(t *testing.T) {
 		reflect.TypeFor[Window]():   {"From", "To", "Zone", "Days", "Hours", "Closed", "HoldFor", "Endless"},
 		reflect.TypeFor[Quiet]():    {"Hours", "Device", "Closed"},
 		reflect.TypeFor[Cap]():      {"Max", "Per", "Day", "Ever", "All"},
-		reflect.TypeFor[PushStep](): {"Template", "TTL", "Variants"},
+		reflect.TypeFor[PushStep](): {"Template", "TTL", "Variants", "Voucher"},
 		reflect.TypeFor[Variant]():  {"Name", "Share", "Template"},
 		reflect.TypeFor[Template](): {"Name", "DefaultLocale", "Required", "Sound", "Thread", "Data", "Locales",
 			"Background", "Badge", "Category", "Importance", "Relevance", "Style", "Actions", "Looks"},

@@ -176,7 +176,7 @@ func lint(src string) (vars []string, _ *fault) {
 			// A whole object would print as a Go map.
 			inner := strings.TrimLeft(tok.Source[2:len(tok.Source)-2], "- \t")
 			word, _, _ := strings.Cut(strings.TrimRight(inner, "- \t"), "|")
-			if word = strings.TrimSpace(word); word != "now" && slices.Contains(roots, word) {
+			if word = strings.TrimSpace(word); word != "now" && word != "voucher" && slices.Contains(roots, word) {
 				hint := "such as " + word + ".name"
 				if members, ok := rootMembers[word]; ok {
 					hint = "name a member: " + strings.Join(members, ", ")

@@ -36,7 +36,8 @@ var (
 	variantKeys  = []string{"share", "template"}
 	closedWords  = []string{string(Drop), string(Hold), string(NotifyIfInside)}
 	onceKeys     = []string{"day", "starts", "rolling"}
-	pushKeys     = []string{"template", "ttl", "variants"}
+	pushKeys     = []string{"template", "ttl", "variants", "voucher"}
+	voucherKeys  = []string{"pool", "empty"}
 	pushLater    = []string{"collapse", "send_at", "best_time"}
 	stepLater    = []string{"wait", "if", "split", "tag", "webhook", "goal", "exit"}
 )
@@ -155,6 +156,7 @@ func (s *source) campaign(doc ast.Node) *Campaign {
 			}
 			return ""
 		})
+		s.needVoucher(&c.Push, pos{c.Line, c.Col})
 	}
 	if c.Trigger.Schedule != nil && len(s.errs) == 0 {
 		s.announcement(c, pos{c.Line, c.Col})
@@ -192,20 +194,80 @@ func (s *source) refusePaths(p *PushStep, at pos, hint string, bad func(path str
 		if t == nil {
 			continue
 		}
-		paths := slices.Clone(t.Required)
-		for i := range t.Locales {
-			for _, text := range t.texts(&t.Locales[i]) {
-				read, _ := lint(text.Source)
-				paths = append(paths, read...)
-			}
-		}
-		for _, path := range paths {
+		for _, path := range t.paths() {
 			if why := bad(path); why != "" {
 				s.fail(at, CodeVariable, hint, "its push reads %s, and %s", path, why)
 				return
 			}
 		}
 	}
+}
+
+// paths lists what the template reads, in any language and on any platform.
+func (t *Template) paths() []string {
+	paths := slices.Clone(t.Required)
+	for i := range t.Locales {
+		for _, text := range t.texts(&t.Locales[i]) {
+			read, _ := lint(text.Source)
+			paths = append(paths, read...)
+		}
+	}
+	return paths
+}
+
+// reads reports whether the template reads something below root.
+func (t *Template) reads(root string) bool {
+	return slices.ContainsFunc(t.paths(), func(path string) bool { r, _, _ := strings.Cut(path, "."); return r == root })
+}
+
+// needVoucher refuses a template that reads a voucher of no pool, and a pool that no template reads a voucher of.
+func (s *source) needVoucher(p *PushStep, at pos) {
+	if p.Voucher == nil {
+		s.refusePaths(p, at, "add voucher: {pool: NAME} to the push", func(path string) string {
+			if root, _, _ := strings.Cut(path, "."); root == "voucher" {
+				return "the push names no pool of vouchers"
+			}
+			return ""
+		})
+		return
+	}
+	used := p.Template != nil && p.Template.reads("voucher")
+	for _, v := range p.Variants {
+		used = used || v.Template != nil && v.Template.reads("voucher")
+	}
+	if !used {
+		s.fail(at, CodeConflict, "write {{ voucher }} in the template, or remove voucher from the push", "no template of the push shows the code that it would take from pool %s", p.Voucher.Pool)
+	}
+}
+
+// voucher reads the name of a pool, or {pool: NAME, empty: send_without}.
+func (s *source) voucher(f field) *Voucher {
+	v := new(Voucher)
+	pool := func(k field) {
+		name, ok := s.text(k)
+		if ok && !validID(name) {
+			s.fail(where(k.val), CodeID, fmt.Sprintf("1 to %d of A-Z a-z 0-9 _ -", MaxIDLen), "%q cannot be the name of a pool", name)
+		}
+		v.Pool = name
+	}
+	if _, short := f.val.(*ast.StringNode); short {
+		pool(f)
+		return v
+	}
+	before := len(s.errs)
+	ok := s.keys(f.val, "voucher", voucherKeys, nil, func(k field) {
+		switch k.name {
+		case "pool":
+			pool(k)
+		case "empty":
+			word, _ := s.word(k, []string{"hold_back", "send_without"}, nil)
+			v.Optional = word == "send_without"
+		}
+	})
+	if ok && v.Pool == "" && len(s.errs) == before {
+		s.fail(where(f.val), CodeMissing, "voucher: {pool: bday18}", "the voucher names no pool")
+	}
+	return v
 }
 
 func validID(id string) bool {
@@ -747,6 +809,8 @@ func (s *source) push(f field, c *Campaign, named map[string]*Template) {
 		case "variants":
 			variants = k
 			c.Push.Variants = s.variants(k, c, named)
+		case "voucher":
+			c.Push.Voucher = s.voucher(k)
 		}
 	})
 	if variants.val != nil && !have { // then each has its own

@@ -45,6 +45,8 @@ const (
 	Overlap Reason = "overlap"
 	// AlreadyClaimed: the subject has used the period's claim (the ledger).
 	AlreadyClaimed Reason = "already_claimed"
+	// NoVoucher: the pool that the push takes its code from is empty.
+	NoVoucher Reason = "no_voucher"
 	// HeldOut: the subject is in the holdout. It has won the claim, and would
 	// have got the push.
 	HeldOut Reason = "holdout"
@@ -58,7 +60,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		NotSelected, Disabled, Paused, Untrusted, FenceEdit, InitialOff, LowConfidence, NotStarted, Ended, WindowClosed,
-		Stale, Expired, OtherVisit, NotInAudience, OptedOut, NoToken, QuietHours, Capped, Eligible, Overlap, AlreadyClaimed, HeldOut, MissingValue, TemplateError,
+		Stale, Expired, OtherVisit, NotInAudience, OptedOut, NoToken, QuietHours, Capped, Eligible, Overlap, AlreadyClaimed, NoVoucher, HeldOut, MissingValue, TemplateError,
 	}
 }
 

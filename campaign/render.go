@@ -54,6 +54,7 @@ type Content struct {
 //	event     kind, at, distance_m, accuracy_m, stay_min, initial
 //	message   id, code                   code: what a till can enter, see receipt.Keyring.Code
 //	entry     in journeys: the properties of the event that the person entered by
+//	voucher   the code that this push alone has, from the pool that the push names
 //	now       when it is filled; now and event.at are in the store's zone
 type RenderContext struct {
 	Device   map[string]any `json:"device,omitempty"`
@@ -64,13 +65,14 @@ type RenderContext struct {
 	Event    map[string]any `json:"event,omitempty"`
 	Message  map[string]any `json:"message,omitempty"` // for the caller of NewContext to set
 	Entry    map[string]any `json:"entry,omitempty"`   // likewise, of a journey
+	Voucher  string         `json:"voucher,omitempty"` // likewise
 	Now      time.Time      `json:"now"`
 }
 
 // roots are the variables of a template; rootMembers closes those whose
 // members are ours to name.
 var (
-	roots       = []string{"device", "person", "tags", "store", "fence", "campaign", "event", "message", "entry", "now"}
+	roots       = []string{"device", "person", "tags", "store", "fence", "campaign", "event", "message", "entry", "voucher", "now"}
 	rootMembers = map[string][]string{
 		"device":   {"id", "app", "platform", "locale", "zone", "os", "sdk"},
 		"person":   {"id", "tags"},
@@ -196,6 +198,9 @@ func (rc *RenderContext) vars() map[string]any {
 		"device": rc.Device, "person": rc.Person, "store": rc.Store, "fence": rc.Fence,
 		"campaign": rc.Campaign, "event": rc.Event, "message": rc.Message, "entry": rc.Entry,
 		"now": rc.Now.Format(time.RFC3339),
+	}
+	if rc.Voucher != "" { // else default: works
+		m["voucher"] = rc.Voucher
 	}
 	if tags, ok := rc.Person["tags"]; ok {
 		m["tags"] = tags
@@ -366,6 +371,7 @@ func sampleContext(c *Campaign, t *Template, platform string) RenderContext {
 		Event:   map[string]any{"kind": "enter", "at": sampleTime.Format(time.RFC3339), "distance_m": 112.0, "accuracy_m": 12.0, "stay_min": 0.0, "initial": false},
 		Message: map[string]any{"id": "7f0c2f0e-56a6-5d7e-9a3e-0f6d9f1f2b11", "code": "K7QF3XN2PA"},
 		Entry:   map[string]any{},
+		Voucher: "KYIV-7Q4F3XN2PA",
 		Now:     sampleTime,
 	}
 	rc.Campaign = map[string]any{"id": c.ID, "name": c.Name}

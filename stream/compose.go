@@ -15,6 +15,7 @@ import (
 	"footfall/push"
 	"footfall/stream/wire"
 	"footfall/track"
+	"footfall/voucher"
 )
 
 // deliveryContext is what a delivery remembers of its cause, so that it can be rendered when its turn comes.
@@ -41,6 +42,7 @@ const (
 	suppressOptedOut     outbox.Suppress = "opted_out"
 	suppressTemplate     outbox.Suppress = "template_error"
 	suppressLeft         outbox.Suppress = "left_fence"
+	suppressVoucher                      = outbox.Suppress(campaign.NoVoucher)
 	suppressMissing                      = outbox.Suppress(campaign.MissingValue)
 )
 
@@ -86,6 +88,18 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	rc := campaign.NewContext(c, in, now)
 	rc.SetVariant(dc.Variant)
 	rc.Message, rc.Entry = map[string]any{"id": d.MID, "code": dc.Code}, dc.Entry
+	if c.TakesVoucher(dc.Variant) {
+		own, found, err := voucher.Of(tx, d.MID)
+		switch {
+		case err != nil:
+			g.cfg.Logger.Error("a voucher could not be read", "mid", d.MID, "err", err)
+			return nil, ""
+		case found:
+			rc.Voucher = own.Code
+		case !c.Push.Voucher.Optional:
+			return nil, suppressVoucher
+		}
+	}
 	content, err := c.Render(p.Locale, rc)
 	if err != nil {
 		g.cfg.Logger.Warn("a push could not be rendered", "campaign", c.ID, "mid", d.MID, "err", err)
@@ -168,6 +182,9 @@ func (g *Gateway) outcome(tx *db.Tx, old, d *outbox.Delivery, o push.Outcome) er
 		return err
 	}
 	if err := noteOutcome(tx, old, d, g.cfg.Reports); err != nil {
+		return err
+	}
+	if err := returnVoucher(tx, d); err != nil {
 		return err
 	}
 	return recordOutcome(tx, g.events, old, d)

@@ -71,9 +71,15 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 	if err := s.journeyEvent(tx, in, id, ev.Name, min(cmp.Or(int64(ev.T), in.receivedAt), in.receivedAt), ev.Props, t); err != nil {
 		return err
 	}
-	return s.creditCode(tx, app, in, receipt.Fact{
+	fact := receipt.Fact{
 		Ev: receipt.Converted, Ref: cmp.Or(ev.ID, id), At: int64(ev.T), Value: numberOf(ev.Props["value"]), Currency: textOf(ev.Props["currency"]), Via: "code",
-	}, textOf(ev.Props["code"]), t)
+	}
+	if redeems(ev.Name) {
+		if done, err := s.redeem(tx, in, fact, textOf(ev.Props["code"]), t); done || err != nil {
+			return err
+		}
+	}
+	return s.creditCode(tx, app, in, fact, textOf(ev.Props["code"]), t)
 }
 
 // eventID names a customer event by who sent it and the sender's own id of it.

@@ -9,6 +9,7 @@ import (
 	"footfall/dedupe"
 	"footfall/internal/db"
 	"footfall/outbox"
+	"footfall/voucher"
 )
 
 // What an operator may ask about deliveries and do to them. The functions work on the ledger, so that they serve a
@@ -130,6 +131,9 @@ func RetryDeliveries(ctx context.Context, d *db.DB, order OutboxOrder) (OutboxRe
 		if err := noteOutcome(tx, &old, &row, 0); err != nil {
 			return err
 		}
+		if err := voucher.Retake(tx, mid, row.App, row.Campaign); err != nil {
+			return err
+		}
 		return recordOutcome(tx, nil, &old, &row) // on its way again: no event, one outcome less
 	})
 }
@@ -137,7 +141,10 @@ func RetryDeliveries(ctx context.Context, d *db.DB, order OutboxOrder) (OutboxRe
 // PurgeDeliveries removes final deliveries. What they counted stays counted. After an error a part may be done.
 func PurgeDeliveries(ctx context.Context, d *db.DB, order OutboxOrder) (OutboxResult, error) {
 	return order.carryOut(ctx, d, func(tx *db.Tx, mid string) error {
-		_, err := outbox.Purge(tx, mid)
+		d, err := outbox.Purge(tx, mid)
+		if err == nil && d.State == outbox.StateDead && !d.Doubt { // its claim is free again, and so is its code
+			_, err = voucher.GiveBack(tx, mid)
+		}
 		return err
 	})
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"footfall/audience"
@@ -12,6 +13,7 @@ import (
 	"footfall/outbox"
 	"footfall/receipt"
 	"footfall/track"
+	"footfall/voucher"
 )
 
 // Export is what a ledger holds about a device or a person, for the person to have. Times are Unix ms. A part that was
@@ -21,6 +23,7 @@ type Export struct {
 	Decisions     []Decision                `json:"decisions,omitempty"`
 	Deliveries    []outbox.Delivery         `json:"deliveries,omitempty"`
 	Receipts      map[string][]receipt.Fact `json:"receipts,omitempty"` // by message
+	Vouchers      map[string]voucher.Code   `json:"vouchers,omitempty"` // by message
 	Claims        []ClaimData               `json:"claims,omitempty"`
 	Sends         []SendData                `json:"sends,omitempty"`
 	Entries       []EntryData               `json:"entries,omitempty"`
@@ -118,7 +121,7 @@ func ExportFrom(tx *db.Tx, rules track.Rules, q ExportRequest) (x Export, err er
 		}
 		x.Decisions, x.More = pageOf(x.Decisions, q.Skip, exportPage/3)
 	case "deliveries":
-		x.Receipts = map[string][]receipt.Fact{}
+		x.Receipts, x.Vouchers = map[string][]receipt.Fact{}, map[string]voucher.Code{}
 		err = outbox.List(tx, outbox.Filter{}, func(d *outbox.Delivery) bool {
 			if t.hasDelivery(d) {
 				x.Deliveries = append(x.Deliveries, *d)
@@ -133,6 +136,13 @@ func ExportFrom(tx *db.Tx, rules track.Rules, q ExportRequest) (x Export, err er
 			}
 			if len(facts) > 0 {
 				x.Receipts[x.Deliveries[i].MID] = facts
+			}
+			c, found, err := voucher.Of(tx, x.Deliveries[i].MID)
+			if err != nil {
+				return x, err
+			}
+			if found {
+				x.Vouchers[x.Deliveries[i].MID] = c
 			}
 		}
 	case "claims":
@@ -184,8 +194,9 @@ func (x *Export) Add(page *Export) {
 	x.Entries = append(x.Entries, page.Entries...)
 	x.Subscriptions = append(x.Subscriptions, page.Subscriptions...)
 	if x.Receipts == nil {
-		x.Receipts = map[string][]receipt.Fact{}
+		x.Receipts, x.Vouchers = map[string][]receipt.Fact{}, map[string]voucher.Code{}
 	}
+	maps.Copy(x.Vouchers, page.Vouchers)
 	for mid, facts := range page.Receipts {
 		x.Receipts[mid] = facts
 	}

@@ -22,6 +22,7 @@ import (
 	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
+	"footfall/voucher"
 )
 
 // Erasing a device goes with the stream of things, so that nothing writes again what was erased:
@@ -304,6 +305,13 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 	}
 	if err != nil {
 		return err
+	}
+	for chunk := range slices.Chunk(slices.Sorted(maps.Keys(mids)), eraseChunk) {
+		n := 0
+		if err := g.cfg.DB.Update(ctx, func(tx *db.Tx) (err error) { n, err = voucher.Forget(tx, chunk); return err }); err != nil {
+			return fmt.Errorf("stream: forget vouchers: %w", err)
+		}
+		f.Erased["vouchers, which lose their push"] += int64(n)
 	}
 	rows = funnel.OutcomeKeys(mids)
 	if err := erase("outcomes of reports"); err != nil {

@@ -25,6 +25,7 @@ import (
 	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
+	"footfall/voucher"
 )
 
 // Config is what a Gateway is made of. DB and Server are opened by the caller, who closes them after Run.
@@ -180,7 +181,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
 		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
-	g.settler.journeys, g.settler.fences, g.settler.wakes = g.journeys.set.Load, g.fences.Load, g.wakes
+	g.settler.journeys, g.settler.fences, g.settler.wakes, g.settler.vouchers = g.journeys.set.Load, g.fences.Load, g.wakes, true
 	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {
 		return nil, err
 	}
@@ -489,6 +490,7 @@ type Status struct {
 	Fences    int                         `json:"fences"`
 	FencesRev string                      `json:"fences_revision"`
 	Campaigns int                         `json:"campaigns"`
+	Vouchers  []voucher.Pool              `json:"vouchers,omitempty"`
 	Settled   bool                        `json:"settled"` // everything that had arrived is decided and committed
 }
 
@@ -497,6 +499,9 @@ func (g *Gateway) Status() Status {
 	s := Status{Stats: g.count.snapshot(), Outbox: g.outbox.Stats(), Fences: g.Fences().Len(), FencesRev: g.Fences().Revision(), Campaigns: g.Campaigns().Len(), Settled: g.settledNow()}
 	err := g.cfg.DB.View(func(tx *db.Tx) (err error) {
 		if s.Funnel, err = Funnel(tx); err != nil {
+			return err
+		}
+		if s.Vouchers, err = voucher.Pools(tx); err != nil {
 			return err
 		}
 		s.Stats.EventsOwed, err = g.events.owed(tx)

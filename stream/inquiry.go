@@ -24,6 +24,8 @@ import (
 //	   │
 //	a provider for the platform? ── no ─▶ held                       no_token
 //	   │
+//	a voucher, when it must not go without ── none left ─▶ held       no_voucher
+//	   │
 //	the claim ── somebody has it ─▶ held                             already_claimed
 //	   │ won, or won by this input in a run that was cut off
 //	in the holdout? ── yes ─▶ held, and the claim is used up         holdout
@@ -70,6 +72,15 @@ func (q *inquiry) ask(c *campaign.Campaign, tr *track.Transition) (CampaignDecis
 		q.hold(&out, campaign.NoToken, "provider", fmt.Sprintf("no push provider is configured for platform %q", q.profile.Platform))
 		return out, nil
 	}
+	takes := !dec.HeldOut && q.s.vouchers && c.TakesVoucher(dec.Variant)
+	if takes && !c.Push.Voucher.Optional {
+		if why, err := noVoucher(q.tx, c, &dec, tr); err != nil {
+			return out, err
+		} else if why != "" {
+			q.hold(&out, campaign.NoVoucher, "voucher", why)
+			return out, nil
+		}
+	}
 	out.Claim = string(dec.Key.Bytes())
 	claim, won, err := dedupe.Reserve(q.tx, dec.Key, dec.Period, dedupe.Claim{At: time.UnixMilli(tr.At), PeriodEnds: dec.PeriodEnds, Fence: string(tr.FenceID)})
 	if err != nil {
@@ -93,6 +104,13 @@ func (q *inquiry) ask(c *campaign.Campaign, tr *track.Transition) (CampaignDecis
 		out.Outcome, out.Reason = campaign.Held, campaign.HeldOut
 		err = dedupe.Commit(q.tx, dec.Key, claim.MID)
 	} else {
+		if takes {
+			check, err := q.s.takeVoucher(q.tx, c, claim.MID, appOf(q.in.device))
+			if err != nil {
+				return out, err
+			}
+			out.Checks = append(out.Checks, check)
+		}
 		err = q.owe(&out, c, &dec, tr, claim, lane)
 	}
 	if err == nil && won { // else it was counted by the run that won it

@@ -17,6 +17,7 @@ import (
 	"footfall/outbox"
 	"footfall/stream/wire"
 	"footfall/track"
+	"footfall/voucher"
 )
 
 // The requests a running gateway answers over NATS. They are a micro service named "footfall", so
@@ -40,6 +41,10 @@ const (
 
 	CampaignStopSubject  = "footfall.v1.campaign.stop"  // NameRequest -> NameAnswer
 	CampaignStartSubject = "footfall.v1.campaign.start" // NameRequest -> NameAnswer
+
+	VoucherListSubject  = "footfall.v1.voucher.list"  // nothing -> []VoucherAnswer
+	VoucherAddSubject   = "footfall.v1.voucher.add"   // VoucherRequest -> VoucherAnswer
+	VoucherCodesSubject = "footfall.v1.voucher.codes" // VoucherRequest -> VoucherCodes
 
 	JourneyListSubject    = "footfall.v1.journey.list"    // nothing -> []JourneyView
 	JourneyShowSubject    = "footfall.v1.journey.show"    // JourneyRequest -> JourneyView
@@ -105,6 +110,9 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 		group.AddEndpoint("journey-stop", order(g.StopJourney), micro.WithEndpointSubject("journey.stop")),
 		group.AddEndpoint("journey-start", order(g.StartJourney), micro.WithEndpointSubject("journey.start")),
 		group.AddEndpoint("journey-migrate", order(g.MigrateJourney), micro.WithEndpointSubject("journey.migrate")),
+		group.AddEndpoint("voucher-list", answer(func(context.Context, struct{}) (any, error) { return g.VoucherPools() }), micro.WithEndpointSubject("voucher.list")),
+		group.AddEndpoint("voucher-add", answer(func(ctx context.Context, q VoucherRequest) (any, error) { return g.AddVouchers(ctx, q) }), micro.WithEndpointSubject("voucher.add")),
+		group.AddEndpoint("voucher-codes", answer(func(_ context.Context, q VoucherRequest) (any, error) { return g.ListVouchers(q) }), micro.WithEndpointSubject("voucher.codes")),
 		group.AddEndpoint("stats", micro.HandlerFunc(func(r micro.Request) { _ = r.RespondJSON(g.Status()) })),
 	)
 	return svc, err
@@ -213,7 +221,7 @@ func answerWithin[Q any](patience time.Duration, fn func(context.Context, Q) (an
 			defer cancel()
 			v, err := fn(ctx, q)
 			switch {
-			case errors.Is(err, outbox.ErrUnknown), errors.Is(err, ErrNoCampaign), errors.Is(err, ErrNoJourney), errors.Is(err, ErrNoLane):
+			case errors.Is(err, outbox.ErrUnknown), errors.Is(err, ErrNoCampaign), errors.Is(err, ErrNoJourney), errors.Is(err, ErrNoLane), errors.Is(err, voucher.ErrNoPool):
 				_ = r.Error("404", err.Error(), nil)
 			case errors.Is(err, ErrQuery), errors.Is(err, funnel.ErrQuery):
 				_ = r.Error("400", err.Error(), nil)

@@ -51,6 +51,7 @@ type settler struct {
 	journeys               func() *journeySet
 	fences                 func() *fences.Set // for the pushes of journeys
 	wakes                  *wakes
+	vouchers               bool // codes are taken from pools; a rehearsal has none, and goes on as if there were enough
 	log                    *slog.Logger
 
 	row []byte // room for the decision at hand

@@ -39,6 +39,7 @@ type cli struct {
 	Journey  journeyCmd  `cmd:"" help:"Work with journeys: several steps with waits between them."`
 	Replay   replayCmd   `cmd:"" help:"Run recorded positions through the gateway's rules and print the transitions."`
 	Audience audienceCmd `cmd:"" help:"Ask who fits a rule."`
+	Voucher  voucherCmd  `cmd:"" help:"Work with pools of codes of which each push gets its own."`
 	Forget   forgetCmd   `cmd:"" help:"Erase a device or a person everywhere, and say what was erased."`
 	Export   exportCmd   `cmd:"" help:"Print everything that is kept about a device or a person."`
 	Explain  explainCmd  `cmd:"" help:"Say why a device got a push, or none."`

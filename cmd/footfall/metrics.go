@@ -25,8 +25,8 @@ type metricsSource interface {
 }
 
 // gatewayMetrics turns a gateway's own counters into metrics when they are asked for, so that counting costs
-// nothing else. Labels come from closed lists: reasons, states, classes and the lanes of the configuration; never a
-// device, a person or a campaign.
+// nothing else. Labels come from closed lists: reasons, states, classes, pools of vouchers and the lanes of the
+// configuration; never a device, a person or a campaign.
 type gatewayMetrics struct {
 	source metricsSource
 	log    *slog.Logger
@@ -57,6 +57,11 @@ func (m *gatewayMetrics) Collect(out chan<- prometheus.Metric) {
 	w.counters("footfall_transitions_total", "Transitions by kind.", "kind", st.Kinds)
 	w.gauge("footfall_fences", "Active fences.", float64(s.Fences))
 	w.gauge("footfall_campaigns", "Active campaigns.", float64(s.Campaigns))
+	for i := range s.Vouchers {
+		p := &s.Vouchers[i]
+		w.gauge("footfall_voucher_free", "Codes of a pool that can still be given.", float64(p.Free), "pool", p.Name)
+		w.gauge("footfall_voucher_alarm", "1 while a pool is empty, 0.5 while it is low; footfall voucher import fills it.", map[string]float64{"empty": 1, "low": 0.5}[p.Alarm()], "pool", p.Name)
+	}
 	outcomes := map[string]int64{}
 	for _, counts := range s.Funnel {
 		for outcome, n := range counts {

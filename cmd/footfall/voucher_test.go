@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestVoucherCommands: codes go from a file into the pool of a running gateway, a file with a mistake changes nothing, neither
+// does the same file again, and list and export say what there is.
+func TestVoucherCommands(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	listening := &announcement{word: "listening on", text: make(chan string, 1)}
+	ended := make(chan int, 1)
+	var serveErr bytes.Buffer
+	data := t.TempDir()
+	go func() {
+		ended <- run(&env{ctx: ctx, in: strings.NewReader(""), out: listening, err: &serveErr}, []string{"serve", "--listen", "127.0.0.1:0", "--data", data})
+	}()
+	var server string
+	select {
+	case text := <-listening.text:
+		server = regexp.MustCompile(`nats://[0-9.:]+`).FindString(text)
+	case code := <-ended:
+		t.Fatalf("serve ended with %d: %s", code, &serveErr)
+	}
+	codes := file(t, "codes.csv", "code\nAB-12\nCD-34\n")
+	for _, tt := range []struct {
+		code int
+		out  string
+		args []string
+	}{
+		{3, "bad.csv: line 3: ab12 is the code of line 2 as well\n", []string{"import", "bday", file(t, "bad.csv", "code\nAB-12\nab12\n"), "--server", server}},
+		{0, "no pools\n", []string{"list", "--server", server}},
+		{0, "2 codes ok, 2 of them new\n", []string{"import", "bday", codes, "--check", "--server", server}},
+		{0, "no pools\n", []string{"list", "--server", server}},
+		{0, "2 codes added, 0 known already; pool bday has 2 free\n", []string{"import", "bday", codes, "--low", "2", "--server", server}},
+		{0, "0 codes added, 2 known already; pool bday has 2 free\n", []string{"import", "bday", codes, "--server", server}},
+		{3, "codes.csv: lines 2 to 3: bad query: there is such a code already: AB-12 is in pool bday; there", []string{"import", "other", codes, "--server", server}},
+		{0, "3 codes drawn; pool own has 3 free\n", []string{"generate", "own", "3", "--length", "8", "--server", server}},
+		{0, "0 codes drawn; pool own has 3 free\n", []string{"generate", "own", "3", "--server", server}},
+		{0, "bday                                2 free             0 given             0 redeemed  low\nown ", []string{"list", "--server", server}},
+		{0, "code,state,campaign,mid,given_at,redeemed_at\nAB-12,free,,,,\nCD-34,free,,,,\n", []string{"export", "bday", "--server", server}},
+		{1, "", []string{"export", "none", "--server", server}},
+		{2, "", []string{"import", "a b", codes, "--server", server}},
+		{2, "", []string{"generate", "own", "0", "--server", server}},
+	} {
+		code, out, errs := runCLI(t, append([]string{"voucher"}, tt.args...)...)
+		if code != tt.code || !strings.Contains(out, tt.out) {
+			t.Errorf("voucher %v: %d, %q%s; want %d, %q", tt.args, code, out, errs, tt.code, tt.out)
+		}
+	}
+	cancel()
+	if code := <-ended; code != 0 {
+		t.Fatalf("serve ended with %d: %s", code, &serveErr)
+	}
+}
