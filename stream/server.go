@@ -41,6 +41,8 @@ type ServerConfig struct {
 	// DeviceSecret, when set, lets devices in to the embedded server with tokens of their own, which allow the subjects
 	// of that device alone; see DeviceToken. Token is then for the gateway, its tools and trusted backends. Needs Token.
 	DeviceSecret string
+	// OwnTracksApp is IngestConfig.OwnTracksApp: a phone with a token of its own publishes on its OwnTracks subjects too.
+	OwnTracksApp string
 	// StoreDir holds JetStream's files.
 	StoreDir string
 	// MaxStore and MaxMemory bound JetStream in bytes. Left at 0 they become 8 GiB and 256 MiB: the server's
@@ -129,7 +131,7 @@ func serverOptions(cfg ServerConfig) (*server.Options, error) {
 		if cfg.Token == "" {
 			return nil, errors.New("stream: a device secret needs a token for the gateway and its tools")
 		}
-		o.Authorization, o.CustomClientAuthentication = "", deviceAuth{cfg.Token, cfg.DeviceSecret}
+		o.Authorization, o.CustomClientAuthentication = "", deviceAuth{cfg.Token, cfg.DeviceSecret, cmp.Or(cfg.OwnTracksApp, "owntracks")}
 	}
 	if cfg.Listen == "" {
 		o.DontListen = true

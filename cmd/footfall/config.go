@@ -428,7 +428,7 @@ func (c *Config) server() (stream.ServerConfig, error) {
 		return stream.ServerConfig{}, fmt.Errorf("config: nats.device_secret_file: %s holds fewer than 32 characters; make one with: openssl rand -hex 32", c.NATS.DeviceSecret)
 	}
 	return stream.ServerConfig{
-		DeviceSecret: secret, URL: c.NATS.URL, Creds: c.NATS.Creds, Listen: c.NATS.Listen, WebSocket: c.NATS.WebSocket, MQTT: c.NATS.MQTT, Token: token,
+		DeviceSecret: secret, OwnTracksApp: c.Ingest.OwnTracksApp, URL: c.NATS.URL, Creds: c.NATS.Creds, Listen: c.NATS.Listen, WebSocket: c.NATS.WebSocket, MQTT: c.NATS.MQTT, Token: token,
 		StoreDir: filepath.Join(c.DataDir, "nats"), MaxStore: int64(c.NATS.MaxStore), SyncInterval: time.Duration(c.NATS.SyncInterval),
 	}, nil
 }

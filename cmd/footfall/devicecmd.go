@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"footfall/stream"
 	"footfall/stream/wire"
@@ -14,8 +15,9 @@ type deviceCmd struct {
 }
 
 type deviceTokenCmd struct {
-	Config string `short:"c" help:"Configuration file." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
-	Device string `arg:"" help:"App and device, as in the subjects: shop.d1." placeholder:"APP.DEVICE"`
+	Config string        `short:"c" help:"Configuration file." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
+	For    time.Duration `help:"How long it is good, 90m or 720h; the server then ends its connections. 0: without an end." default:"0"`
+	Device string        `arg:"" help:"App and device, as in the subjects: shop.d1." placeholder:"APP.DEVICE"`
 }
 
 func (c *deviceTokenCmd) Run(e *env) error {
@@ -34,6 +36,13 @@ func (c *deviceTokenCmd) Run(e *env) error {
 	if sc.DeviceSecret == "" {
 		return errors.New("device token: nats.device_secret_file is not set, so devices have no tokens of their own")
 	}
-	fmt.Fprintln(e.out, stream.DeviceToken(sc.DeviceSecret, app, device))
+	var until time.Time
+	switch {
+	case c.For < 0 || c.For > 0 && c.For < time.Second:
+		return fmt.Errorf("device token: --for %v is less than a second; leave it out for a token without an end", c.For)
+	case c.For > 0:
+		until = time.Now().Add(c.For)
+	}
+	fmt.Fprintln(e.out, stream.DeviceToken(sc.DeviceSecret, app, device, until))
 	return nil
 }

@@ -75,7 +75,7 @@ func Open(cfg Config) (*Client, error) {
 	poke := func(*nats.Conn) { c.poke() }
 	opts := []nats.Option{
 		nats.Name("footfall-sdk-go"),
-		nats.CustomInboxPrefix("_INBOX_" + cfg.Device), // where devices are confined to subjects of their own
+		nats.CustomInboxPrefix("_INBOX." + cfg.App + "." + cfg.Device), // where devices are confined to subjects of their own
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectJitter(time.Second, time.Second),
 		nats.ReconnectBufSize(-1), // the outbox is ours: a request made while away fails at once
 		nats.ConnectHandler(poke), nats.ReconnectHandler(poke),

@@ -164,7 +164,15 @@ func TestOwnTracksDeviceIsInjective(t *testing.T) {
 		if (a == b) != (u1 == u2 && d1 == d2) {
 			rt.Fatalf("%s/%s and %s/%s: %q, %q", u1, d1, u2, d2, a, b)
 		}
+		if user, device, ok := SplitOwnTracks(strings.TrimPrefix(string(a), "ot.")); !ok || user != u1 || device != d1 {
+			rt.Fatalf("%q is read back as %q, %q, %v", a, user, device, ok)
+		}
 	})
+	for _, token := range []string{"", "bob", "bob_", "_-phone", "bob_-", "b_ob_-phone", "bob_-my.phone"} {
+		if user, device, ok := SplitOwnTracks(token); ok {
+			t.Errorf("%q is taken for %q and %q", token, user, device)
+		}
+	}
 	if id, err := OwnTracksDevice("ot", "bob", "phone"); err != nil || id != "ot.bob_-phone" {
 		t.Errorf("got %q, %v", id, err)
 	}

@@ -147,6 +147,28 @@ func OwnTracksDevice(app, user, device string) (track.DeviceID, error) {
 	return JoinDevice(app, strings.ReplaceAll(user, "_", "__")+"_-"+device)
 }
 
+// SplitOwnTracks is the inverse of OwnTracksDevice, of a device id's second token; ok is false unless some user and
+// device give it.
+func SplitOwnTracks(token string) (user, device string, ok bool) {
+	var b strings.Builder
+	for i := 0; i < len(token); i++ {
+		if c := token[i]; c != '_' {
+			b.WriteByte(c)
+			continue
+		}
+		i++ // "_" begins a pair
+		if i < len(token) && token[i] == '-' {
+			user, device = b.String(), token[i+1:]
+			return user, device, ValidToken(user) && ValidToken(device)
+		}
+		if i == len(token) || token[i] != '_' {
+			return "", "", false
+		}
+		b.WriteByte('_')
+	}
+	return "", "", false
+}
+
 // FNV-1a, 32 bit: http://www.isthe.com/chongo/tech/comp/fnv/ (draft-eastlake-fnv).
 const (
 	fnvOffset32 = 2166136261

@@ -144,7 +144,7 @@ export class Client {
       const nc = await (this.cfg.connect ?? wsconnect)({
         servers: url,
         name: "footfall-sdk-ts",
-        inboxPrefix: `_INBOX_${device}`, // where devices are confined to subjects of their own
+        inboxPrefix: `_INBOX.${app}.${device}`, // where devices are confined to subjects of their own
         maxReconnectAttempts: -1,
         waitOnFirstConnect: true,
         reconnectTimeWait: 1000,
