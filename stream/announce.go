@@ -41,8 +41,9 @@ func planKey(campaignID, date string) []byte {
 }
 
 const (
-	// announceEvery is how often schedules are looked at.
+	// announceEvery is how often schedules are looked at, and announceRest how often it is looked whether there are any.
 	announceEvery = 250 * time.Millisecond
+	announceRest  = time.Second
 	// announceFit bounds the people of one page: they are settled on the ledger's writer, which entries wait for
 	// meanwhile, a few milliseconds.
 	announceFit = 64
@@ -87,17 +88,20 @@ type announcer struct {
 // announce serves schedules until ctx ends.
 func (g *Gateway) announce(ctx context.Context) {
 	a := announcer{g: g, fit: announceFit, rests: map[string]time.Time{}, over: map[string]bool{}}
-	tick := time.NewTicker(announceEvery)
-	defer tick.Stop()
 	for ctx.Err() == nil {
-		busy := a.round(ctx)
+		rest := announceRest
+		list := g.sweeps()
+		if len(list) > 0 {
+			rest = announceEvery
+		}
+		busy := a.round(ctx, list)
 		g.rounds.Add(1)
 		if busy {
 			continue
 		}
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+		case <-time.After(rest):
 		}
 	}
 }
@@ -147,9 +151,9 @@ func (g *Gateway) sweeps() (list []sweep) {
 }
 
 // round does one page of each plan that is due. It reports whether there is more to do at once.
-func (a *announcer) round(ctx context.Context) (busy bool) {
+func (a *announcer) round(ctx context.Context, list []sweep) (busy bool) {
 	now := a.g.cfg.Now()
-	for _, s := range a.g.sweeps() {
+	for _, s := range list {
 		for _, o := range s.schedule.Due(now, planBack) {
 			if ctx.Err() != nil {
 				return false

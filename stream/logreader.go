@@ -206,9 +206,16 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
+// untilLook is the time to the next look. All partitions look in the same moment, so that a quiet gateway wakes up once for
+// them.
+func untilLook() time.Duration {
+	now := time.Now()
+	return now.Truncate(lookEvery).Add(lookEvery).Sub(now)
+}
+
 // follow returns when following has ended, or has to because the log holds something else than it was handed.
 func (f *feed) follow(ctx context.Context) {
-	look := time.NewTimer(lookEvery)
+	look := time.NewTimer(untilLook())
 	defer look.Stop()
 	created, owed := f.stream.CachedInfo().Created, uint64(0)
 	for going := true; going; {
@@ -222,7 +229,7 @@ func (f *feed) follow(ctx context.Context) {
 		case <-look.C:
 			info, err := f.stream.Info(ctx)
 			if err != nil {
-				look.Reset(lookEvery)
+				look.Reset(untilLook())
 				break
 			}
 			next := f.nextSeq()
@@ -233,7 +240,7 @@ func (f *feed) follow(ctx context.Context) {
 				owed = info.State.LastSeq
 				look.Reset(lookAgain)
 			default:
-				look.Reset(lookEvery)
+				look.Reset(untilLook())
 			}
 		}
 	}

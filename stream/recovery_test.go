@@ -517,3 +517,26 @@ func TestEventsTellTheirStages(t *testing.T) {
 		return true
 	})
 }
+
+// TestPartitionGoesOnAfterARest: a partition without input does not wake up, and what comes later is in the ledger soon all
+// the same, with its checkpoint, although it has no effect that would be written.
+func TestPartitionGoesOnAfterARest(t *testing.T) {
+	r := newRig(t)
+	r.tune = func(c *Config) { c.Checkpoint = time.Second }
+	r.start()
+	defer r.halt()
+	partition := wire.Partition("shop.far", Partitions)
+	for i := range 3 {
+		at := noon.Add(time.Duration(i) * time.Minute)
+		r.clock.set(at)
+		r.mustAsk("ping.shop.far", ping(at, 48+float64(i)/1000, 24)) // near no fence
+		r.await("the checkpoint", func() bool {
+			var p progress
+			err := r.db.View(func(tx *db.Tx) (err error) {
+				p, err = loadProgress(tx, partition)
+				return err
+			})
+			return err == nil && p.Committed.seq() == uint64(i+1) && p.Checkpoint == p.Committed
+		})
+	}
+}

@@ -59,7 +59,7 @@ func (w *wakes) soonest() int64 {
 const (
 	// wakePage bounds the runs that one transaction moves on: entries wait for the ledger's writer meanwhile.
 	wakePage = 128
-	// wakePoll is how often timers are looked at without having been noted, which matters when the clock is set.
+	// wakePoll is how often it is looked whether a timer is due, while there are any: the clock may be set on meanwhile.
 	wakePoll = 250 * time.Millisecond
 	// wakeRetry is how long a timer waits that could not be settled.
 	wakeRetry = 5 * time.Second
@@ -118,8 +118,6 @@ func (g *Gateway) ClockSet() {
 // runTimers ends waits when they are due, until ctx ends. A timer is a row that is gone when its wait has ended, both in
 // one transaction: what is due while nothing runs is found at the next start, and a crash repeats nothing.
 func (g *Gateway) runTimers(ctx context.Context) {
-	poll := time.NewTicker(wakePoll)
-	defer poll.Stop()
 	for ctx.Err() == nil {
 		now := g.cfg.Now().UnixMilli()
 		due, err := g.wakes.collect(g.cfg.DB, now)
@@ -130,15 +128,17 @@ func (g *Gateway) runTimers(ctx context.Context) {
 			g.fireAll(ctx, due)
 			continue
 		}
-		var soon <-chan time.Time
-		if wait := time.Duration(min(g.wakes.soonest()-now, wakePoll.Milliseconds())) * time.Millisecond; wait < wakePoll {
-			soon = time.After(max(wait, time.Millisecond))
+		var soon <-chan time.Time // never, when nothing waits: what is written from now on is noted
+		switch next := g.wakes.soonest(); {
+		case err != nil:
+			soon = time.After(wakePoll)
+		case next != math.MaxInt64:
+			soon = time.After(time.Duration(min(max(next-now, 1), wakePoll.Milliseconds())) * time.Millisecond)
 		}
 		select {
 		case <-ctx.Done():
 		case <-g.wakes.wake:
 		case <-soon:
-		case <-poll.C:
 		}
 	}
 }

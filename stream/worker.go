@@ -103,13 +103,21 @@ func (w *worker) newGroup() *effects {
 // run processes until ctx ends, then commits what it has and writes a last checkpoint, so that the next start
 // has nothing to read again.
 func (w *worker) run(ctx context.Context) error {
-	tick := time.NewTicker(offsetEvery)
+	tick := time.NewTimer(offsetEvery)
 	defer tick.Stop()
+	ticking := true // not while there is nothing to write: a partition without input wakes nobody
 	// Checkpoints of the partitions are spread over the interval.
 	w.nextCheck = time.Now().Add(w.checkpoint * time.Duration(w.partition+1) / Partitions)
 	for {
 		if w.flying == nil && !w.owing() {
 			w.settledSeq.Store(w.through.seq())
+		}
+		if !ticking && w.unwritten() {
+			ticking = true
+			tick.Reset(offsetEvery)
+			if missed := time.Since(w.nextCheck); missed > 0 { // while there was nothing to check
+				w.nextCheck = w.nextCheck.Add((missed/w.checkpoint + 1) * w.checkpoint)
+			}
 		}
 		in := w.in
 		if len(w.ready) > 0 {
@@ -141,6 +149,9 @@ func (w *worker) run(ctx context.Context) error {
 				if err := w.writeCheckpoint(ctx); err != nil && ctx.Err() == nil {
 					w.log.Warn("checkpoint failed, trying again later", "partition", w.partition, "err", err)
 				}
+			}
+			if ticking = w.unwritten(); ticking {
+				tick.Reset(offsetEvery)
 			}
 		case q := <-w.queries:
 			q.fn(w.tracker, w.fences())
@@ -364,6 +375,11 @@ func (w *worker) poison(reason string, seq uint64, err error) {
 
 // owing reports whether there are effects that nobody has submitted yet.
 func (w *worker) owing() bool { return len(w.ready) > 0 || len(w.group.inputs) > 0 }
+
+// unwritten reports whether anything has been processed that is not in the ledger, offset and checkpoint included.
+func (w *worker) unwritten() bool {
+	return w.owing() || w.flying != nil || w.through > w.mark.Committed || w.through != w.mark.Checkpoint
+}
 
 // submit sends the oldest group to the ledger unless one is under way or there is nothing new.
 func (w *worker) submit(ctx context.Context) {
