@@ -139,10 +139,14 @@ func (w *jsonWriter) reason(r track.Reason) {
 		w.buf = append(w.buf, "[]"...)
 		return
 	}
+	w.texts(r.Names())
+}
+
+func (w *jsonWriter) texts(list []string) {
 	w.open('[')
-	for _, n := range r.Names() {
+	for _, v := range list {
 		w.next()
-		w.quote(n)
+		w.quote(v)
 	}
 	w.end(']')
 }
@@ -237,6 +241,7 @@ func (d *Decision) appendJSON(dst []byte) ([]byte, error) {
 		}
 		w.end(']')
 	}
+	w.textIf("change", d.Change)
 	w.end('}')
 	return w.buf, w.err
 }
@@ -275,6 +280,10 @@ func (w *jsonWriter) answer(c *CampaignDecision) {
 	w.intIf("expires_at", c.ExpiresAt)
 	w.intIf("send_at", c.SendAt)
 	w.textIf("variant", c.Variant)
+	if len(c.Change) > 0 {
+		w.name("change")
+		w.texts(c.Change)
+	}
 	w.end('}')
 }
 
