@@ -46,13 +46,14 @@ type Journey struct {
 	pushes []*campaign.Campaign
 }
 
-// A Match is a kind of thing that happens to a person: a customer event, or a transition at a fence.
+// A Match is a kind of thing that happens to a person: a customer event, an opened push, or a transition at a fence.
 type Match struct {
-	Event string         // name; "": a transition
-	Where map[string]any // properties that must be equal
-	Same  []string       // properties that must be those of the entry's event
-	Kind  track.Kind     // of the transition
-	Sel   campaign.Selector
+	Opened string         // id of the push step whose push is opened; "": one of the others
+	Event  string         // name; "": a transition
+	Where  map[string]any // properties that must be equal
+	Same   []string       // properties that must be those of the entry's event
+	Kind   track.Kind     // of the transition
+	Sel    campaign.Selector
 }
 
 // An Entry lets in who does what it matches.
@@ -184,7 +185,7 @@ func (j *Journey) Events() []string {
 // Transitions reports whether anything in the journey looks at transitions.
 func (j *Journey) Transitions() bool {
 	for m := range j.matches {
-		if m.Event == "" {
+		if m.Event == "" && m.Opened == "" {
 			return true
 		}
 	}
@@ -239,6 +240,9 @@ func (j *Journey) idOf(i int) string {
 
 // happens reports whether what is put in is what m waits for. entry are the properties that the person entered by.
 func (m *Match) happens(in *Input, entry map[string]any) bool {
+	if m.Opened != "" {
+		return in.Kind == Opened && in.Step == m.Opened
+	}
 	if m.Event == "" {
 		return in.Kind == Transition && in.Transition == m.Kind && m.Sel.Has(fences.ID(in.Fence), in.Tags)
 	}

@@ -92,6 +92,16 @@ func (j *Journey) Put(tx *db.Tx, subject string, old, r *Run) error {
 	return tx.SetUntil(runKey(j.ID, subject), val, until)
 }
 
+// Carry gives a run that is under way to another subject, with its timer: r is what it becomes there, and was is the
+// run that the other had before.
+func (j *Journey) Carry(tx *db.Tx, from, to string, old, was, r *Run) error {
+	err := errors.Join(tx.Delete(runKey(j.ID, from)), tx.Delete((&Wake{j.ID, from, old.Due}).key()), tx.Delete(parkedSpace.Key([]byte(j.ID), []byte(from))))
+	if err != nil {
+		return err
+	}
+	return j.Put(tx, to, was, r)
+}
+
 // Wakes calls fn for the timers of a shard that are due before to (Unix ms), by when they are due, from on from or behind
 // after (nil: none), until fn says no more. next is when the first one that fn has not had is due; false when there is
 // none.

@@ -73,6 +73,7 @@ type reader struct {
 	templates map[string]*campaign.Template
 	reads     []string // what templates may read
 	rules     []*audience.Rule
+	opened    []campaign.Field // branches that wait for a push to be opened
 	tooMany   bool
 }
 
@@ -154,6 +155,13 @@ func (r *reader) read() {
 		r.steps(steps, "", end, 1)
 		if len(j.steps) == 0 && r.doc.Faults() == before {
 			steps.Fail(campaign.CodeMissing, "steps: [{push: {template: hello}}]", "steps is an empty list")
+		}
+	}
+	for _, f := range r.opened {
+		if id := f.ID(); id != "" && r.doc.Faults() == before {
+			if _, ok := j.PushAt(id); !ok {
+				f.Fail(campaign.CodeValue, "give the push an id: {id: reminder, push: {…}}", "%q is no push step of this journey", id)
+			}
 		}
 	}
 	for _, rule := range r.rules {
@@ -242,6 +250,9 @@ func (r *reader) happening(k campaign.Field, m *Match) {
 		if len(m.Event) > 64 {
 			k.Fail(campaign.CodeRange, "", "the name of an event has %d bytes; at most 64", len(m.Event))
 		}
+	case "opened":
+		m.Opened = k.ID()
+		r.opened = append(r.opened, k)
 	default:
 		m.Kind, _ = track.ParseKind(k.Name())
 		m.Sel = k.Selector()
@@ -288,7 +299,7 @@ func (r *reader) match(f campaign.Field, what string, more []string, other func(
 			where = k
 		case "same":
 			same = k
-		case "event", "enter", "exit", "dwell":
+		case "event", "enter", "exit", "dwell", "opened":
 			if count++; count > 1 {
 				k.FailKey(campaign.CodeConflict, "", "%s has one kind; this is another", what)
 				return
@@ -588,7 +599,7 @@ func (r *reader) waitFor(f campaign.Field, i int, id string, depth int) {
 		for _, k := range members {
 			name := branchName(k)
 			var then campaign.Field
-			m, _ := r.match(k, "a branch", []string{"then"}, func(t campaign.Field) { then = t })
+			m, _ := r.match(k, "a branch", []string{"then", "opened"}, func(t campaign.Field) { then = t })
 			bs = append(bs, branch{name: name, match: m, to: r.then(then, id+"."+name, depth)})
 		}
 	}

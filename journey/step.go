@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"footfall/audience"
@@ -17,6 +18,7 @@ const (
 	Timer                           // a wait is over
 	Event                           // a customer event
 	Transition                      // at a fence
+	Opened                          // a push of the journey
 )
 
 // InputKind says what has happened.
@@ -34,6 +36,9 @@ type Input struct {
 	Transition track.Kind
 	Fence      string
 	Tags       []string // of the fence
+
+	Step   string // of an Opened: whose push it was
+	SentAt int64  // likewise: when it was decided; a push of an earlier run does not count
 }
 
 // Facts are what steps may ask about the person.
@@ -64,6 +69,7 @@ type Run struct {
 	Fence    string            `json:"f,omitempty"` // at which it began
 	Arms     map[string]string `json:"a,omitempty"` // experiment's step -> arm
 	Path     []Mark            `json:"h,omitempty"` // the steps that it has taken, the last maxPath
+	Opened   []string          `json:"q,omitempty"` // the push steps whose pushes have been opened
 	Goal     bool              `json:"o,omitempty"` // reached
 	Ended    int64             `json:"x,omitempty"`
 	Why      string            `json:"w,omitempty"` // it ended
@@ -94,6 +100,7 @@ const (
 	WhyStopped  = "stopped"
 	WhyNoDate   = "no_date"   // a wait for a day that is not written
 	WhyNoStep   = "step_gone" // it waits at a step that its version does not have
+	WhySignedIn = "signed_in" // as somebody who is or has been in it by another device
 )
 
 // Active reports whether the run is under way.
@@ -192,6 +199,16 @@ func (s *stepper) take() bool {
 		s.end(WhyNoStep)
 		return true
 	}
+	if s.in.Kind == Opened {
+		if s.in.SentAt < r.Entered || slices.Contains(r.Opened, s.in.Step) {
+			return false
+		}
+		s.own()
+		r.Opened = append(slices.Clip(r.Opened), s.in.Step)
+		s.count("opened." + s.in.Step)
+		s.await(&s.j.steps[i])
+		return true
+	}
 	switch st := &s.j.steps[i]; {
 	case s.in.Kind == Timer:
 		if s.now < r.Due || r.Due == 0 {
@@ -203,25 +220,44 @@ func (s *stepper) take() bool {
 		}
 		s.run(next)
 		return true
-	case st.kind == stepWaitFor && r.Got == "" && s.in.At >= r.From:
-		for k := range st.branches {
-			b := &st.branches[k]
-			if b.name == notTriggered || !b.match.happens(s.in, r.Entry) {
-				continue
-			}
-			if st.full {
-				r.Got = b.name
-				return true
-			}
-			if s.f.Hold { // taken when the journey goes on
-				r.Got, r.Due = b.name, s.now
-				return true
-			}
-			s.run(s.branch(st, b.name))
-			return true
-		}
+	case s.in.At >= r.From:
+		return s.await(st)
 	}
 	return false
+}
+
+// await takes the branch of a wait_for that the input triggers; false when there is none, or one has been triggered.
+func (s *stepper) await(st *step) bool {
+	r := &s.r
+	if st.kind != stepWaitFor || r.Got != "" {
+		return false
+	}
+	for k := range st.branches {
+		b := &st.branches[k]
+		if b.name == notTriggered || !b.match.happens(s.in, r.Entry) {
+			continue
+		}
+		switch {
+		case st.full:
+			r.Got = b.name
+		case s.f.Hold: // taken when the journey goes on
+			r.Got, r.Due = b.name, s.now
+		default:
+			s.run(s.branch(st, b.name))
+		}
+		return true
+	}
+	return false
+}
+
+// opened is the branch of a wait_for for a push that has been opened before the run came there; "" when there is none.
+func (s *stepper) opened(st *step) string {
+	for i := range st.branches {
+		if step := st.branches[i].match.Opened; step != "" && slices.Contains(s.r.Opened, step) {
+			return st.branches[i].name
+		}
+	}
+	return ""
 }
 
 // reach counts the goal, once a run, and ends the run unless people stay.
@@ -294,8 +330,12 @@ func (s *stepper) run(i int) {
 			}
 			s.mark(st.id, "over already")
 		case stepWaitFor:
-			r.At, r.Since, r.Due = st.id, s.now, s.now+st.upTo.Milliseconds()
-			return
+			got := s.opened(st)
+			if got == "" || st.full {
+				r.At, r.Since, r.Due, r.Got = st.id, s.now, s.now+st.upTo.Milliseconds(), got
+				return
+			}
+			next = s.branch(st, got)
 		case stepSplit:
 			next = s.split(st)
 		case stepExperiment:
@@ -411,6 +451,20 @@ func (j *Journey) Stop(r Run, now int64) (Run, []Effect) {
 	s := stepper{j: j, r: r, now: now}
 	s.end(WhyStopped)
 	return s.r, s.effects
+}
+
+// Join gives a run that is under way to a person who has signed in, whose own run is was (the zero Run: none). When the
+// person may not enter it now, because they are in it already or have been, the run ends and carried is false: it is
+// still that of the device.
+func (j *Journey) Join(r, was Run, now int64) (_ Run, effects []Effect, carried bool) {
+	s := stepper{j: j, r: r, now: now}
+	if j.MayEnter(&was, now) != "" {
+		s.end(WhySignedIn)
+		return s.r, s.effects, false
+	}
+	s.r.N = was.N + 1
+	s.count("carried")
+	return s.r, s.effects, true
 }
 
 // Migrate moves a run to j, a newer version of its journey. false when j has no step of the kind at which it waits; the

@@ -35,6 +35,9 @@ func (s *settler) settleDevice(tx *db.Tx, in *input, t *tally) error {
 	if err := noteSubscription(tx, &before, &p, in.receivedAt, s.reports); err != nil {
 		return err
 	}
+	if err := s.journeySignedIn(tx, &before, &p, t); err != nil {
+		return err
+	}
 	return audience.Put(tx, &p)
 }
 

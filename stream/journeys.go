@@ -230,6 +230,64 @@ func (s *settler) journeyTransition(tx *db.Tx, p *audience.Profile, in *input, t
 	return s.moveAll(tx, ids, p, &what, tr.Fence.Location, t)
 }
 
+// journeyOpened tells a journey that its push has been opened, at a time in Unix ms.
+func (s *settler) journeyOpened(tx *db.Tx, d *outbox.Delivery, at int64, t *tally) error {
+	var cause deliveryContext
+	if len(d.Context) == 0 || json.Unmarshal(d.Context, &cause) != nil || cause.Step == "" {
+		return nil
+	}
+	p, err := profileOf(tx, track.DeviceID(d.Device))
+	if err != nil {
+		return err
+	}
+	what := journey.Input{Kind: journey.Opened, ID: "opened " + d.MID, At: at, Step: cause.Step, SentAt: d.CreatedAt}
+	return s.moveAll(tx, []string{d.Campaign}, &p, &what, nil, t)
+}
+
+// journeySignedIn gives the runs of a device to the person who has signed in on it.
+func (s *settler) journeySignedIn(tx *db.Tx, before, p *audience.Profile, t *tally) error {
+	from, to := before.Subject(), p.Subject()
+	if from == to || before.Person != "" {
+		return nil
+	}
+	set := s.journeys()
+	now := tx.Now().UnixMilli()
+	for _, id := range set.ids() {
+		run, err := journey.Get(tx, id, from)
+		if err != nil {
+			return err
+		}
+		j := set.versions[[2]string{id, run.Revision}]
+		if !run.Active() || j == nil {
+			continue
+		}
+		was, err := journey.Get(tx, id, to)
+		if err != nil {
+			return err
+		}
+		next, effects, carried := j.Join(run, was, now)
+		for i := range effects {
+			if err := journey.AddCount(tx, id, effects[i].Name, 1); err != nil {
+				return err
+			}
+		}
+		t.moved++
+		if !carried {
+			if err := j.Put(tx, from, &run, &next); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := j.Carry(tx, from, to, &run, &was, &next); err != nil {
+			return err
+		}
+		if due := next.Due; due != 0 {
+			tx.AfterCommit(func() { s.wakes.note(journey.Shard(to), due) })
+		}
+	}
+	return nil
+}
+
 func (s *settler) moveAll(tx *db.Tx, ids []string, p *audience.Profile, what *journey.Input, store *time.Location, t *tally) error {
 	for _, id := range ids {
 		if err := s.move(tx, id, p, what, store, t); err != nil {

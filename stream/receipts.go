@@ -126,6 +126,11 @@ func (s *settler) addFact(tx *db.Tx, d *outbox.Delivery, in *input, f receipt.Fa
 	for _, stage := range change.Reached {
 		t.funnel[funnelKey{d.Campaign, stage}]++
 	}
+	if slices.Contains(change.Reached, receipt.Opened) {
+		if err := s.journeyOpened(tx, d, f.At, t); err != nil {
+			return err
+		}
+	}
 	return s.tellReceipt(tx, d, f, false)
 }
 
