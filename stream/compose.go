@@ -220,8 +220,12 @@ func (g *Gateway) retireToken(tx *db.Tx, d *outbox.Delivery, o push.Outcome) err
 	if !o.InvalidSince.IsZero() && p.TokenAt > o.InvalidSince.UnixMilli() {
 		return nil
 	}
-	if o.Unproven || !g.outbox.TrustsTokens(d.Lane) {
+	trusted := g.outbox.TrustsTokens(d.Lane)
+	if o.Unproven || !trusted {
 		g.count.kept.Add(1)
+		if !trusted {
+			g.retired.distrust(d.Lane)
+		}
 		return nil
 	}
 	before := p
@@ -229,7 +233,11 @@ func (g *Gateway) retireToken(tx *db.Tx, d *outbox.Delivery, o push.Outcome) err
 	if err := noteSubscription(tx, &before, &p, tx.Now().UnixMilli(), g.cfg.Reports); err != nil {
 		return err
 	}
-	return audience.Put(tx, &p)
+	if err := audience.Put(tx, &p); err != nil {
+		return err
+	}
+	g.retired.add(d.Lane, &p, g.cfg.Now())
+	return nil
 }
 
 // keepEnv remembers the environment in which a token was accepted whose app had not named one.

@@ -59,6 +59,7 @@ type counters struct {
 	relayed   atomic.Int64 // events published
 	fired     atomic.Int64 // timers of journeys that ended a wait
 	kept      atomic.Int64 // tokens called dead and kept, because that was not believed
+	returned  atomic.Int64 // tokens taken out of use and put back, because their lane is not believed any more
 	receipts  counter      // what became of receipts and of events that name a code
 }
 
@@ -78,8 +79,10 @@ type Stats struct {
 	Poison     map[string]int64 `json:"poison"`
 	Relayed    int64            `json:"relayed"`
 	TokensKept int64            `json:"tokens_kept"` // called dead, and not believed
-	Receipts   map[string]int64 `json:"receipts"`
-	EventsOwed int64            `json:"events_owed"`
+	// TokensReturned were taken out of use and put back, when their lane turned out not to be believed.
+	TokensReturned int64            `json:"tokens_returned"`
+	Receipts       map[string]int64 `json:"receipts"`
+	EventsOwed     int64            `json:"events_owed"`
 }
 
 func (c *counters) snapshot() Stats {
@@ -87,7 +90,7 @@ func (c *counters) snapshot() Stats {
 		Messages: c.messages.Load(), Pings: c.pings.Load(), Others: c.others.Load(),
 		Refused: c.refused.snapshot(), Dropped: c.dropped.snapshot(), Batches: c.batches.Load(),
 		Processed: c.processed.Load(), Verdicts: c.verdicts.snapshot(), Kinds: c.kinds.snapshot(),
-		LostTail: c.lostTail.Load(), AgedOut: c.agedOut.Load(), Poison: c.poison.snapshot(), Relayed: c.relayed.Load(), TokensKept: c.kept.Load(),
+		LostTail: c.lostTail.Load(), AgedOut: c.agedOut.Load(), Poison: c.poison.snapshot(), Relayed: c.relayed.Load(), TokensKept: c.kept.Load(), TokensReturned: c.returned.Load(),
 		Receipts: c.receipts.snapshot(),
 	}
 }

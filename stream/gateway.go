@@ -77,6 +77,7 @@ type Gateway struct {
 	settler    *settler
 	events     *eventLog
 	outbox     *outbox.Outbox
+	retired    *retired
 	ready      chan struct{}
 	restored   atomic.Bool  // the workers are there
 	counting   atomic.Bool  // an audience is being counted
@@ -138,7 +139,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	if cfg.Log.MaxAge < 2*cfg.Checkpoint {
 		return nil, fmt.Errorf("stream: log.max_age (%s) must be at least twice the checkpoint interval (%s), or a crash could lose presence", cfg.Log.MaxAge, cfg.Checkpoint)
 	}
-	g := &Gateway{cfg: cfg, ready: make(chan struct{})}
+	g := &Gateway{cfg: cfg, ready: make(chan struct{}), retired: newRetired()}
 	defer func() {
 		if err != nil {
 			g.disconnect()
@@ -308,6 +309,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 			err = errors.Join(err, e)
 		}
 	}()
+	defer start(base, g.returnTokens)()
 	defer start(base, func(ctx context.Context) { g.events.relay(ctx, g.cfg.DB, g.js, g.cfg.Logger) })()
 	defer start(base, func(ctx context.Context) {
 		if err := g.outbox.Run(ctx); err != nil && ctx.Err() == nil {

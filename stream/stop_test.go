@@ -289,15 +289,37 @@ func TestTokensAreRetiredOnlyWhenItIsSafe(t *testing.T) {
 	}
 	r.owe("welcome", 300)
 	r.await("all outcomes", func() bool { return r.gw.Status().Funnel["welcome"]["push.failed"] == 300 })
-	dead := 0
+	// What was retired before the guard tripped is put back, also what was retired by hand just before.
+	r.await("the retired tokens to come back", func() bool {
+		s := r.gw.Status().Stats
+		return s.TokensReturned > 0 && s.TokensReturned+s.TokensKept == 300+2 // and d1's, kept once and retired once
+	})
+	st := r.gw.Status()
+	if n := st.Stats.TokensReturned; n > 41+1 {
+		t.Errorf("%d tokens had been retired before deleting stopped, want at most 41 and d1's", n)
+	}
 	for i := range 300 {
 		if r.profile(fmt.Sprint("owed", i)).TokenDead {
-			dead++
+			t.Errorf("the token of owed%d is still retired", i)
 		}
 	}
-	st := r.gw.Status()
-	if dead > 41 || int64(dead)+st.Stats.TokensKept != 300+1 { // and d1's, once
-		t.Errorf("%d tokens retired, %d kept", dead, st.Stats.TokensKept)
+	if r.profile("d1").TokenDead {
+		t.Error("d1's token is still retired")
+	}
+	// A token that was registered anew meanwhile, or is in use, is left as it is.
+	p := r.profile("d1")
+	if n, err := r.gw.returnSome(t.Context(), []retiredToken{{device: p.Device, tokenAt: p.TokenAt}, {device: "shop.nobody"}}); n != 0 || err != nil {
+		t.Errorf("%d of none were put back, %v", n, err)
+	}
+	p.TokenDead = true
+	if err := r.db.Update(t.Context(), func(tx *db.Tx) error { return audience.Put(tx, &p) }); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := r.gw.returnSome(t.Context(), []retiredToken{{device: p.Device, tokenAt: p.TokenAt - 1}}); n != 0 || err != nil {
+		t.Errorf("another token than the one that was retired came back (%d), %v", n, err)
+	}
+	if n, err := r.gw.returnSome(t.Context(), []retiredToken{{device: p.Device, tokenAt: p.TokenAt}}); n != 1 || err != nil {
+		t.Errorf("the token that was retired did not come back (%d), %v", n, err)
 	}
 	if a := st.Outbox.Lanes["test"].Alarms; len(a) != 1 || a[0].Kind != outbox.AlarmTokens {
 		t.Errorf("alarms %v", a)

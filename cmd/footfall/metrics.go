@@ -50,6 +50,7 @@ func (m *gatewayMetrics) Collect(out chan<- prometheus.Metric) {
 	w.counter("footfall_events_relayed_total", "Events published on EVENTS.", st.Relayed)
 	w.gauge("footfall_events_owed", "Events that EVENTS does not have yet, counted up to 100,000.", float64(st.EventsOwed))
 	w.counter("footfall_push_tokens_kept_total", "Tokens called dead that were not deleted: too many were, or the message may have been meant.", st.TokensKept)
+	w.counter("footfall_push_tokens_returned_total", "Tokens taken out of use and put back, because too many turned out to be called dead.", st.TokensReturned)
 	w.counters("footfall_refused_total", "Records refused, by reason.", "reason", st.Refused)
 	w.counters("footfall_dropped_total", "Input not taken because of load or a full disk, by reason.", "reason", st.Dropped)
 	w.counters("footfall_poison_total", "Stored input that could not be processed, by reason.", "reason", st.Poison)
