@@ -35,28 +35,38 @@ func ParseLibrary(file string, data []byte) (*Library, error) {
 	return readLibrary([]*source{newSource(file, strings.TrimPrefix(string(data), "\ufeff"))}, nil)
 }
 
+// Files names the files that LoadLibrary reads at a path, in its order: whatever else lies in a folder is none of it. The
+// error is an [*Error].
+func Files(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, &Error{File: path, Code: CodeRead, Msg: readProblem(err)}
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, &Error{File: path, Code: CodeRead, Msg: readProblem(err)}
+	}
+	var names []string
+	for _, e := range entries {
+		ext := strings.ToLower(filepath.Ext(e.Name()))
+		if (ext == ".yaml" || ext == ".yml") && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, filepath.Join(path, e.Name()))
+		}
+	}
+	return names, nil
+}
+
 // LoadLibrary reads a file, or every *.yaml and *.yml of a folder (not of its
 // subfolders; names that begin with a dot are left out) in order of name. The
 // error holds the faults of all files. A folder without such files gives an
 // empty library.
 func LoadLibrary(path string) (*Library, error) {
-	names := []string{path}
-	info, err := os.Stat(path)
+	names, err := Files(path)
 	if err != nil {
-		return nil, &Error{File: path, Code: CodeRead, Msg: readProblem(err)}
-	}
-	if info.IsDir() {
-		entries, err := os.ReadDir(path)
-		if err != nil {
-			return nil, &Error{File: path, Code: CodeRead, Msg: readProblem(err)}
-		}
-		names = nil
-		for _, e := range entries {
-			ext := strings.ToLower(filepath.Ext(e.Name()))
-			if (ext == ".yaml" || ext == ".yml") && !strings.HasPrefix(e.Name(), ".") {
-				names = append(names, filepath.Join(path, e.Name()))
-			}
-		}
+		return nil, err
 	}
 	var sources []*source
 	var errs []error

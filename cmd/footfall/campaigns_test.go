@@ -37,17 +37,17 @@ func TestCampaignFilesAreThoseThatAreRead(t *testing.T) {
 	for _, c := range cs {
 		read = append(read, c.File)
 	}
-	listed, err := campaignFiles(dir)
+	listed, err := campaign.Files(dir)
 	slices.Sort(read)
 	slices.Sort(listed)
 	if err != nil || !slices.Equal(read, listed) || len(read) != 3 {
 		t.Errorf("watched %q, read %q, %v", listed, read, err)
 	}
 	one := filepath.Join(dir, "notes.txt")
-	if listed, err := campaignFiles(one); err != nil || !slices.Equal(listed, []string{one}) {
+	if listed, err := campaign.Files(one); err != nil || !slices.Equal(listed, []string{one}) {
 		t.Errorf("one file: %q, %v", listed, err)
 	}
-	if _, err := campaignFiles(filepath.Join(dir, "nowhere")); err == nil {
+	if _, err := campaign.Files(filepath.Join(dir, "nowhere")); err == nil {
 		t.Error("a path that is not there is no error")
 	}
 }

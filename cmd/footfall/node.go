@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -271,29 +270,6 @@ func (n *node) loadCampaigns(ctx context.Context) error {
 // watchCampaigns keeps the active campaigns equal to the files. Files with errors change nothing.
 func (n *node) watchCampaigns(ctx context.Context) error {
 	path := n.cfg.Campaigns.Path
-	list := func() ([]string, error) { return campaignFiles(path) }
+	list := func() ([]string, error) { return campaign.Files(path) }
 	return watch.Files(ctx, watch.Config{Path: path, List: list, Logger: n.log}, func() error { return n.loadCampaigns(ctx) })
-}
-
-// campaignFiles names the files that campaign.LoadLibrary reads at a path: whatever else lies in the folder is no change.
-func campaignFiles(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("campaigns: %w", err)
-	}
-	if !info.IsDir() {
-		return []string{path}, nil
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return nil, fmt.Errorf("campaigns: %w", err)
-	}
-	var files []string
-	for _, e := range entries {
-		ext := strings.ToLower(filepath.Ext(e.Name()))
-		if (ext == ".yaml" || ext == ".yml") && !strings.HasPrefix(e.Name(), ".") {
-			files = append(files, filepath.Join(path, e.Name()))
-		}
-	}
-	return files, nil
 }
