@@ -56,7 +56,9 @@ type Outcome struct {
 	State  string `json:"s"` // accepted, failed, expired, cancelled, dead, suppressed
 	Reason string `json:"r,omitempty"`
 	Asked  bool   `json:"a,omitempty"` // a provider may have seen it
-	// Leased is when the last try began, 0 when there was none; At is the end.
+	// First is when the first try began and Leased when the last one did, 0 when there was none; At is the end. First is left
+	// out when it was the last, too.
+	First  int64 `json:"f,omitempty"`
 	Leased int64 `json:"l,omitempty"`
 	At     int64 `json:"t"`
 }

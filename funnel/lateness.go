@@ -11,7 +11,8 @@ import (
 var LatenessStages = []struct{ Name, Says string }{
 	{"phone", "from the fix until it arrived: the phone, its operating system and the network"},
 	{"gateway", "from its arrival until the decision was made: ours"},
-	{"queue", "from the decision, or the hour that it waited for, until the last try began: the outbox, and tries before"},
+	{"queue", "from the decision, or the hour that it waited for, until the first try began: the outbox"},
+	{"retries", "from the beginning of the first try until that of the last: a provider that did not take it, and the waits between"},
 	{"provider", "from the beginning of the last try until the provider had taken it"},
 	{"shown", "from then until the phone reports it: the provider and the phone, by the phone's clock"},
 }
@@ -23,10 +24,10 @@ type Lateness struct {
 	Pushes   int64  `json:"pushes"`
 	Total    Times  `json:"total"` // until the last that is known of it
 	// Stages is as LatenessStages. That of shown counts only those that were reported.
-	Stages [5]Times `json:"stages"`
+	Stages [6]Times `json:"stages"`
 	// Late is how many took longer than the report asks for, LateBy to which stage most of the time went.
 	Late   int64    `json:"late"`
-	LateBy [5]int64 `json:"late_by"`
+	LateBy [6]int64 `json:"late_by"`
 }
 
 // Times are percentiles in milliseconds: the smallest value that so many do not exceed.
@@ -44,9 +45,9 @@ type lateness struct{ kinds map[lateKey]*lateKind }
 
 type lateKind struct {
 	total  []int64
-	stages [5][]int64
+	stages [6][]int64
 	late   int64
-	by     [5]int64
+	by     [6]int64
 }
 
 func (l *lateness) add(e *Entry, o *Outcome, facts []receipt.Fact, lateMS int64) {
@@ -63,18 +64,20 @@ func (l *lateness) add(e *Entry, o *Outcome, facts []receipt.Fact, lateMS int64)
 	}
 	begin := max(e.DecidedAt, e.SendAt) // the wait for an hour is meant, and nobody's delay
 	leased := cmp.Or(o.Leased, o.At)
-	parts := [5]int64{e.ReceivedAt - cmp.Or(e.FixedAt, e.At), e.DecidedAt - e.ReceivedAt, leased - begin, o.At - leased, -1}
+	first := cmp.Or(o.First, leased)
+	parts := [6]int64{e.ReceivedAt - cmp.Or(e.FixedAt, e.At), e.DecidedAt - e.ReceivedAt, first - begin, leased - first, o.At - leased, -1}
+	const shown = len(parts) - 1
 	for i := range facts {
 		if f := &facts[i]; f.Ev != receipt.Converted {
-			if d := max(f.At-o.At, 0); parts[4] < 0 || d < parts[4] {
-				parts[4] = d
+			if d := max(f.At-o.At, 0); parts[shown] < 0 || d < parts[shown] {
+				parts[shown] = d
 			}
 		}
 	}
 	var total int64
 	worst := 0
 	for i, d := range parts {
-		if d < 0 && i == 4 {
+		if d < 0 && i == shown {
 			continue
 		}
 		d = max(d, 0) // clocks

@@ -540,15 +540,24 @@ func TestLateness(t *testing.T) {
 	push("3", "stream", 2000, 10, 0, 90_000, 300, -1)
 	push("4", "stream", 2000, 10, hourMS, 30, 300, 100)
 	push("5", "os_enter", 2000, 10, 0, 30, 300, 70_000)
+	push("6", "foreground", 2000, 10, 0, 95_000, 300, 700)
+	o := w.outcomes["6"]
+	o.First = o.Leased - 94_000 // the provider did not take it at once
+	w.outcomes["6"] = o
 	d := w.store(t, rand.New(rand.NewPCG(1, 1)))
 	day := DayOf(begin, 0)
 	rows := w.report(t, d, Query{From: day, To: day}).Campaigns[0].Lateness
-	if len(rows) != 2 || rows[0].Source != "stream" || rows[0].Pushes != 4 || rows[0].Late != 2 || rows[0].LateBy != [5]int64{1, 0, 1, 0, 0} ||
-		rows[1].Late != 1 || rows[1].LateBy != [5]int64{0, 0, 0, 0, 1} {
+	if retried := rows[1]; len(rows) != 3 || retried.Source != "foreground" || retried.LateBy != [6]int64{0, 0, 0, 1, 0, 0} ||
+		retried.Stages[2].Max != 1000 || retried.Stages[3].Max != 94_000 || retried.Total.Max != 98_010 {
+		t.Fatalf("%+v", rows)
+	}
+	rows = slices.Delete(rows, 1, 2)
+	if len(rows) != 2 || rows[0].Source != "stream" || rows[0].Pushes != 4 || rows[0].Late != 2 || rows[0].LateBy != [6]int64{1, 0, 1, 0, 0, 0} ||
+		rows[1].Late != 1 || rows[1].LateBy != [6]int64{0, 0, 0, 0, 0, 1} {
 		t.Fatalf("%+v", rows)
 	}
 	s := rows[0]
-	want := [5]Times{{4, 2000, 400_000, 400_000}, {4, 10, 12, 12}, {4, 20, 90_000, 90_000}, {4, 300, 300, 300}, {3, 700, 700, 700}}
+	want := [6]Times{{4, 2000, 400_000, 400_000}, {4, 10, 12, 12}, {4, 20, 90_000, 90_000}, {4, 0, 0, 0}, {4, 300, 300, 300}, {3, 700, 700, 700}}
 	if d := gocmp.Diff(want, s.Stages); d != "" || s.Total != (Times{4, 2440, 401_032, 401_032}) {
 		t.Errorf("total %+v; stages (-want +got)\n%s", s.Total, d)
 	}

@@ -36,6 +36,7 @@ var stateOf = func() (states [11]State) {
 const (
 	flagDoubt = 1 << iota
 	flagBulk
+	flagFirst // the time of the first try follows at the end
 )
 
 // encode writes version, state, flags, the counters and times as varints, and
@@ -51,6 +52,9 @@ func (d *Delivery) encode() ([]byte, error) {
 	}
 	if d.Bulk {
 		flags |= flagBulk
+	}
+	if d.FirstAt != 0 {
+		flags |= flagFirst
 	}
 	var claim []byte
 	if d.Claim != (dedupe.Key{}) {
@@ -75,6 +79,9 @@ func (d *Delivery) encode() ([]byte, error) {
 			b = binary.AppendUvarint(b, uint64(len(s)))
 			b = append(b, s...)
 		}
+	}
+	if d.FirstAt != 0 {
+		b = binary.AppendVarint(b, d.FirstAt)
 	}
 	return b, nil
 }
@@ -110,6 +117,9 @@ func decode(b []byte) (d Delivery, err error) {
 	}
 	for range routes {
 		d.Tried = append(d.Tried, Route{r.string(), r.string(), r.string()})
+	}
+	if b[2]&flagFirst != 0 {
+		d.FirstAt = r.varint()
 	}
 	if r.bad || r.text != "" {
 		return Delivery{}, errRow

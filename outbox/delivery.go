@@ -60,6 +60,8 @@ type Delivery struct {
 	// ExpiresAt is when the message loses its worth. Required.
 	ExpiresAt int64 `json:"expires_at"`
 	UpdatedAt int64 `json:"updated_at"`
+	// FirstAt is when the first try began, 0 while there was none.
+	FirstAt int64 `json:"first_at,omitempty"`
 
 	// Context is what Config.Compose needs to render the message.
 	Context    json.RawMessage `json:"context,omitempty"`

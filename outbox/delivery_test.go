@@ -85,7 +85,8 @@ func TestRetries(t *testing.T) {
 			at[3]-at[2] > 10*time.Millisecond {
 			t.Errorf("sent at %v", at)
 		}
-		if d := r.want(mid, StateAccepted, dedupe.Committed); d.Attempts != 3 || d.Redos != 1 {
+		if d := r.want(mid, StateAccepted, dedupe.Committed); d.Attempts != 3 || d.Redos != 1 ||
+			d.FirstAt != r.start.UnixMilli()+at[0].Milliseconds() || d.UpdatedAt < d.FirstAt+40_000 {
 			t.Errorf("row %+v", d)
 		}
 		for _, s := range r.prov.log() {

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -269,7 +270,7 @@ func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup
 			continue
 		}
 		c := &change{old: d, new: d}
-		c.new.State, c.new.UpdatedAt = StateSending, now
+		c.new.State, c.new.UpdatedAt, c.new.FirstAt = StateSending, now, cmp.Or(d.FirstAt, now)
 		leases = append(leases, c)
 	}
 	if err := o.discard(ctx, orphans, cause); err != nil {

@@ -57,6 +57,7 @@ func Redrive(tx *db.Tx, mid string) (old, d Delivery, err error) {
 	d.Attempts, d.Redos, d.NextAt, d.UpdatedAt = 0, 0, now, now
 	d.Tried = nil
 	d.Redrives++
+	d.FirstAt = 0 // what came before the operator's word is another story
 	return old, d, put(tx, &old, &d, 0)
 }
 

@@ -98,7 +98,7 @@ func TestRowsRoundTrip(t *testing.T) {
 		d := Delivery{MID: text(), App: text(), Device: text(), Person: text(), Campaign: text(), Fence: text(), Lane: text(), Env: text(),
 			OnDoubt: Drop, State: States()[rng.IntN(len(States()))], Reason: text(), Attempts: rng.IntN(9), Redos: rng.IntN(1000), Redrives: rng.IntN(3),
 			Doubt: rng.IntN(2) == 0, Bulk: rng.IntN(2) == 0, CreatedAt: rng.Int64(), FixedAt: -rng.Int64(), NextAt: rng.Int64N(99),
-			ExpiresAt: rng.Int64(), UpdatedAt: rng.Int64(), ProviderID: text()}
+			ExpiresAt: rng.Int64(), UpdatedAt: rng.Int64(), FirstAt: rng.Int64N(3), ProviderID: text()}
 		if rng.IntN(2) == 0 {
 			d.Claim = dedupe.Key{Campaign: text(), Subject: text(), Scope: text(), Period: text()}
 			d.Context = []byte(text())

@@ -61,7 +61,9 @@ func noteOutcome(tx *db.Tx, old, d *outbox.Delivery, keep time.Duration) error {
 	}
 	o := funnel.Outcome{State: string(d.State), Reason: d.Reason, Asked: d.Attempts > 0, At: d.UpdatedAt}
 	if old.State == outbox.StateSending {
-		o.Leased = old.UpdatedAt
+		if o.Leased = old.UpdatedAt; old.FirstAt != o.Leased {
+			o.First = old.FirstAt
+		}
 	}
 	return funnel.PutOutcome(tx, d.MID, &o, keep)
 }

@@ -130,7 +130,7 @@ function lift(c) {
 function lateness(c) {
   const list = c.lateness || [];
   if (!list.length) return null;
-  const late = list.reduce((a, k) => a + k.late, 0), by = says.map((s, i) => [s.name, list.reduce((a, k) => a + k.late_by[i], 0), [3, 1, 6, 4, 2][i]]).filter(p => p[1]);
+  const late = list.reduce((a, k) => a + k.late, 0), by = says.map((s, i) => [s.name, list.reduce((a, k) => a + k.late_by[i], 0), [3, 1, 6, 5, 4, 2][i]]).filter(p => p[1]);
   const both = t => t.count ? span(t.p50) + " / " + span(t.p90) : "–";
   return panel("How late, and whose delay", "From the position that caused the push until the last that is known of it: median and 90 of 100.",
     table(["positions", "phones", "pushes", ...says.map(s => s.name), "in all", "slowest"], list.map(k => [words(k.source), k.platform || "–", count(k.pushes), ...k.stages.map(both), both(k.total), span(k.total.max)])),
