@@ -69,6 +69,9 @@ const (
 	ScopeGroup    Scope = "group"    // the fences with the same one of Groups together
 )
 
+// ScopeOf names what the claims of entries at the fence are limited to; fences with the same share their claims.
+func (c *Campaign) ScopeOf(f *fences.Fence) string { return c.scopeOf(f.ID, f) }
+
 // scopeOf is what the claim of an entry at this fence is limited to. A fence
 // that has no store, or none of the groups, stands for itself.
 func (c *Campaign) scopeOf(id fences.ID, f *fences.Fence) string {

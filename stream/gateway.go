@@ -22,6 +22,7 @@ import (
 	"footfall/internal/db"
 	"footfall/outbox"
 	"footfall/push"
+	"footfall/reach"
 	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -48,6 +49,8 @@ type Config struct {
 	// Visits and CustomerEvents are how long those are kept for audiences, counted from when they happened. Defaults
 	// audience.KeepVisits and audience.KeepEvents.
 	Visits, CustomerEvents time.Duration
+	// Sketches is how long it is kept how many came to each fence in each hour, for forecasts. Default reach.Keep.
+	Sketches time.Duration
 
 	// Providers by lane, and the lane of a device's pushes; ok is false when nothing serves its platform.
 	Providers map[string]push.Provider
@@ -120,6 +123,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	cfg.Decisions = cmp.Or(cfg.Decisions, 7*24*time.Hour)
 	cfg.Reports = cmp.Or(cfg.Reports, funnel.KeepFacts)
 	cfg.Visits, cfg.CustomerEvents = cmp.Or(cfg.Visits, audience.KeepVisits), cmp.Or(cfg.CustomerEvents, audience.KeepEvents)
+	cfg.Sketches = cmp.Or(cfg.Sketches, reach.Keep)
 	cfg.Log.MaxAge = cmp.Or(cfg.Log.MaxAge, 15*time.Minute)
 	cfg.Log.MaxBytes = cmp.Or(cfg.Log.MaxBytes, 256<<20)
 	cfg.Events.MaxAge = cmp.Or(cfg.Events.MaxAge, 7*24*time.Hour)
@@ -180,7 +184,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	g.settler = &settler{
 		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
-		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
+		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, keepSketches: cfg.Sketches, count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
 	g.settler.journeys, g.settler.fences, g.settler.wakes, g.settler.vouchers = g.journeys.set.Load, g.fences.Load, g.wakes, true
 	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {

@@ -35,9 +35,10 @@ const (
 	OutboxLanesSubject  = "footfall.v1.outbox.lanes"  // nothing -> []LaneView
 	OutboxResumeSubject = "footfall.v1.outbox.resume" // NameRequest -> NameAnswer
 
-	ReportSubject = "footfall.v1.report" // funnel.Query -> funnel.Report
-	ForgetSubject = "footfall.v1.forget" // Someone -> Forgotten
-	ExportSubject = "footfall.v1.export" // ExportRequest -> Export
+	ReportSubject   = "footfall.v1.report"   // funnel.Query -> funnel.Report
+	ForecastSubject = "footfall.v1.forecast" // ForecastRequest -> Forecast
+	ForgetSubject   = "footfall.v1.forget"   // Someone -> Forgotten
+	ExportSubject   = "footfall.v1.export"   // ExportRequest -> Export
 
 	CampaignStopSubject  = "footfall.v1.campaign.stop"  // NameRequest -> NameAnswer
 	CampaignStartSubject = "footfall.v1.campaign.start" // NameRequest -> NameAnswer
@@ -100,6 +101,7 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 		group.AddEndpoint("campaign-stop", answer(g.stopCampaign), micro.WithEndpointSubject("campaign.stop")),
 		group.AddEndpoint("campaign-start", answer(g.startCampaign), micro.WithEndpointSubject("campaign.start")),
 		group.AddEndpoint("report", answer(g.report)),
+		group.AddEndpoint("forecast", answer(g.forecast)),
 		group.AddEndpoint("forget", answerWithin(ForgetPatience, g.forget)),
 		group.AddEndpoint("export", answer(g.export)),
 		group.AddEndpoint("journey-list", answer(func(context.Context, struct{}) (any, error) { return g.JourneyViews() }), micro.WithEndpointSubject("journey.list")),

@@ -14,6 +14,7 @@ import (
 	"footfall/fences"
 	"footfall/internal/db"
 	"footfall/internal/failpoint"
+	"footfall/reach"
 	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -45,6 +46,7 @@ type settler struct {
 	reports   time.Duration // how long the facts of reports are kept
 	// How long visits and customer events are kept.
 	keepVisits, keepEvents time.Duration
+	keepSketches           time.Duration // of who came where; 0: none are made
 	count                  *counters
 	onPush                 func()                            // deliveries were committed
 	confirm                func(tx *db.Tx, mid string) error // the phone has the message
@@ -66,6 +68,7 @@ type tally struct {
 	receipts   map[string]int64
 	funnel     map[funnelKey]int64
 	claimed    map[string]fences.ID // by the last ping: campaign -> fence
+	came       []reach.Entry
 }
 
 // A settleError is a failure of settling itself rather than of the commit: the same input may fail again.
@@ -107,6 +110,10 @@ func (s *settler) settle(tx *db.Tx, e *effects) (err error) {
 			return fmt.Errorf("settle %s at %d: %w", in.device, in.pos.seq(), err)
 		}
 	}
+	if err := reach.Put(tx, t.came, s.keepSketches); err != nil {
+		return err
+	}
+	t.came = nil // it is kept no longer than the transaction
 	if err := addFunnels(tx, t.funnel); err != nil {
 		return err
 	}
@@ -205,7 +212,7 @@ func answerKey(tr *track.Transition) fences.ID {
 	return fences.ID(tr.Kind.String()) + "\x00" + tr.FenceID
 }
 
-// settleTransition writes what became of one transition: the visit, its event, the decision, and what it moves on in
+// settleTransition writes what became of one transition: the visit, who came, its event, the decision, and what it moves on in
 // journeys.
 func (q *inquiry) settleTransition(tr *track.Transition, answers []CampaignDecision) error {
 	d := decisionOf(q.in, tr, tr.Kind.String())
@@ -226,6 +233,7 @@ func (q *inquiry) settleTransition(tr *track.Transition, answers []CampaignDecis
 	if err := q.keep(&d, clockOf(tr)); err != nil {
 		return err
 	}
+	q.s.keepReach(q.in, tr, q.profile, q.t)
 	return q.s.journeyTransition(q.tx, q.profile, q.in, tr, q.t)
 }
 

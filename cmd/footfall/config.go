@@ -20,6 +20,7 @@ import (
 	"footfall/push/hms"
 	"footfall/push/webhook"
 	"footfall/push/webpush"
+	"footfall/reach"
 	"footfall/stream"
 	"footfall/track"
 )
@@ -213,6 +214,7 @@ type RetentionConfig struct {
 	Reports    Duration `yaml:"reports" doc:"How long the facts that campaign report reads are kept: entries, how pushes ended, receipts, and who could be reached."`
 	Visits     Duration `yaml:"visits" doc:"How long visits to fences are remembered, for audiences and for who came again; at most 365d."`
 	Customer   Duration `yaml:"customer_events" doc:"How long customer events are remembered, for audiences and for what is credited to pushes."`
+	Sketches   Duration `yaml:"sketches" doc:"How long it is kept how many people came to each fence in each hour, for forecasts: a count and a sketch without names; at most 366d."`
 	Checkpoint Duration `yaml:"checkpoint" doc:"How often the presence of changed devices is written; how much input a start after a crash reads again."`
 }
 
@@ -246,7 +248,7 @@ func defaultConfig() Config {
 		Retention: RetentionConfig{
 			Positions: Duration(15 * time.Minute), LogBytes: 256 << 20, Events: Duration(7 * 24 * time.Hour), EventBytes: 1 << 30,
 			Decisions: Duration(7 * 24 * time.Hour), Deliveries: Duration(7 * 24 * time.Hour),
-			Reports: Duration(funnel.KeepFacts), Visits: Duration(audience.KeepVisits), Customer: Duration(audience.KeepEvents), Checkpoint: Duration(30 * time.Second),
+			Reports: Duration(funnel.KeepFacts), Visits: Duration(audience.KeepVisits), Customer: Duration(audience.KeepEvents), Sketches: Duration(reach.Keep), Checkpoint: Duration(30 * time.Second),
 		},
 		Log: LogConfig{Level: "info", Format: "text"},
 	}
@@ -310,6 +312,9 @@ func (c *Config) validate() error {
 	if err := c.positions().Validate(); err != nil {
 		bad("privacy", "%s", strings.TrimPrefix(err.Error(), "stream: "))
 	}
+	if c.Retention.Sketches > Duration(reach.MaxKeep) {
+		bad("retention.sketches", "%s; at most %s", c.Retention.Sketches, Duration(reach.MaxKeep))
+	}
 	if c.Push.Rate <= 0 {
 		bad("push.rate", "must be positive")
 	}
@@ -326,6 +331,7 @@ func (c *Config) validate() error {
 		{"retention.reports", c.Retention.Reports, d.Retention.Reports, "1m to keep almost none"},
 		{"retention.visits", c.Retention.Visits, d.Retention.Visits, "1m to keep almost none"},
 		{"retention.customer_events", c.Retention.Customer, d.Retention.Customer, "1m to keep almost none"},
+		{"retention.sketches", c.Retention.Sketches, d.Retention.Sketches, "1m to keep almost none"},
 		{"retention.checkpoint", c.Retention.Checkpoint, d.Retention.Checkpoint, "1s for as often as is sensible"},
 		{"nats.sync_interval", c.NATS.SyncInterval, d.NATS.SyncInterval, "10ms for as often as is sensible"},
 	} {
@@ -443,7 +449,7 @@ func (c *Config) gateway() stream.Config {
 		Checkpoint: time.Duration(c.Retention.Checkpoint),
 		Decisions:  time.Duration(c.Retention.Decisions),
 		Reports:    time.Duration(c.Retention.Reports),
-		Visits:     time.Duration(c.Retention.Visits), CustomerEvents: time.Duration(c.Retention.Customer),
+		Visits:     time.Duration(c.Retention.Visits), CustomerEvents: time.Duration(c.Retention.Customer), Sketches: time.Duration(c.Retention.Sketches),
 		Outbox: outbox.Config{Rate: c.Push.Rate, KeepFinished: time.Duration(c.Retention.Deliveries)},
 	}
 }

@@ -34,6 +34,7 @@ var rules = map[string]rule{
 	"voucher":            {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"receipt":            {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"funnel":             {imports: []string{"receipt", "internal/db"}, pure: true, noIO: true},
+	"reach":              {imports: []string{"internal/db"}, noIO: true}, // draws the key of its hash; decides nothing
 
 	// Providers. None knows a campaign or another provider.
 	"push":                   {},
@@ -55,7 +56,7 @@ var rules = map[string]rule{
 	// NATS.
 	"stream/wire": {imports: []string{"track"}, pure: true, noIO: true},
 	"stream": {imports: []string{
-		"stream/wire", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "voucher", "funnel", "push", "internal/db", "internal/failpoint",
+		"stream/wire", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "voucher", "funnel", "reach", "push", "internal/db", "internal/failpoint",
 	}},
 
 	// Tools around the path.

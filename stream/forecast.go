@@ -1,0 +1,539 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"footfall/audience"
+	"footfall/campaign"
+	"footfall/dedupe"
+	"footfall/fences"
+	"footfall/funnel"
+	"footfall/internal/db"
+	"footfall/reach"
+	"footfall/track"
+)
+
+// keepReach notes who came in, to be added to the sketches once for the whole stretch. An edit of a fence is nobody's
+// coming, and what arrives too late for a push of an ordinary campaign is not counted either.
+func (s *settler) keepReach(in *input, tr *track.Transition, p *audience.Profile, t *tally) {
+	if s.keepSketches == 0 || tr.Kind != track.Enter || tr.Reason&(track.FenceCreated|track.FenceChanged) != 0 ||
+		in.receivedAt-in.fix.FixedAt > campaign.DefaultMaxAge.Milliseconds() {
+		return
+	}
+	loc := clockOf(tr)
+	if loc == nil {
+		loc = time.UTC
+	}
+	at := time.UnixMilli(tr.At).In(loc)
+	_, seconds := at.Zone()
+	t.came = append(t.came, reach.Entry{Fence: string(tr.FenceID), Day: int32(funnel.DayOf(tr.At, seconds/60)), Hour: at.Hour(), Subject: p.Subject()})
+}
+
+// ForecastRequest asks what drafts would bring.
+type ForecastRequest struct {
+	Campaigns string `json:"campaigns"` // the text of a campaign file
+	// From and To are the first and the last day on the stores' clocks. AsOf is the day before which everything is known;
+	// from it on nothing is, except for what really came of days that are over.
+	From funnel.Day `json:"from"`
+	To   funnel.Day `json:"to"`
+	AsOf funnel.Day `json:"as_of"`
+}
+
+// MaxForecastDays bounds the days of one forecast.
+const MaxForecastDays = 92
+
+// Check says what is wrong with the request; the error wraps ErrQuery.
+func (q *ForecastRequest) Check() error {
+	switch {
+	case q.To < q.From:
+		return fmt.Errorf("%w: the last day, %s, is before the first, %s", ErrQuery, q.To, q.From)
+	case q.To-q.From >= MaxForecastDays:
+		return fmt.Errorf("%w: %s to %s are more than %d days", ErrQuery, q.From, q.To, MaxForecastDays)
+	case q.AsOf > q.From:
+		return fmt.Errorf("%w: a forecast as of %s begins on that day or later, not on %s", ErrQuery, q.AsOf, q.From)
+	}
+	return nil
+}
+
+// Forecast is what campaigns are expected to bring from From to To.
+type Forecast struct {
+	From      funnel.Day          `json:"from"`
+	To        funnel.Day          `json:"to"`
+	AsOf      funnel.Day          `json:"as_of"`
+	Known     int                 `json:"known"` // days before AsOf of which it is known who came
+	Campaigns []*CampaignForecast `json:"campaigns"`
+}
+
+// CampaignForecast is the forecast of one campaign. Figures of people are of different people as its once_per counts
+// them.
+type CampaignForecast struct {
+	Campaign string `json:"campaign"`
+	// Enough says that Total has an interval; Why says what is missing when not.
+	Enough bool           `json:"enough"`
+	Why    string         `json:"why,omitempty"`
+	Fences int            `json:"fences"`
+	Steps  []ForecastStep `json:"steps,omitempty"`
+	// Total is the pushes in all, Days those of each day.
+	Total  reach.Expected  `json:"total"`
+	Days   []ForecastDay   `json:"days,omitempty"`
+	Stores []ForecastGroup `json:"stores,omitempty"` // by fence; who goes to two is in both
+	Hours  []ForecastGroup `json:"hours,omitempty"`
+	Actual *ForecastActual `json:"actual,omitempty"` // when all days are over
+	Notes  []string        `json:"notes,omitempty"`  // what is not taken off
+}
+
+// ForecastStep is how many are left after one of the campaign's rules, on average over past times.
+type ForecastStep struct {
+	Name string  `json:"name"`
+	N    float64 `json:"n"`
+	Says string  `json:"says"`
+}
+
+// ForecastDay is one day; Why says what is missing when there is no interval. Actual is nil while the day is not over.
+type ForecastDay struct {
+	Day      funnel.Day     `json:"day"`
+	Open     bool           `json:"open"` // whether the window is open at all
+	Expected reach.Expected `json:"expected"`
+	Why      string         `json:"why,omitempty"`
+	Actual   *int64         `json:"actual,omitempty"`
+}
+
+// ForecastGroup is a part of the total.
+type ForecastGroup struct {
+	Key string  `json:"key"`
+	N   float64 `json:"n"`
+}
+
+// ForecastActual is what the report counted.
+type ForecastActual struct {
+	Claimed int64   `json:"claimed"`
+	Error   float64 `json:"error"`  // of the forecast, as a part of Claimed; 0 when nobody was
+	Inside  bool    `json:"inside"` // whether Claimed is in the interval
+}
+
+// forecast answers for the running gateway, with its fences, and one at a time with reports.
+func (g *Gateway) forecast(ctx context.Context, q ForecastRequest) (any, error) {
+	if !g.reporting.CompareAndSwap(false, true) {
+		return nil, ErrBusy
+	}
+	defer g.reporting.Store(false)
+	lib, err := campaign.ParseLibrary("request", []byte(q.Campaigns))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrQuery, err)
+	}
+	return MakeForecast(ctx, g.cfg.DB, lib.Campaigns, g.fences.Load(), q, g.cfg.Now())
+}
+
+// MakeForecast estimates the pushes of campaigns from who came on past days of the same weekday, as the sketches of the
+// ledger know it, the window of the days asked for, and the share of the registered devices that fit the audience and can
+// be reached now. It reads the sketches of the campaigns' fences once for every past week that is kept, and all profiles
+// once for each campaign.
+func MakeForecast(ctx context.Context, d *db.DB, campaigns []*campaign.Campaign, set *fences.Set, q ForecastRequest, now time.Time) (*Forecast, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	f := &Forecast{From: q.From, To: q.To, AsOf: q.AsOf, Campaigns: []*CampaignForecast{}}
+	err := d.View(func(tx *db.Tx) error {
+		days, err := reach.Days(tx)
+		if err != nil {
+			return err
+		}
+		known := map[funnel.Day]bool{}
+		for i, day := range days {
+			if i > 0 && funnel.Day(day) < q.AsOf { // on the first day the gateway did not run from its beginning
+				known[funnel.Day(day)] = true
+			}
+		}
+		f.Known = len(known)
+		for _, c := range campaigns {
+			m := &forecaster{tx: tx, c: c, q: q, set: set, known: known, out: &CampaignForecast{Campaign: c.ID}}
+			if err := m.make(ctx, now); err != nil {
+				return err
+			}
+			f.Campaigns = append(f.Campaigns, m.out)
+		}
+		return nil
+	})
+	return f, err
+}
+
+// forecaster makes the forecast of one campaign.
+type forecaster struct {
+	tx    *db.Tx
+	c     *campaign.Campaign
+	q     ForecastRequest
+	set   *fences.Set
+	known map[funnel.Day]bool
+	out   *CampaignForecast
+
+	fences []*fences.Fence // that the trigger selects, those of one claim scope together
+	open   map[*time.Location][][24]bool
+	weeks  []*pastWeek
+}
+
+// pastWeek is what came of the asked days so many weeks before.
+type pastWeek struct {
+	back    funnel.Day // days
+	whole   bool       // every day is known
+	entries float64
+	inside  float64   // entries while the window is open
+	people  float64   // different ones for once_per, over all days
+	days    []float64 // people of each day
+	stores  map[string]float64
+	hours   [24]float64
+}
+
+func (m *forecaster) len() int { return int(m.q.To-m.q.From) + 1 }
+
+func (m *forecaster) make(ctx context.Context, now time.Time) error {
+	if t := &m.c.Trigger; t.Schedule != nil || t.Kind != track.Enter {
+		what := t.Kind.String()
+		if t.Schedule != nil {
+			what = "schedule"
+		}
+		m.out.Why = fmt.Sprintf("no forecast: the trigger is %s, and only who came in is remembered", what)
+		if t.Schedule != nil {
+			m.out.Why += "; footfall audience count says who an announcement goes to"
+		}
+		return nil
+	}
+	m.choose()
+	if m.out.Fences = len(m.fences); m.out.Fences == 0 {
+		m.out.Why = "no fence has an id or tag that the trigger names"
+		return nil
+	}
+	if err := m.read(ctx); err != nil {
+		return err
+	}
+	fit, reachable, err := m.shares(ctx, now)
+	if err != nil {
+		return err
+	}
+	sent := 1 - float64(m.c.Holdout)/10_000
+	share := fit * reachable * sent
+	m.total(share)
+	m.steps(fit, reachable, sent)
+	for i := range m.len() {
+		m.day(i, share)
+	}
+	m.groups(share)
+	m.notes()
+	return m.actual(ctx, now)
+}
+
+// choose finds the fences of the trigger and when the window is open for their clocks.
+func (m *forecaster) choose() {
+	m.open = map[*time.Location][][24]bool{}
+	for i := range m.set.Len() {
+		f := m.set.At(int32(i))
+		if !m.c.Trigger.Fences.Has(f.ID, f.Tags) {
+			continue
+		}
+		m.fences = append(m.fences, f)
+		if m.open[f.Location] == nil {
+			m.open[f.Location] = m.openHours(f.Location)
+		}
+	}
+	slices.SortStableFunc(m.fences, func(a, b *fences.Fence) int { return strings.Compare(m.c.ScopeOf(a), m.c.ScopeOf(b)) })
+}
+
+// openHours says in which hours of each day an entry leads to a push: those of which the window is open for half or more,
+// or which it waits out.
+func (m *forecaster) openHours(loc *time.Location) [][24]bool {
+	days := make([][24]bool, m.len())
+	for i := range days {
+		date := time.UnixMilli(int64(m.q.From+funnel.Day(i)) * 86_400_000).UTC()
+		for h := range 24 {
+			open := 0
+			for minute := 0; minute < 60; minute += 10 {
+				switch m.c.Window.Check(time.Date(date.Year(), date.Month(), date.Day(), h, minute, 0, 0, loc), loc) {
+				case "":
+					open++
+				case campaign.WindowClosed:
+					if m.c.Window.Closed == campaign.Hold {
+						open++
+					}
+				}
+			}
+			days[i][h] = open >= 3
+		}
+	}
+	return days
+}
+
+// read fills weeks from the sketches.
+func (m *forecaster) read(ctx context.Context) error {
+	if len(m.known) == 0 {
+		return nil
+	}
+	first := slices.Min(slices.Collect(maps.Keys(m.known)))
+	for back := funnel.Day(7); m.q.To-back >= first; back += 7 {
+		w := &pastWeek{back: back, whole: true, days: make([]float64, m.len()), stores: map[string]float64{}}
+		some := false
+		for i := range w.days {
+			known := m.known[m.q.From+funnel.Day(i)-back]
+			some, w.whole = some || known, w.whole && known
+		}
+		if !some {
+			continue
+		}
+		if err := m.readWeek(ctx, w); err != nil {
+			return err
+		}
+		m.weeks = append(m.weeks, w)
+	}
+	return nil
+}
+
+// blockDays is for how many days a person counts once.
+func (m *forecaster) blockDays() int {
+	switch m.c.Once.Kind {
+	case dedupe.PeriodEver:
+		return m.len()
+	case dedupe.PeriodRolling:
+		return max(1, int(m.c.Once.Rolling.Hours()+12)/24)
+	}
+	return 1
+}
+
+// readWeek adds up one past week. The fences of one claim scope stand together, so two sketches for each day are in memory,
+// however many fences there are.
+func (m *forecaster) readWeek(ctx context.Context, w *pastWeek) error {
+	block, n := m.blockDays(), m.len()
+	everyTime := m.c.Once.Kind == dedupe.PeriodNone
+	days, blocks := make([]reach.Sketch, n), make([]reach.Sketch, (n+block-1)/block)
+	flush := func() {
+		for i := range days {
+			w.days[i] += days[i].Count()
+		}
+		for i := range blocks {
+			w.people += blocks[i].Count()
+		}
+		clear(days)
+		clear(blocks)
+	}
+	var hours [24]float64
+	inside := make([]float64, n)
+	for k, f := range m.fences {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if k > 0 && m.c.ScopeOf(f) != m.c.ScopeOf(m.fences[k-1]) {
+			flush()
+		}
+		open := m.open[f.Location]
+		own := make([]reach.Sketch, n)
+		err := reach.Each(m.tx, string(f.ID), int32(m.q.From-w.back), int32(m.q.To-w.back), func(day int32, hour int, entries uint64, s *reach.Sketch) {
+			i := int(funnel.Day(day) + w.back - m.q.From)
+			if !m.known[funnel.Day(day)] || hour > 23 {
+				return
+			}
+			w.entries += float64(entries)
+			if !open[i][hour] {
+				return
+			}
+			w.inside += float64(entries)
+			inside[i] += float64(entries)
+			if everyTime {
+				w.days[i] += float64(entries)
+				w.people += float64(entries)
+				w.stores[string(f.ID)] += float64(entries)
+				hours[hour] += float64(entries)
+				return
+			}
+			days[i].Merge(s)
+			blocks[i/block].Merge(s)
+			own[i].Merge(s)
+			hours[hour] += s.Count()
+		})
+		if err != nil {
+			return err
+		}
+		for i := range own {
+			if n := own[i].Count(); n > 0 {
+				w.stores[string(f.ID)] += n
+			}
+		}
+	}
+	if !everyTime {
+		flush()
+		for i := range w.days { // a sketch may be a little over; people are never more than entries
+			w.days[i] = min(w.days[i], inside[i])
+		}
+		w.people = min(w.people, w.inside)
+	}
+	w.hours = hours
+	return nil
+}
+
+// shares are the part of the registered devices that fit the audience now, and of these the part that can be reached.
+func (m *forecaster) shares(ctx context.Context, now time.Time) (fit, reachable float64, err error) {
+	rule := m.c.Audience
+	if rule == nil {
+		if rule, err = audience.ParseRule("true"); err != nil {
+			return 0, 0, err
+		}
+	}
+	n, err := audience.CountRule(ctx, m.tx, rule, now, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	if n.Devices == 0 {
+		m.out.Notes = append(m.out.Notes, "no device has registered, so nobody can be reached")
+		return 0, 0, nil
+	}
+	if n.Fitting == 0 {
+		return 0, 0, nil
+	}
+	return float64(n.Fitting) / float64(n.Devices), float64(n.Reachable) / float64(n.Fitting), nil
+}
+
+func (m *forecaster) total(share float64) {
+	var past []float64
+	for _, w := range m.weeks {
+		if w.whole {
+			past = append(past, w.people)
+		}
+	}
+	m.out.Total = reach.Expect(past, share)
+	if m.out.Enough = m.out.Total.Enough; !m.out.Enough {
+		m.out.Why = fmt.Sprintf("not enough data: of %d earlier times with the same weekdays it is known who came, %d are needed", len(past), reach.LeastPast)
+	}
+}
+
+// steps says what each rule takes off.
+func (m *forecaster) steps(fit, reachable, sent float64) {
+	var entries, inside, people, n float64
+	for _, w := range m.weeks {
+		if w.whole {
+			entries, inside, people, n = entries+w.entries, inside+w.inside, people+w.people, n+1
+		}
+	}
+	if n == 0 {
+		return
+	}
+	add := func(name string, v float64, says string) {
+		m.out.Steps = append(m.out.Steps, ForecastStep{Name: name, N: v, Says: says})
+	}
+	add("entries", entries/n, "at the campaign's fences, on average of past times")
+	add("window", inside/n, "while it is open")
+	once := "each counts, there is no once_per"
+	if m.c.Once.Kind != dedupe.PeriodNone {
+		once = "different people for once_per"
+	}
+	v := people / n
+	add("once_per", v, once)
+	percent := func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }
+	v *= fit
+	add("audience", v, percent(fit)+" of the registered devices fit now")
+	v *= reachable
+	add("reachable", v, percent(reachable)+" of these can be reached now")
+	add("holdout", v*sent, percent(1-sent)+" are held out")
+}
+
+func (m *forecaster) day(i int, share float64) {
+	d := ForecastDay{Day: m.q.From + funnel.Day(i)}
+	for _, hours := range m.open {
+		d.Open = d.Open || slices.Contains(hours[i][:], true)
+	}
+	if d.Open {
+		var past []float64
+		for _, w := range m.weeks {
+			if m.known[d.Day-w.back] {
+				past = append(past, w.days[i])
+			}
+		}
+		if d.Expected = reach.Expect(past, share); !d.Expected.Enough {
+			d.Why = fmt.Sprintf("not enough data: %d of %d days", len(past), reach.LeastPast)
+		}
+	}
+	m.out.Days = append(m.out.Days, d)
+}
+
+// groups shares the total out by fence and by hour.
+func (m *forecaster) groups(share float64) {
+	stores, n := map[string]float64{}, 0.0
+	var hours [24]float64
+	for _, w := range m.weeks {
+		if !w.whole {
+			continue
+		}
+		n++
+		for id, v := range w.stores {
+			stores[id] += v
+		}
+		for h, v := range w.hours {
+			hours[h] += v
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(stores)) {
+		m.out.Stores = append(m.out.Stores, ForecastGroup{Key: id, N: stores[id] / n * share})
+	}
+	for h, v := range hours {
+		if v > 0 {
+			m.out.Hours = append(m.out.Hours, ForecastGroup{Key: fmt.Sprintf("%02d", h), N: v / n * share})
+		}
+	}
+}
+
+// notes names what is not taken off, so that nobody takes the figure for more than it is.
+func (m *forecaster) notes() {
+	note := func(text string) { m.out.Notes = append(m.out.Notes, text) }
+	if len(m.c.Caps) > 0 {
+		note("caps are not taken off")
+	}
+	if m.c.Trigger.Visits != (campaign.Visits{}) {
+		note("visits is not taken off: every visit counts")
+	}
+	if m.c.Trigger.MinConfidence > 0 {
+		note("min_confidence is not taken off")
+	}
+	if len(m.c.Quiet.Hours) > 0 && m.c.Quiet.Closed == campaign.Drop {
+		note("quiet hours are not taken off")
+	}
+	if m.c.Window.Closed == campaign.NotifyIfInside {
+		note("who is still inside when the window opens comes on top")
+	}
+	if m.c.Once.Kind == dedupe.PeriodDay && m.c.Once.DayStart != 0 {
+		note("days are taken from midnight, not from the hour at which once_per begins one")
+	}
+}
+
+// actual sets beside the forecast what the report counted, of days that are over everywhere.
+func (m *forecaster) actual(ctx context.Context, now time.Time) error {
+	if funnel.DayOf(now.UnixMilli(), -12*60) <= m.q.To {
+		return nil
+	}
+	r, err := funnel.Make(ctx, m.tx, people{m.tx}, funnel.Query{Campaign: m.c.ID, From: m.q.From, To: m.q.To}, now.UnixMilli())
+	if err != nil {
+		return err
+	}
+	known, err := funnel.Campaigns(m.tx)
+	if err != nil || !slices.Contains(known, m.c.ID) || len(r.Campaigns) == 0 {
+		return err
+	}
+	c := r.Campaigns[0]
+	a := &ForecastActual{Claimed: c.Total.Claimed}
+	if a.Claimed > 0 {
+		a.Error = m.out.Total.Mean/float64(a.Claimed) - 1
+	}
+	claimed := float64(a.Claimed)
+	a.Inside = m.out.Enough && math.Floor(m.out.Total.Low) <= claimed && claimed <= math.Ceil(m.out.Total.High)
+	m.out.Actual = a
+	for i := range m.out.Days {
+		d := &m.out.Days[i]
+		d.Actual = new(int64)
+		for j := range c.ByDay {
+			if c.ByDay[j].Key == d.Day.String() {
+				*d.Actual = c.ByDay[j].Claimed
+			}
+		}
+	}
+	return nil
+}
