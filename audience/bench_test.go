@@ -96,7 +96,10 @@ func TestMillionProfiles(t *testing.T) {
 		}
 		began := time.Now()
 		var got Count
-		err = d.View(func(tx *db.Tx) (err error) { got, err = CountRule(t.Context(), tx, r, time.UnixMilli(at), 5); return err })
+		err = d.View(func(tx *db.Tx) (err error) {
+			got, err = CountRule(t.Context(), tx, r, time.UnixMilli(at), 5)
+			return err
+		})
 		if err != nil || got.Devices != n || got.Fitting != c.want || got.People != c.people {
 			t.Errorf("%s: %+v, %v; want %d fitting", c.rule, got, err, c.want)
 		}
