@@ -106,9 +106,10 @@ func (w *wakes) collect(d *db.DB, now int64) (due []journey.Wake, err error) {
 	return due, nil
 }
 
-// ClockSet says that the clock of Config.Now has been set on, so that waits which are over by it end at once, and not only
-// when timers are looked at the next time, up to 250 ms later.
+// ClockSet says that the clock of Config.Now has been set on, so that waits which are over and pushes that are due by it
+// are looked at now, and not only after the time that they would have taken.
 func (g *Gateway) ClockSet() {
+	g.outbox.Notify()
 	select {
 	case g.wakes.wake <- struct{}{}:
 	default:

@@ -167,7 +167,7 @@ func pool(pem []byte) *x509.CertPool {
 const drainPatience = 120 * time.Second
 
 // Drain returns when everything that had arrived is decided, every wait that is over has ended, and every push that is
-// owed has come to an end, so that the clock may go on. Rows that a killed gateway had on the way come to theirs by the
+// due has come to an end, so that the clock may go on. Rows that a killed gateway had on the way come to theirs by the
 // clock: nudge is how far it may go ahead for them at each look.
 func (g *Gateway) Drain(nudge time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
@@ -181,11 +181,17 @@ func (g *Gateway) Drain(nudge time.Duration) error {
 // finish is Drain when everything that had arrived is decided.
 func (g *Gateway) finish(ctx context.Context, nudge time.Duration) error {
 	g.ClockSet()
-	for {
+	for before := int64(0); ; {
 		owed, err := g.owed()
 		if err != nil || owed == 0 {
 			return err
 		}
+		if owed == before && nudge == 0 {
+			if later, err := g.later(); err != nil || later == owed {
+				return err
+			}
+		}
+		before = owed
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
@@ -221,6 +227,20 @@ func (g *Gateway) owed() (n int64, err error) {
 			}
 		}
 		return nil
+	})
+	return n, err
+}
+
+// later counts the pushes that wait for a time of their own, such as the end of quiet hours.
+func (g *Gateway) later() (n int64, err error) {
+	now := g.Clock.Now().UnixMilli()
+	err = g.DB.View(func(tx *db.Tx) error {
+		return outbox.List(tx, outbox.Filter{State: outbox.StatePending}, func(d *outbox.Delivery) bool {
+			if d.NextAt > now {
+				n++
+			}
+			return true
+		})
 	})
 	return n, err
 }
