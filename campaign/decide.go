@@ -254,7 +254,7 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 	tr := f.Tr
 	switch r {
 	case ruleTrigger:
-		if s := c.Trigger.Schedule; s != nil && tr.ConfirmedAt-tr.At > Late.Milliseconds() {
+		if s := c.Trigger.Schedule; s != nil && s.tooLate(f.at, time.UnixMilli(tr.ConfirmedAt), f.Now, f.store) {
 			return Expired
 		}
 		if c.Trigger.remote() {
@@ -475,7 +475,11 @@ func (c *Campaign) describe(r rule, f *facts) string {
 	case ruleTrigger:
 		if s := c.Trigger.Schedule; s != nil {
 			text := fmt.Sprintf("due %s, %s; the gateway began %s", f.at.In(f.store).Format(stampForm), s, time.UnixMilli(tr.ConfirmedAt).In(f.store).Format(stampForm))
-			return text + yesNo(tr.ConfirmedAt-tr.At > Late.Milliseconds(), fmt.Sprintf(", more than %s late", Late), "")
+			late := fmt.Sprintf(", more than %s late", Late)
+			if s.Best != nil {
+				late = ", after the last hour that it may be"
+			}
+			return text + yesNo(s.tooLate(f.at, time.UnixMilli(tr.ConfirmedAt), f.Now, f.store), late, "")
 		}
 		if c.Trigger.Journey {
 			return "a step of a journey"

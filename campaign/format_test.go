@@ -87,7 +87,8 @@ func TestFormatRoundTrip(t *testing.T) {
 		files[kind] = headPart + "trigger: {" + kind + ": {fences: {id: k01}}}\n" + stepsPart
 	}
 	for _, s := range []string{`{at: 2026-11-21T12:00, zone: Europe/Kyiv}`, `{at: 2026-11-21T12:00:30, zone: device, fallback: Europe/Kyiv, per_minute: 600}`,
-		`{at: "2026-11-21T12:00+02:00", zone: Europe/Kyiv}`, `{days: every, at: "9:30", zone: Europe/Kyiv}`, `{days: [mon-wed, sat], at: "12:00", zone: device, fallback: UTC}`} {
+		`{at: "2026-11-21T12:00+02:00", zone: Europe/Kyiv}`, `{days: every, at: "9:30", zone: Europe/Kyiv}`, `{days: [mon-wed, sat], at: "12:00", zone: device, fallback: UTC}`,
+		`{on: 2026-11-21, at: best_time, between: "12:00-15:00", default: "12:30", zone: device, fallback: Europe/Kyiv, per_minute: 60}`, `{days: [sat], at: best_time, zone: UTC}`} {
 		files["schedule "+s] = headPart + "trigger: {schedule: " + s + "}\nwindow: {to: never}\n" + stepsPart
 	}
 	for _, name := range []string{"testdata/kyiv.yaml", "../examples/campaign.yaml"} {
@@ -129,7 +130,7 @@ func TestFormatKnowsEveryField(t *testing.T) {
 	known := map[reflect.Type][]string{
 		reflect.TypeFor[Campaign](): {"ID", "Name", "Enabled", "Paused", "Zone", "Trigger", "Window", "Audience", "Quiet", "Once", "Scope", "Groups", "Caps", "Holdout", "MaxAge", "Push", "File", "Line", "Col"},
 		reflect.TypeFor[Trigger]():  {"Kind", "Fences", "Initial", "Edits", "Crossed", "MinConfidence", "Visits", "Schedule", "Journey"},
-		reflect.TypeFor[Schedule](): {"Once", "Clock", "Days", "Device", "Zone", "PerMinute"},
+		reflect.TypeFor[Schedule](): {"Once", "Clock", "Days", "Device", "Zone", "Best", "PerMinute"},
 		reflect.TypeFor[Visits]():   {"Min", "Max", "Every", "Within"},
 		reflect.TypeFor[Selector](): {"All", "IDs", "Tags"},
 		reflect.TypeFor[Window]():   {"From", "To", "Zone", "Days", "Hours", "Closed", "HoldFor", "Endless"},

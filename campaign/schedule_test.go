@@ -48,6 +48,12 @@ func TestScheduleDue(t *testing.T) {
 		{`{at: 2026-11-21T12:00, zone: device, fallback: Europe/Kyiv}`, "2026-11-21 00:00", "2026-11-21"},        // 12:00 there
 		{`{at: 2026-11-21T12:00, zone: device, fallback: Europe/Kyiv}`, "2026-11-22 07:59", "2026-11-21"},        // 17:59 at the other end of the world
 		{`{days: every, at: "12:00", zone: device, fallback: UTC}`, "2026-11-21 06:00", "2026-11-20 2026-11-21"}, // two at a time
+		{"{on: 2026-11-21, at: best_time, between: \"12:00-15:00\", zone: Europe/Kyiv}", "2026-11-21 11:59", ""},
+		{"{on: 2026-11-21, at: best_time, between: \"12:00-15:00\", zone: Europe/Kyiv}", "2026-11-21 12:00", "2026-11-21"},
+		{"{on: 2026-11-21, at: best_time, between: \"12:00-15:00\", zone: Europe/Kyiv}", "2026-11-21 18:00", ""},
+		{"{days: every, at: best_time, zone: Europe/Kyiv}", "2026-11-21 09:00", "2026-11-21"},
+		{"{days: every, at: best_time, zone: Europe/Kyiv}", "2026-11-21 20:59", "2026-11-21"}, // the best hour may still come
+		{"{days: every, at: best_time, zone: Europe/Kyiv}", "2026-11-21 21:00", ""},
 	} {
 		c := announcementOf(t, tt.schedule, "")
 		var got []string

@@ -206,6 +206,10 @@ func dayNumber(s string) (int, bool) {
 // map read. Only names that exist are kept, so it cannot grow past the database.
 var zones sync.Map // string -> *time.Location
 
+// Zone is a time zone by its IANA name, each read from the disk once; ok is
+// false when there is none of the name.
+func Zone(name string) (loc *time.Location, ok bool) { return loadZone(name) }
+
 // loadZone is time.LoadLocation without "" and "Local", which would mean the
 // zone of the machine.
 func loadZone(name string) (*time.Location, bool) {

@@ -208,6 +208,9 @@ func (r *reader) entry(f campaign.Field) {
 			return
 		case "schedule":
 			j.Schedule = k.Schedule()
+			if j.Schedule.Best != nil {
+				k.Fail(campaign.CodeConflict, "let them in at a time of day, and begin with wait: {at: best_time, …}", "nobody is let in at a best time")
+			}
 		case "api":
 			j.API, _ = k.Bool()
 		default:
@@ -495,7 +498,7 @@ func validToken(s string) bool {
 }
 
 var (
-	waitKeys = []string{"for", "at", "days", "zone", "fallback", "tag", "property", "offset", "yearly"}
+	waitKeys = []string{"for", "at", "on", "days", "between", "default", "zone", "fallback", "tag", "property", "offset", "yearly"}
 	dateKeys = []string{"tag", "property", "offset", "yearly"}
 )
 
@@ -508,7 +511,7 @@ func (r *reader) wait(f campaign.Field) (w wait) {
 	}
 	var length, at, date campaign.Field
 	before := r.doc.Faults()
-	f.Keys("wait", waitKeys, []string{"best_time", "weekday"}, func(k campaign.Field) {
+	f.Keys("wait", waitKeys, []string{"weekday"}, func(k campaign.Field) {
 		switch k.Name() {
 		case "for":
 			length = k

@@ -48,6 +48,9 @@ type Facts struct {
 	Visits  []audience.Visit
 	// Winner is the arm that an experiment's step has settled on; nil or "": none yet.
 	Winner func(step string) string
+	// BestTime is when the best hour of a schedule comes next for the person, and why it is the best; nil: where its window
+	// begins.
+	BestTime func(*campaign.Schedule) (at time.Time, why string)
 	// Hold: the journey is paused. Nobody moves on; what happens meanwhile is remembered.
 	Hold bool
 }
@@ -318,7 +321,7 @@ func (s *stepper) run(i int) {
 			s.end(WhyExit)
 			return
 		case stepWait:
-			due, ok := st.wait.until(s.now, r, s.f.Profile)
+			due, why, ok := st.wait.until(s.now, r, s.f)
 			if !ok {
 				s.mark(st.id, WhyNoDate)
 				s.end(WhyNoDate)
@@ -326,6 +329,9 @@ func (s *stepper) run(i int) {
 			}
 			if due > s.now {
 				r.At, r.Since, r.Due = st.id, s.now, due
+				if why != "" {
+					s.mark(st.id, why)
+				}
 				return
 			}
 			s.mark(st.id, "over already")
@@ -515,15 +521,25 @@ func keptProps(props map[string]any) map[string]any {
 	return out
 }
 
-// until is when a wait that begins now ends; false when the day it is for is not written.
-func (w *wait) until(now int64, r *Run, p *audience.Profile) (int64, bool) {
-	t := time.UnixMilli(now)
+// until is when a wait that begins now ends, and why then when that is not plain; false when the day it is for is not
+// written.
+func (w *wait) until(now int64, r *Run, f *Facts) (due int64, why string, ok bool) {
+	t, p := time.UnixMilli(now), f.Profile
 	switch {
 	case w.length > 0:
-		return now + w.length.Milliseconds(), true
+		return now + w.length.Milliseconds(), "", true
+	case w.schedule != nil && w.schedule.Best != nil && f.BestTime != nil:
+		at, why := f.BestTime(w.schedule)
+		return at.UnixMilli(), why, true
 	case w.schedule != nil:
-		return w.schedule.Next(t, p.Zone).UnixMilli(), true
+		return w.schedule.Next(t, p.Zone).UnixMilli(), "", true
 	}
+	due, ok = w.day(t, r, p)
+	return due, "", ok
+}
+
+// day is when a wait for a written day ends.
+func (w *wait) day(t time.Time, r *Run, p *audience.Profile) (int64, bool) {
 	v, _ := r.Entry[w.property].(string)
 	if w.tag != "" {
 		v, _ = p.Tags[w.tag].(string)

@@ -273,11 +273,20 @@ func (s *settler) announce(tx *db.Tx, c *campaign.Campaign, date string, began t
 		if !found || !ok {
 			continue // erased, or the schedule was edited, while the page was read
 		}
+		var best campaign.Check
+		if c.Trigger.Schedule.Best != nil {
+			if planned, best, err = s.bestOn(tx, c, date, &p); err != nil {
+				return t, err
+			}
+		}
 		tr := c.Trigger.Schedule.Transition(planned, began)
 		in := input{device: track.DeviceID(id), receivedAt: tx.Now().UnixMilli(), transitions: []track.Transition{*tr}}
 		answer, err := s.inquire(tx, &in, &p, p.Subject(), &t).ask(c, tr)
 		if err != nil {
 			return t, err
+		}
+		if best.Rule != "" {
+			answer.Checks = append(answer.Checks, best)
 		}
 		d := Decision{
 			ID: decisionID(in.device, kindAnnouncement+"."+c.ID, "", tr.At), Device: id, Kind: kindAnnouncement, At: tr.At,

@@ -24,6 +24,7 @@ type Export struct {
 	Deliveries    []outbox.Delivery         `json:"deliveries,omitempty"`
 	Receipts      map[string][]receipt.Fact `json:"receipts,omitempty"` // by message
 	Vouchers      map[string]voucher.Code   `json:"vouchers,omitempty"` // by message
+	OpenHours     []OpenHours               `json:"open_hours,omitempty"`
 	Claims        []ClaimData               `json:"claims,omitempty"`
 	Sends         []SendData                `json:"sends,omitempty"`
 	Entries       []EntryData               `json:"entries,omitempty"`
@@ -105,6 +106,9 @@ func ExportFrom(tx *db.Tx, rules track.Rules, q ExportRequest) (x Export, err er
 	case "devices":
 		x.Devices, err = t.exportDevices(tx, rules)
 		x.Devices, x.More = pageOf(x.Devices, q.Skip, 1)
+		if err == nil && q.Skip == 0 {
+			x.OpenHours, err = t.openHours(tx)
+		}
 	case "decisions":
 		for _, id := range t.devices {
 			err = tx.Scan(decisionSpace.Key([]byte(id)), nil, func(_, val []byte) (bool, error) {
@@ -187,6 +191,7 @@ func pageOf[T any](rows []T, skip, most int) (page []T, more bool) {
 // Add puts a page behind what is there.
 func (x *Export) Add(page *Export) {
 	x.Devices = append(x.Devices, page.Devices...)
+	x.OpenHours = append(x.OpenHours, page.OpenHours...)
 	x.Decisions = append(x.Decisions, page.Decisions...)
 	x.Deliveries = append(x.Deliveries, page.Deliveries...)
 	x.Claims = append(x.Claims, page.Claims...)

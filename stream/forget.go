@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"footfall/audience"
+	"footfall/besttime"
 	"footfall/dedupe"
 	"footfall/fences"
 	"footfall/funnel"
@@ -341,6 +342,12 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 		err = erase("receipts and codes")
 	}
 	if err != nil {
+		return err
+	}
+	for subject := range t.subjects {
+		rows = append(rows, besttime.Key(besttime.Person, subject))
+	}
+	if err := erase("hours of opens"); err != nil {
 		return err
 	}
 	for subject := range t.subjects {

@@ -378,6 +378,7 @@ func (s *settler) facts(tx *db.Tx, set *journeySet, j *journey.Journey, p *audie
 	}
 	return &journey.Facts{
 		Profile: p, Events: past.events, Visits: past.visits, Hold: set.states[j.ID].PausedAt != 0,
+		BestTime: func(sched *campaign.Schedule) (time.Time, string) { return s.bestNext(tx, sched, j.ID, p) },
 		Winner: func(step string) string {
 			return j.Winner(step, j.Arms(step, func(name string) int64 {
 				n, err := journey.CountOf(tx, j.ID, name)

@@ -123,6 +123,11 @@ func (s *settler) addFact(tx *db.Tx, d *outbox.Delivery, in *input, f receipt.Fa
 		return nil
 	}
 	t.receipts[receiptStored]++
+	if slices.Contains(change.Reached, receipt.Opened) {
+		if err := s.learnHour(tx, d, in, &f); err != nil {
+			return err
+		}
+	}
 	for _, stage := range change.Reached {
 		t.funnel[funnelKey{d.Campaign, stage}]++
 	}

@@ -31,6 +31,7 @@ var rules = map[string]rule{
 	"internal/failpoint": {}, // empty in a normal build
 	"dedupe":             {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"audience":           {imports: []string{"internal/db"}, pure: true, noIO: true},
+	"besttime":           {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"voucher":            {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"receipt":            {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"funnel":             {imports: []string{"receipt", "internal/db"}, pure: true, noIO: true},
@@ -56,7 +57,7 @@ var rules = map[string]rule{
 	// NATS.
 	"stream/wire": {imports: []string{"track"}, pure: true, noIO: true},
 	"stream": {imports: []string{
-		"stream/wire", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "voucher", "funnel", "reach", "push", "internal/db", "internal/failpoint",
+		"stream/wire", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "besttime", "voucher", "funnel", "reach", "push", "internal/db", "internal/failpoint",
 	}},
 
 	// Tools around the path.
