@@ -22,8 +22,12 @@ type APNsConfig struct {
 	// Topic is the bundle id of the app, default "com.example.footfall".
 	Topic string
 	// KeyID and TeamID are what a provider token must name, by default
-	// "FAKEKEY001" and "FAKETEAM01". The key itself is always a new one.
+	// "FAKEKEY001" and "FAKETEAM01".
 	KeyID, TeamID string
+	// KeyPEM is the signing key of provider tokens as a .p8 file, such as the
+	// KeyPEM of another fake: Apple's two environments take the same keys.
+	// Default a new one.
+	KeyPEM []byte
 	// Sandbox makes it the development environment, which adds the
 	// apns-unique-id header to its answers.
 	Sandbox bool
@@ -130,7 +134,7 @@ func StartAPNs(cfg APNsConfig) (*APNs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fake: start APNs: %w", errorsWithClose(ln, err))
 	}
-	key, keyPEM, err := newSigningKey()
+	key, keyPEM, err := signingKey(cfg.KeyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("fake: start APNs: %w", errorsWithClose(ln, err))
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -81,6 +82,26 @@ func (a *authority) tlsConfig() *tls.Config {
 }
 
 // newSigningKey makes a P-256 key and its PKCS #8 PEM, the form of Apple's .p8.
+// signingKey reads a key of newSigningKey; without one it makes one.
+func signingKey(keyPEM []byte) (*ecdsa.PrivateKey, []byte, error) {
+	if len(keyPEM) == 0 {
+		return newSigningKey()
+	}
+	block, _ := pem.Decode(keyPEM)
+	if block == nil {
+		return nil, nil, errors.New("KeyPEM is not PEM text")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, nil, fmt.Errorf("KeyPEM: %w", err)
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, nil, fmt.Errorf("KeyPEM holds a %T, not an ECDSA key", parsed)
+	}
+	return key, keyPEM, nil
+}
+
 func newSigningKey() (*ecdsa.PrivateKey, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

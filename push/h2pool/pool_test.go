@@ -130,6 +130,22 @@ func TestStreamLimitLoweredMidRun(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	// Once the pool had acknowledged the new limit the server refused what went over it.
+	lowered := 0
+	for i := range s.dials() {
+		c := s.conn(i)
+		c.mu.Lock()
+		if c.refused > 0 {
+			t.Errorf("connection %d: %d streams over the limit", i, c.refused)
+		}
+		if c.limit == 10 {
+			lowered++
+		}
+		c.mu.Unlock()
+	}
+	if lowered != 1 {
+		t.Errorf("%d connections had their limit lowered, want 1", lowered)
+	}
 }
 
 func TestGoAwayMovesOnlyTheUnprocessed(t *testing.T) {
