@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // A Sketch counts different people without knowing them: a HyperLogLog of 1,024 registers (Flajolet et al., AofA 2007)
@@ -103,7 +104,7 @@ func (s *Sketch) append(dst []byte) []byte {
 	if 2*set >= registers {
 		return append(append(dst, dense), s.reg[:]...)
 	}
-	dst = append(dst, sparse)
+	dst = append(slices.Grow(dst, 1+2*set), sparse)
 	for i, r := range s.reg {
 		if r > 0 {
 			dst = binary.BigEndian.AppendUint16(dst, uint16(i)<<6|uint16(r))

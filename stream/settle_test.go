@@ -9,6 +9,7 @@ import (
 	"footfall/campaign"
 	"footfall/fences"
 	"footfall/internal/db"
+	"footfall/reach"
 	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -52,7 +53,7 @@ steps: [{push: {template: {locales: {en: {body: hi}}}}}]
 	s := &settler{
 		campaigns: func() *campaign.Set { return campaigns }, lane: func(string, *audience.Profile) (string, bool) { return "test", true },
 		events: events, keys: keys, count: count, onPush: func() {},
-		keep: keepAll, keepFacts: keepAll, keepCodes: keepAll, reports: keepAll, keepVisits: keepAll, keepEvents: keepAll,
+		keep: keepAll, keepFacts: keepAll, keepCodes: keepAll, reports: keepAll, keepVisits: keepAll, keepEvents: keepAll, keepSketches: reach.Keep,
 		journeys: func() *journeySet { return new(journeySet) }, wakes: newWakes(),
 	}
 	f := set.At(0)

@@ -152,7 +152,11 @@ func (p *reportPrinter) forecastDays(c *stream.CampaignForecast) {
 		if d.Actual != nil {
 			says += ", counted " + thousands(*d.Actual)
 		}
-		p.line("    %-20s %10s  %s", name, thousands(int64(math.Round(d.Expected.Mean))), says)
+		mean := "–"
+		if d.Expected.From > 0 {
+			mean = thousands(int64(math.Round(d.Expected.Mean)))
+		}
+		p.line("    %-20s %10s  %s", name, mean, says)
 	}
 }
 
