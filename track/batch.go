@@ -115,6 +115,7 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 		}
 	}
 	t.batch.warm = warm
+	chunks := tab.chunks // rec and tail would each look for the chunk: 6 instructions more for a ping
 	for i := range in {
 		family, h := found[i&(BatchSize-1)], hashes[i&(BatchSize-1)]
 		if family <= familyLong {
@@ -129,7 +130,9 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 			}
 			if slot^uint32(h) <= recordMask {
 				n := slot&recordMask - 1
-				if r := tab.rec(n); get64(&r.word) == word && uint8(r.what[1]>>(familyBit-32)) == family && tab.tail(n) == tail {
+				c := &chunks[n/chunkRecords]
+				r := &c.recs[n%chunkRecords]
+				if get64(&r.word) == word && uint8(r.what[1]>>(familyBit-32)) == family && (c.tails == nil && tail == 0 || c.tails != nil && c.tails[n%chunkRecords] == tail) {
 					recs[i&(BatchSize-1)] = r
 					break
 				}
