@@ -19,6 +19,7 @@ const (
 	MaxWaitFor  = 90 * 24 * time.Hour // of one wait_for
 	maxWait     = 366 * 24 * time.Hour
 	maxArms     = 8
+	maxGoals    = 8 // besides the journey's own
 )
 
 // A Journey is one loaded, valid journey. It is not changed afterwards and is safe for concurrent use.
@@ -37,6 +38,7 @@ type Journey struct {
 	Window   campaign.Window    // when it takes people in
 	Reentry  Reentry
 	Goal     *Goal
+	Goals    []Goal // others, in order of their names
 	zone     *time.Location
 
 	text   string // the documents that it is read from, for Store
@@ -62,6 +64,7 @@ type Entry struct{ Match }
 // A Goal is what a journey is for. Whoever reaches it while underway is counted; Stay leaves them in it.
 type Goal struct {
 	Match
+	Name string // "" of the journey's goal, by which experiments are judged
 	Stay bool
 }
 
@@ -201,6 +204,11 @@ func (j *Journey) matches(yield func(*Match) bool) {
 	}
 	if j.Goal != nil && !yield(&j.Goal.Match) {
 		return
+	}
+	for i := range j.Goals {
+		if !yield(&j.Goals[i].Match) {
+			return
+		}
 	}
 	for i := range j.steps {
 		if j.steps[i].kind != stepWaitFor {

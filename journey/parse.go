@@ -18,7 +18,7 @@ import (
 
 // Keys of the file format: those that are read, and those that a later version may have.
 var (
-	topKeys   = []string{"journey", "name", "zone", "entry", "audience", "window", "reentry", "goal", "caps", "quiet", "steps", "templates"}
+	topKeys   = []string{"journey", "name", "zone", "entry", "audience", "window", "reentry", "goal", "goals", "caps", "quiet", "steps", "templates"}
 	topLater  = []string{"enabled", "paused", "holdout", "priority", "variants"}
 	entryKeys = []string{"event", "enter", "exit", "dwell", "schedule", "api"}
 	matchKeys = []string{"event", "enter", "exit", "dwell", "where", "same"}
@@ -80,7 +80,7 @@ type reader struct {
 func (r *reader) read() {
 	j := r.j
 	j.Line, _ = r.doc.Place()
-	var entry, goal, steps, templates, quiet campaign.Field
+	var entry, goal, goals, steps, templates, quiet campaign.Field
 	haveID := false
 	before := r.doc.Faults()
 	ok := r.doc.Keys("a journey", topKeys, topLater, func(f campaign.Field) {
@@ -105,6 +105,8 @@ func (r *reader) read() {
 			r.reentry(f)
 		case "goal":
 			goal = f
+		case "goals":
+			goals = f
 		case "caps":
 			r.base.Caps = f.Caps()
 		case "quiet":
@@ -147,7 +149,22 @@ func (r *reader) read() {
 		r.entry(entry)
 	}
 	if goal.Given() {
-		r.goal(goal)
+		r.j.Goal = r.goal(goal, "goal")
+	}
+	if goals.Given() {
+		members, _ := goals.Members("goals")
+		if n := len(members); goals.IsMapping() && (n == 0 || n > maxGoals) {
+			goals.Fail(campaign.CodeRange, "such as {basket: {event: add_to_basket, stay: true}}", "%d goals; from 1 to %d", n, maxGoals)
+		}
+		for _, k := range members {
+			if !validToken(k.Name()) {
+				k.FailKey(campaign.CodeID, "1 to 64 of A-Z a-z 0-9 _ -", "%q cannot be the name of a goal", k.Name())
+			}
+			g := r.goal(k, "a goal")
+			g.Name = k.Name()
+			r.j.Goals = append(r.j.Goals, *g)
+		}
+		slices.SortFunc(r.j.Goals, func(a, b Goal) int { return strings.Compare(a.Name, b.Name) })
 	}
 	r.base.ID, r.base.Name, r.base.Enabled, r.base.MaxAge = j.ID, j.Name, true, campaign.DefaultMaxAge
 	r.templates = templates.Templates(&r.base)
@@ -338,10 +355,10 @@ func (r *reader) reentry(f campaign.Field) {
 	r.j.Reentry.Never = v == "never"
 }
 
-func (r *reader) goal(f campaign.Field) {
+func (r *reader) goal(f campaign.Field, what string) *Goal {
 	g := &Goal{}
-	g.Match, _ = r.match(f, "goal", []string{"stay"}, func(k campaign.Field) { g.Stay, _ = k.Bool() })
-	r.j.Goal = g
+	g.Match, _ = r.match(f, what, []string{"stay"}, func(k campaign.Field) { g.Stay, _ = k.Bool() })
+	return g
 }
 
 // steps reads a list of steps whose last goes on at after, and returns the first one's index; after when there are none.

@@ -74,6 +74,7 @@ type Run struct {
 	Path     []Mark            `json:"h,omitempty"` // the steps that it has taken, the last maxPath
 	Opened   []string          `json:"q,omitempty"` // the push steps whose pushes have been opened
 	Goal     bool              `json:"o,omitempty"` // reached
+	Goals    []string          `json:"l,omitempty"` // the others that have been reached, by name
 	Ended    int64             `json:"x,omitempty"`
 	Why      string            `json:"w,omitempty"` // it ended
 }
@@ -187,9 +188,18 @@ func (s *stepper) take() bool {
 	if !r.Active() || s.in.ID != "" && s.in.ID == r.Cause {
 		return false
 	}
-	if g := s.j.Goal; g != nil && s.in.Kind != Timer && s.in.At >= r.From && g.happens(s.in, r.Entry) {
-		return s.reach(g)
+	counted, ends := s.goals()
+	if ends {
+		s.mark(r.At, "goal")
+		s.end(WhyGoal)
+		return true
 	}
+	return s.move() || counted
+}
+
+// move is take for a run that stays under way.
+func (s *stepper) move() bool {
+	r := &s.r
 	if r.At == start {
 		if s.in.Kind != Timer || s.now < r.Due {
 			return false
@@ -263,22 +273,32 @@ func (s *stepper) opened(st *step) string {
 	return ""
 }
 
-// reach counts the goal, once a run, and ends the run unless people stay.
-func (s *stepper) reach(g *Goal) bool {
-	if !s.r.Goal {
-		s.r.Goal = true
-		s.count("goal")
-		for _, step := range sortedNames(s.r.Arms) {
-			s.count(armCount("goal", step, s.r.Arms[step]))
+// goals counts the goals that the input reaches, each once a run. ends: one of them is the end of the run.
+func (s *stepper) goals() (counted, ends bool) {
+	r := &s.r
+	if s.in.Kind == Timer || s.in.At < r.From {
+		return false, false
+	}
+	if g := s.j.Goal; g != nil && g.happens(s.in, r.Entry) {
+		if ends = !g.Stay; !r.Goal {
+			r.Goal, counted = true, true
+			s.count("goal")
+			for _, step := range sortedNames(r.Arms) {
+				s.count(armCount("goal", step, r.Arms[step]))
+			}
 		}
-	} else if g.Stay {
-		return false
 	}
-	if !g.Stay {
-		s.mark(s.r.At, "goal")
-		s.end(WhyGoal)
+	for i := range s.j.Goals {
+		g := &s.j.Goals[i]
+		if !g.happens(s.in, r.Entry) {
+			continue
+		}
+		if ends = ends || !g.Stay; !slices.Contains(r.Goals, g.Name) {
+			r.Goals, counted = append(slices.Clip(r.Goals), g.Name), true
+			s.count("reached." + g.Name)
+		}
 	}
-	return true
+	return counted, ends
 }
 
 // branch notes which way a run goes on from a step.

@@ -13,6 +13,7 @@ func TestJourneySplitByOpen(t *testing.T) {
 	r.yaml = `journey: offer
 entry: {event: view}
 window: {to: never}
+goals: {basket: {event: add_to_basket, stay: true}}
 steps:
   - id: first
     push: {ttl: 1h, template: {locales: {en: {body: "Look"}}}}
@@ -39,6 +40,10 @@ steps:
 	}
 	r.settle()
 	r.awaitCounts("offer", map[string]int64{"opened.first": 1, "step.look.seen": 1, "ended.exit": 1})
+	r.event("closes", "b1", "add_to_basket", "x")
+	r.event("closes", "b2", "add_to_basket", "x")
+	r.settle()
+	r.awaitCounts("offer", map[string]int64{"reached.basket": 1})
 	r.halt()
 	r.start()
 	defer r.halt()

@@ -120,7 +120,7 @@ func writeJourney(w io.Writer, v *stream.JourneyView) {
 	}
 	fmt.Fprintf(w, "\n  entered %s, under way %s, goal %s\n", thousands(v.Counts["entered"]), thousands(v.Waiting), thousands(v.Counts["goal"]))
 	for _, name := range slices.Sorted(maps.Keys(v.Counts)) {
-		for _, prefix := range []string{"ended.", "held."} {
+		for _, prefix := range []string{"reached.", "opened.", "ended.", "held."} {
 			if reason, ok := strings.CutPrefix(name, prefix); ok {
 				fmt.Fprintf(w, "  %s %-20s %10s\n", strings.TrimSuffix(prefix, "."), reason, thousands(v.Counts[name]))
 			}
