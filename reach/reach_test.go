@@ -159,7 +159,7 @@ func TestExpect(t *testing.T) {
 					inside++
 				}
 			}
-			if part := float64(inside) / rounds; part < 0.935 || part > 0.98 {
+			if part := float64(inside) / rounds; part < 0.935 || part > 0.97 {
 				t.Errorf("%d past times, share %v: the next is inside %.3f of the time", n, share, part)
 			}
 		}
