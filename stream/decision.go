@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -119,11 +120,12 @@ func decisionKey(d *Decision) []byte {
 
 // putDecision keeps a decision. It is called on the ledger's writer goroutine.
 func (s *settler) putDecision(tx *db.Tx, d *Decision) error {
-	row, err := d.appendJSON(s.row[:0])
+	room := cmp.Or(s.room, new([]byte))
+	row, err := d.appendJSON((*room)[:0])
 	if err != nil {
 		return fmt.Errorf("stream: decision %s: %w", d.ID, err)
 	}
-	s.row = row
+	*room = row
 	return tx.SetUntil(decisionKey(d), row, tx.Now().Add(s.keep))
 }
 

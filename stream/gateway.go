@@ -184,7 +184,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	g.settler = &settler{
 		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
-		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, keepSketches: cfg.Sketches, count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
+		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, keepSketches: cfg.Sketches, room: new([]byte), count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
 	g.settler.journeys, g.settler.fences, g.settler.wakes, g.settler.vouchers = g.journeys.set.Load, g.fences.Load, g.wakes, true
 	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {

@@ -74,6 +74,7 @@ func NewRehearsal(cfg RehearsalConfig) (_ *Rehearsal, err error) {
 	w := newWorker(0, cfg.Rules, progress{}, 1)
 	w.fences, w.db, w.log, w.now, w.count = func() *fences.Set { return cfg.Fences }, r.db, cfg.Logger, now, count
 	w.settler = &settler{
+		room:      new([]byte),
 		campaigns: func() *campaign.Set { return cfg.Campaigns },
 		lane:      func(string, *audience.Profile) (string, bool) { return "rehearsal", true },
 		events:    events, count: count, log: cfg.Logger, onPush: func() {},

@@ -56,7 +56,7 @@ type settler struct {
 	vouchers               bool // codes are taken from pools; a rehearsal has none, and goes on as if there were enough
 	log                    *slog.Logger
 
-	row []byte // room for the decision at hand
+	room *[]byte // for the decision at hand; of the writer goroutine. nil: none is kept
 }
 
 // tally is what one settling run did; it counts only when the run is committed.

@@ -164,6 +164,7 @@ func (w *worker) twin(rules *track.Rules, set *fences.Set) *worker {
 	count := new(counters)
 	dry := *w.settler
 	dry.count, dry.log, dry.onPush, dry.wakes = count, slog.New(slog.DiscardHandler), func() {}, newWakes()
+	dry.room = nil // that of w.settler belongs to the writer goroutine
 	dry.events = &eventLog{wake: make(chan struct{}, 1), count: count, now: w.now}
 	t.fences, t.settler, t.db, t.log, t.now, t.count = func() *fences.Set { return set }, &dry, w.db, dry.log, w.now, count
 	return t
@@ -218,7 +219,7 @@ func near(set *fences.Set, f *track.Fix, rules *track.Rules, which func(*fences.
 	return out
 }
 
-// mark says of the fences that the device is in, or that have decided, that no nearer position would help.
+// mark says of the fences that the device is in already that no nearer position would help.
 func (w *WhatIf) mark() {
 	for i := range w.Nearest {
 		n := &w.Nearest[i]
@@ -230,18 +231,20 @@ func (w *WhatIf) mark() {
 	}
 }
 
-// about fills in why a campaign is not asked, when none of the decisions has its answer.
+// about leaves the answers of one campaign alone, and when there is none says why it is not asked.
 func (w *WhatIf) about(id string, campaigns *campaign.Set, set *fences.Set, f *track.Fix, rules *track.Rules) error {
 	c, ok := campaigns.Find(id)
 	if !ok {
 		return fmt.Errorf("%w: no active campaign has the id %q", ErrQuery, id)
 	}
+	asked := false
 	for i := range w.Decisions {
 		d := &w.Decisions[i]
 		d.Campaigns = slices.DeleteFunc(d.Campaigns, func(a CampaignDecision) bool { return a.Campaign != id })
-		if len(d.Campaigns) > 0 {
-			return nil
-		}
+		asked = asked || len(d.Campaigns) > 0
+	}
+	if asked {
+		return nil
 	}
 	w.NotAsked = &NotAskedWhy{Campaign: id, WaitsFor: c.Trigger.String()}
 	if n := near(set, f, rules, func(f *fences.Fence) bool { return c.Trigger.Fences.Has(f.ID, f.Tags) }); len(n) > 0 {

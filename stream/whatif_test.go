@@ -295,3 +295,53 @@ func TestWhatIfCloser(t *testing.T) {
 		t.Errorf("a stranger: %+v", w.Decisions[0].Campaigns)
 	}
 }
+
+// TestWhatIfBesideTheHotPath: questions may be asked while the writer settles others; the race detector looks on. All that was
+// sent has its push, and nothing that was only asked.
+func TestWhatIfBesideTheHotPath(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	defer r.halt()
+	const devices = 60
+	for i := range devices {
+		r.register(fmt.Sprintf("d%d", i))
+	}
+	done := make(chan error, 1)
+	go func() {
+		for i := range 2 * devices {
+			lat := 50.4501
+			if i >= devices { // everybody leaves again
+				lat = 50.4701
+			}
+			body, err := json.Marshal(ping(noon.Add(time.Duration(i)*time.Second), lat, 30.5234))
+			if err == nil {
+				_, err = r.nc.Request(fmt.Sprintf("ping.shop.d%d", i%devices), body, 10*time.Second)
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	asked := 0
+	for ended := false; !ended; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended = true
+		default:
+			if _, err := r.gw.WhatIf(t.Context(), WhatIfRequest{App: "shop", Device: fmt.Sprintf("d%d", asked%devices), Lat: 50.4420, Lon: 30.5206, Accuracy: 5, At: noon.Add(time.Hour).UnixMilli()}); err != nil {
+				t.Fatal(err)
+			}
+			asked++
+		}
+	}
+	r.await("the pushes", func() bool { return len(r.provider.pushes()) == devices })
+	r.settle()
+	if n := len(r.provider.pushes()); n != devices || asked == 0 {
+		t.Errorf("%d pushes of %d devices, %d questions", n, devices, asked)
+	}
+}
