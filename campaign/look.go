@@ -246,7 +246,7 @@ func (s *source) checkLook(t *Template, at pos) {
 
 // texts are all Liquid texts of a locale and of its template.
 func (t *Template) texts(l *LocaleText) []Text {
-	out := []Text{l.Title, l.Subtitle, l.Body, l.Image, l.Link, l.Alt, t.Thread}
+	out := []Text{l.Title, l.Subtitle, l.Body, l.Image, l.Link, l.Alt, t.Thread, t.Collapse}
 	for _, d := range t.Data {
 		out = append(out, d.Value)
 	}

@@ -269,6 +269,20 @@ func (c *Campaign) Render(locale string, rc RenderContext) (Content, error) {
 	return content, err
 }
 
+// Collapse fills what a later push on the same phone replaces this one by; ""
+// is the message's own id, which only a re-send has. It is for the moment in
+// which the push is decided: kept with the delivery, it is the same at every
+// attempt, whatever becomes of the profile, the fence and the template, so a
+// re-send after doubt replaces the first copy. One that cannot be filled is "".
+func (c *Campaign) Collapse(rc RenderContext) string {
+	variant, _ := rc.Campaign["variant"].(string)
+	v, err := c.TemplateOf(variant).Collapse.fill(rc)
+	if err != nil {
+		return ""
+	}
+	return v
+}
+
 func (t *Template) pick(locale string) *LocaleText {
 	if locale == "" {
 		return &t.Locales[0]

@@ -20,6 +20,7 @@ import (
 //	  required: [fence.name]           # a missing or empty one suppresses the push (ErrMissing)
 //	  sound: default                   # default, none, or the name of a sound in the app
 //	  thread: "{{ campaign.id }}"      # groups notices on the phone
+//	  collapse: "{{ campaign.id }}"    # a later push with the same one replaces this on the phone; see Campaign.Collapse
 //	  image: "https://…"               # image and link for locales without their own
 //	  link: "shop://store/{{ store.id }}"
 //	  data: {coupon: BDAY18}           # key and text, for the app
@@ -51,6 +52,7 @@ type Template struct {
 	Required      []string
 	Sound         string
 	Thread        Text
+	Collapse      Text `json:",omitzero"` // empty: the message's own
 	Data          []DataText
 	Locales       []LocaleText // the default first, then in order of tag
 
@@ -94,9 +96,9 @@ type Text struct {
 func (t Text) MarshalText() ([]byte, error) { return []byte(t.Source), nil }
 
 var (
-	templateKeys = []string{"default_locale", "required", "sound", "thread", "image", "link", "data", "locales",
+	templateKeys = []string{"default_locale", "required", "sound", "thread", "collapse", "image", "link", "data", "locales",
 		"kind", "badge", "category", "importance", "relevance", "actions", "style", "ios", "android", "web", "hms"}
-	templateLater = []string{"collapse", "ttl"}
+	templateLater = []string{"ttl"}
 	localeKeys    = []string{"title", "subtitle", "body", "image", "link", "alt", "actions", "ios", "android", "web", "hms"}
 	localeLater   = []string{"ticker"}
 
@@ -148,6 +150,8 @@ func (s *source) template(name string, f field, c *Campaign) *Template {
 			}
 		case "thread":
 			t.Thread = s.liquid(k)
+		case "collapse":
+			t.Collapse = s.collapse(k)
 		case "image":
 			image = s.address(k, true)
 		case "link":
@@ -371,6 +375,20 @@ func (s *source) liquid(f field) Text {
 	t.tpl = tpl
 	if _, err := renderLiquid(tpl, sampleVars(vars)); err != nil {
 		s.fail(where(f.val), CodeTemplate, "", "%s: filled with sample values: %v", f.name, err)
+	}
+	return t
+}
+
+// collapse reads what a later push replaces this one by. It is filled when the
+// push is decided, so it cannot name what is drawn only then.
+func (s *source) collapse(f field) Text {
+	t := s.liquid(f)
+	if t.tpl == nil {
+		return t
+	}
+	paths, _ := lint(t.Source)
+	if slices.Contains(paths, "voucher") {
+		s.fail(where(f.val), CodeVariable, "message.id differs by push as well", "collapse cannot name the voucher: it is filled before one is known")
 	}
 	return t
 }

@@ -280,3 +280,30 @@ func TestAudience(t *testing.T) {
 		}
 	}
 }
+
+// TestCollapseStays: what a push replaces on the phone is settled when the push is decided. Neither a restart nor another
+// template, fence or profile changes it for one that is owed, else a re-send after doubt would show a second copy.
+func TestCollapseStays(t *testing.T) {
+	r := newRig(t)
+	file := func(collapse string) string {
+		return "campaign: doors\ntrigger: {enter: {fences: {all: true}}}\nwindow: {hours: \"10:00-21:00\", closed: hold}\n" +
+			"steps: [{push: {ttl: 15m, template: {collapse: \"" + collapse + "\", locales: {en: {body: \"{{ campaign.name }}\"}}}}}]\n"
+	}
+	r.yaml = file("{{ campaign.id }}-{{ event.kind }}-{{ device.id }}-{{ message.id }}")
+	early := r.moment("2026-11-28 09:30", mustZone("Europe/Kyiv"))
+	r.clock.set(early)
+	r.start()
+	r.register("d1")
+	r.mustAsk("ping.shop.d1", ping(early, 50.4501, 30.5234))
+	r.settle()
+	r.halt()
+	r.yaml = file("another")
+	r.clock.set(early.Add(31 * time.Minute))
+	r.start()
+	defer r.halt()
+	r.await("the push", func() bool { return r.gw.Status().Funnel["doors"]["push.accepted"] == 1 })
+	n := r.provider.pushes()[0]
+	if want := "doors-enter-shop.d1-" + n.MID; n.CollapseID != want {
+		t.Errorf("collapse %q, want %q", n.CollapseID, want)
+	}
+}

@@ -30,6 +30,8 @@ type deliveryContext struct {
 	Variant   string       `json:"variant,omitempty"`
 	IfInside  bool         `json:"if_inside,omitzero"` // send only if the device is in the fence by then
 
+	Collapse string `json:"collapse,omitempty"` // replaces on the phone; the same at every attempt
+
 	Journey string         `json:"journey,omitempty"` // version of the journey that it is a step of
 	Step    string         `json:"step,omitempty"`
 	Entry   map[string]any `json:"entry,omitempty"` // what the person entered by
@@ -111,6 +113,7 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	_, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
 	n := Notification(&content)
 	n.MID, n.ReceiptKey, n.App, n.Device = d.MID, g.cfg.Receipts.Key(d.App, device, d.MID), d.App, device
+	n.CollapseID = dc.Collapse
 	n.Token, n.Env, n.Platform = p.Token, cmp.Or(d.Env, p.Env), push.Platform(p.Platform)
 	n.Campaign, n.Revision, n.Fence, n.ExpiresAt = d.Campaign, c.Revision(), d.Fence, time.UnixMilli(d.ExpiresAt)
 	return n, ""

@@ -158,6 +158,13 @@ func (q *inquiry) owe(out *CampaignDecision, c *campaign.Campaign, dec *campaign
 	if j := q.in.journey; j != nil {
 		cause.Journey, cause.Step, cause.Entry = j.revision, j.step, j.entry
 	}
+	if c.TemplateOf(dec.Variant).Collapse.Source != "" {
+		at := q.tx.Now()
+		rc := campaign.NewContext(c, campaign.Input{Tr: tr, Profile: q.profile, Now: at}, at)
+		rc.SetVariant(dec.Variant)
+		rc.Message, rc.Entry = map[string]any{"id": claim.MID, "code": code}, cause.Entry
+		cause.Collapse = c.Collapse(rc)
+	}
 	context, err := json.Marshal(cause)
 	if err != nil {
 		return err
