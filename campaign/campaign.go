@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -220,7 +221,8 @@ type Selector struct {
 type PushStep struct {
 	Template *Template
 	// TTL is how long the push is worth showing, counted from the fix that
-	// settled the transition, or from the opening that it waited for.
+	// settled the transition, or from the opening that it waited for. A template
+	// with one of its own overrides it.
 	TTL time.Duration
 	// Variants share out the subjects among them; none: everybody gets Template.
 	Variants []Variant
@@ -302,6 +304,24 @@ func (c *Campaign) VariantFor(subject string) *Variant {
 		lot -= v.Share
 	}
 	return &c.Push.Variants[len(c.Push.Variants)-1]
+}
+
+// ttl is how long the push is worth showing to p: as the template of p's
+// variant says, else the push. The variant is drawn only if templates differ.
+func (c *Campaign) ttl(p *audience.Profile) time.Duration {
+	own := c.Push.Template != nil && c.Push.Template.TTL != 0
+	for i := range c.Push.Variants {
+		t := c.Push.Variants[i].Template
+		own = own || t != nil && t.TTL != 0
+	}
+	if !own {
+		return c.Push.TTL
+	}
+	variant := ""
+	if v := c.VariantFor(p.Subject()); v != nil {
+		variant = v.Name
+	}
+	return cmp.Or(c.TemplateOf(variant).TTL, c.Push.TTL)
 }
 
 // TemplateOf is what a variant sends; "" and a variant that is gone get the

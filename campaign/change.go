@@ -135,9 +135,9 @@ func (m *remedy) apply(r Reason) (text string, ok bool) {
 		if tr.ConfirmedAt > tr.At {
 			settled = time.UnixMilli(tr.ConfirmedAt)
 		}
-		if ends := settled.Add(c.Push.TTL); ends.Before(m.in.Now) || ends.Equal(m.in.Now) {
+		if ends := settled.Add(c.ttl(m.in.Profile)); ends.Before(m.in.Now) || ends.Equal(m.in.Now) {
 			m.in.Now = ends.Add(-time.Millisecond)
-			return fmt.Sprintf("a position that arrives within its ttl of %s", formatDuration(c.Push.TTL)), true
+			return fmt.Sprintf("a position that arrives within its ttl of %s", formatDuration(c.ttl(m.in.Profile))), true
 		}
 		return "a gateway that comes to it in time", false
 	case OtherVisit:

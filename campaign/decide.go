@@ -127,7 +127,7 @@ type facts struct {
 
 // wait puts the push off until t. The time to live counts from then.
 func (f *facts) wait(c *Campaign, t time.Time, how Closed) {
-	f.sendAt, f.expires = t, t.Add(c.Push.TTL)
+	f.sendAt, f.expires = t, t.Add(c.ttl(f.Profile))
 	f.ifInside = f.ifInside || how == NotifyIfInside
 }
 
@@ -174,16 +174,16 @@ func (c *Campaign) Decide(in Input, explain bool) Decision {
 	if in.Tr.Fence != nil && in.Tr.Fence.Location != nil {
 		f.store = in.Tr.Fence.Location
 	}
-	f.expires = f.settled.Add(c.Push.TTL)
+	f.expires = f.settled.Add(c.ttl(in.Profile))
 	if s := c.Trigger.Schedule; s != nil {
 		// It is fresh when it leaves, however long the gateway takes to come to this person.
 		f.store = s.loc
 		if own, ok := loadZone(in.Profile.Zone); ok && s.Device {
 			f.store = own
 		}
-		f.expires = in.Now.Add(c.Push.TTL)
+		f.expires = in.Now.Add(c.ttl(in.Profile))
 		if f.at.After(in.Now) {
-			f.sendAt, f.expires = f.at, f.at.Add(c.Push.TTL)
+			f.sendAt, f.expires = f.at, f.at.Add(c.ttl(in.Profile))
 		}
 	}
 	if c.Trigger.Journey && in.Tr.Fence == nil && c.zone != nil {
@@ -529,7 +529,7 @@ func (c *Campaign) describe(r rule, f *facts) string {
 		s := "the fix was " + f.age().Round(time.Second).String() + " old on arrival; at most " + c.MaxAge.String()
 		return s + yesNo(tr.Reason.Has(track.Stale) && f.age() <= c.MaxAge, "; the deployment's max_age is shorter", "")
 	case ruleTTL:
-		return "worth showing for " + c.Push.TTL.String() + ", until " + f.expires.In(f.store).Format(time.RFC3339) + "; arrived " + f.Now.In(f.store).Format(time.RFC3339)
+		return "worth showing for " + c.ttl(f.Profile).String() + ", until " + f.expires.In(f.store).Format(time.RFC3339) + "; arrived " + f.Now.In(f.store).Format(time.RFC3339)
 	case ruleConsent:
 		return "push: " + consent(p.ConsentPush) + ", location: " + consent(p.ConsentLocation)
 	case ruleVisits:

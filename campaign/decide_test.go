@@ -324,3 +324,29 @@ func BenchmarkDecide(b *testing.B) {
 		}
 	}
 }
+
+// TestTTLOfTemplate: the template of the person's variant says how long the push is worth showing, also for one that waits
+// for an opening; a template without a ttl leaves the push's.
+func TestTTLOfTemplate(t *testing.T) {
+	c := mustParse(t, headPart+triggerPart+"window: {hours: \"10:00-21:00\", closed: hold}\n"+
+		"steps: [{push: {ttl: 20m, variants: {A: {share: 50%, template: {ttl: 1h, locales: {en: {body: a}}}}, B: {share: 50%, template: {locales: {en: {body: b}}}}}}}]\n")
+	want := map[string]time.Duration{"A": time.Hour, "B": 20 * time.Minute}
+	seen := map[string]int{}
+	for i := range 40 {
+		in := entry(t, "2026-11-28T12:00:00")
+		in.Profile.Person = fmt.Sprint("u", i)
+		d := c.Decide(in, false)
+		seen[d.Variant]++
+		if got := d.ExpiresAt.Sub(time.UnixMilli(in.Tr.At)); got != want[d.Variant] {
+			t.Errorf("%s: variant %s is worth showing for %s, want %s", in.Profile.Person, d.Variant, got, want[d.Variant])
+		}
+		in = entry(t, "2026-11-28T09:30:00")
+		in.Profile.Person = fmt.Sprint("u", i)
+		if d := c.Decide(in, false); d.ExpiresAt.Sub(d.SendAt) != want[d.Variant] {
+			t.Errorf("%s: held for variant %s until %s after it opens", in.Profile.Person, d.Variant, d.ExpiresAt.Sub(d.SendAt))
+		}
+	}
+	if seen["A"] == 0 || seen["B"] == 0 {
+		t.Errorf("variants %v", seen)
+	}
+}

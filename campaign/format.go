@@ -262,6 +262,7 @@ func (t *Template) document() yaml.MapSlice {
 	m.text("sound", t.Sound, "default")
 	m.text("thread", t.Thread.Source, "")
 	m.text("collapse", t.Collapse.Source, "")
+	m.duration("ttl", t.TTL, 0)
 	if len(t.Data) > 0 {
 		var d members
 		for _, e := range t.Data {

@@ -54,6 +54,7 @@ templates:
     sound: chime.caf
     thread: "{{ campaign.id }}"
     collapse: "{{ fence.id }}-day"
+    ttl: 45m
     data: {coupon: BDAY18, "no": "{{ fence.id }}"}
     badge: 3
     category: offer
@@ -139,7 +140,7 @@ func TestFormatKnowsEveryField(t *testing.T) {
 		reflect.TypeFor[Cap]():      {"Max", "Per", "Day", "Ever", "All"},
 		reflect.TypeFor[PushStep](): {"Template", "TTL", "Variants", "Voucher"},
 		reflect.TypeFor[Variant]():  {"Name", "Share", "Template"},
-		reflect.TypeFor[Template](): {"Name", "DefaultLocale", "Required", "Sound", "Thread", "Collapse", "Data", "Locales",
+		reflect.TypeFor[Template](): {"Name", "DefaultLocale", "Required", "Sound", "Thread", "Collapse", "TTL", "Data", "Locales",
 			"Background", "Badge", "Category", "Importance", "Relevance", "Style", "Actions", "Looks"},
 		reflect.TypeFor[LocaleText]():   {"Locale", "Title", "Subtitle", "Body", "Image", "Link", "Alt", "Labels", "Platforms"},
 		reflect.TypeFor[ActionText]():   {"ID", "Label", "Link", "Foreground", "Destructive"},

@@ -187,6 +187,7 @@ func TestParseRefuses(t *testing.T) {
 		{"importance", templateFile("    importance: ¦loud\n    locales: {en: {body: hi}}\n"), []Code{CodeValue}, ""},
 		{"badge below zero", templateFile("    badge: ¦-1\n    locales: {en: {body: hi}}\n"), []Code{CodeRange}, ""},
 		{"a loop in collapse", templateFile("    collapse: ¦\"{% for i in tags %}{% endfor %}\"\n    locales: {en: {body: hi}}\n"), []Code{CodeForbidden}, ""},
+		{"ttl of a template over 28 days", templateFile("    ttl: ¦29d\n    locales: {en: {body: hi}}\n"), []Code{CodeRange}, ""},
 		{"collapse by voucher", templateFile("    collapse: ¦\"{{ voucher }}\"\n    locales: {en: {body: hi}}\n"), []Code{CodeVariable}, ""},
 		{"relevance over one", templateFile("    relevance: ¦1.5\n    locales: {en: {body: hi}}\n"), []Code{CodeRange}, ""},
 		{"background with words", templateFile("    kind: background\n    data: {a: b}\n    ¦locales: {en: {body: hi}}\n"), []Code{CodeConflict}, ""},

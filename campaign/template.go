@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
@@ -21,6 +22,7 @@ import (
 //	  sound: default                   # default, none, or the name of a sound in the app
 //	  thread: "{{ campaign.id }}"      # groups notices on the phone
 //	  collapse: "{{ campaign.id }}"    # a later push with the same one replaces this on the phone; see Campaign.Collapse
+//	  ttl: 15m                         # instead of the push's
 //	  image: "https://…"               # image and link for locales without their own
 //	  link: "shop://store/{{ store.id }}"
 //	  data: {coupon: BDAY18}           # key and text, for the app
@@ -52,7 +54,8 @@ type Template struct {
 	Required      []string
 	Sound         string
 	Thread        Text
-	Collapse      Text `json:",omitzero"` // empty: the message's own
+	Collapse      Text          `json:",omitzero"` // empty: the message's own
+	TTL           time.Duration `json:",omitzero"` // 0: the push's
 	Data          []DataText
 	Locales       []LocaleText // the default first, then in order of tag
 
@@ -96,11 +99,10 @@ type Text struct {
 func (t Text) MarshalText() ([]byte, error) { return []byte(t.Source), nil }
 
 var (
-	templateKeys = []string{"default_locale", "required", "sound", "thread", "collapse", "image", "link", "data", "locales",
+	templateKeys = []string{"default_locale", "required", "sound", "thread", "collapse", "ttl", "image", "link", "data", "locales",
 		"kind", "badge", "category", "importance", "relevance", "actions", "style", "ios", "android", "web", "hms"}
-	templateLater = []string{"ttl"}
-	localeKeys    = []string{"title", "subtitle", "body", "image", "link", "alt", "actions", "ios", "android", "web", "hms"}
-	localeLater   = []string{"ticker"}
+	localeKeys  = []string{"title", "subtitle", "body", "image", "link", "alt", "actions", "ios", "android", "web", "hms"}
+	localeLater = []string{"ticker"}
 
 	// reservedData are payload keys that APNs and FCM keep for themselves, and
 	// the gateway's own.
@@ -135,7 +137,7 @@ func (s *source) template(name string, f field, c *Campaign) *Template {
 	var defaultAt pos
 	locales := field{}
 	before := len(s.errs)
-	ok := s.keys(f.val, "a template", templateKeys, templateLater, func(k field) {
+	ok := s.keys(f.val, "a template", templateKeys, nil, func(k field) {
 		switch k.name {
 		case "default_locale":
 			defaultAt = where(k.val)
@@ -152,6 +154,8 @@ func (s *source) template(name string, f field, c *Campaign) *Template {
 			t.Thread = s.liquid(k)
 		case "collapse":
 			t.Collapse = s.collapse(k)
+		case "ttl":
+			t.TTL, _ = s.duration(k, minTTL, maxTTL)
 		case "image":
 			image = s.address(k, true)
 		case "link":
