@@ -35,6 +35,17 @@ func TestLanes(t *testing.T) {
 	}
 	vapid, hmsSecret := write("vapid", key), write("hms", "0123456789abcdef\n")
 	secret := write("secret", webhook.NewSecret()+"\n"+webhook.NewSecret()+"\n")
+	firebase, err := fake.StartFCM(fake.FCMConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = firebase.Close() })
+	files, err := firebase.WriteFiles(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	google := defaultConfig().Push.FCM
+	google.CredentialsFile, google.Endpoint, google.CAFile = files.Credentials, firebase.Endpoint(), files.CA
 	for _, tt := range []struct {
 		name string
 		tune func(*PushConfig)
@@ -48,6 +59,10 @@ func TestLanes(t *testing.T) {
 			p.WebPush = WebPushConfig{KeyFile: vapid, Subject: "mailto:ops@shop.example"}
 			p.Webhook = WebhookConfig{URL: "https://hooks.shop.example/push", SecretFile: secret}
 		}, map[string]string{"web": laneWebPush, "ios": laneWebhook, "android": laneWebhook, "": laneWebhook}, "ios → webhook"},
+		{"firebase", func(p *PushConfig) { p.FCM = google },
+			map[string]string{"android": laneFCM, "ios": ""}, "ios → nothing"},
+		{"iPhones behind firebase", func(p *PushConfig) { p.FCM = google; p.FCM.IOS = true },
+			map[string]string{"android": laneFCM, "ios": laneFCM, "web": ""}, "ios → fcm"},
 		{"huawei", func(p *PushConfig) { p.HMS = HMSConfig{ClientID: "1", ClientSecretFile: hmsSecret} }, map[string]string{"hms": laneHMS, "web": ""}, "web → nothing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
