@@ -1,7 +1,6 @@
 package audience
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -9,74 +8,9 @@ import (
 )
 
 var (
-	profileSpace = db.Register(0x03, "profiles", 1)
+	profileSpace = db.Register(0x03, "profiles", rowBinary)
 	personSpace  = db.Register(0x0b, "person devices", 1)
 )
-
-// rowVersion leads every stored profile. A reader refuses what it does not
-// know rather than guess.
-const rowVersion = 1
-
-// row is the stored form. Names are short because there may be millions, and
-// fixed: renaming one is a change of version.
-type row struct {
-	Person          string         `json:"u,omitempty"`
-	Platform        string         `json:"p,omitempty"`
-	Token           string         `json:"t,omitempty"`
-	Env             string         `json:"e,omitempty"`
-	Locale          string         `json:"l,omitempty"`
-	Zone            string         `json:"z,omitempty"`
-	Tags            map[string]any `json:"g,omitempty"`
-	ConsentLocation *bool          `json:"cl,omitempty"`
-	ConsentPush     *bool          `json:"cp,omitempty"`
-	SDK             string         `json:"s,omitempty"`
-	OS              string         `json:"o,omitempty"`
-	TokenAt         int64          `json:"ta,omitempty"`
-	UpdatedAt       int64          `json:"at,omitempty"`
-	TokenDead       bool           `json:"td,omitempty"`
-}
-
-// encode appends the versioned row of p: one version byte, then JSON with
-// sorted keys, so equal profiles have equal bytes.
-func encode(p *Profile) ([]byte, error) {
-	body, err := json.Marshal(row{
-		Person: p.Person, Platform: p.Platform, Token: p.Token, Env: p.Env, Locale: p.Locale, Zone: p.Zone,
-		Tags: p.Tags, ConsentLocation: p.ConsentLocation, ConsentPush: p.ConsentPush, SDK: p.SDK, OS: p.OS,
-		TokenAt: p.TokenAt, UpdatedAt: p.UpdatedAt, TokenDead: p.TokenDead,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("audience: encode profile of %s: %w", p.Device, err)
-	}
-	return append([]byte{rowVersion}, body...), nil
-}
-
-func decode(device string, b []byte) (Profile, error) {
-	if len(b) == 0 || b[0] != rowVersion {
-		return Profile{}, fmt.Errorf("audience: profile of %s has a format that this version does not read", device)
-	}
-	var r row
-	if err := json.Unmarshal(b[1:], &r); err != nil {
-		return Profile{}, fmt.Errorf("audience: profile of %s is damaged: %w", device, err)
-	}
-	for name, v := range r.Tags {
-		list, ok := v.([]any)
-		if !ok {
-			continue
-		}
-		texts := make([]string, len(list))
-		for i, item := range list {
-			if texts[i], ok = item.(string); !ok {
-				return Profile{}, fmt.Errorf("audience: profile of %s is damaged: tag %q", device, name)
-			}
-		}
-		r.Tags[name] = texts
-	}
-	return Profile{
-		Device: device, Person: r.Person, Platform: r.Platform, Token: r.Token, Env: r.Env, Locale: r.Locale, Zone: r.Zone,
-		Tags: r.Tags, ConsentLocation: r.ConsentLocation, ConsentPush: r.ConsentPush, SDK: r.SDK, OS: r.OS,
-		TokenAt: r.TokenAt, UpdatedAt: r.UpdatedAt, TokenDead: r.TokenDead,
-	}, nil
-}
 
 // Get reads the profile of device ("<app>.<device>"); false when there is none.
 // The result shares nothing with the transaction.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"footfall/dedupe"
+	"footfall/internal/row"
 )
 
 // Versions of a stored delivery, its first byte. A row is read several times
@@ -66,18 +67,15 @@ func (d *Delivery) encode() ([]byte, error) {
 		b = binary.AppendVarint(b, n)
 	}
 	for _, s := range [...]string{d.MID, d.App, d.Device, d.Person, d.Campaign, d.Fence, d.Lane, d.Env, string(d.OnDoubt), d.Reason, d.ProviderID} {
-		b = binary.AppendUvarint(b, uint64(len(s)))
-		b = append(b, s...)
+		b = row.AppendString(b, s)
 	}
 	for _, s := range [...][]byte{claim, d.Context} {
-		b = binary.AppendUvarint(b, uint64(len(s)))
-		b = append(b, s...)
+		b = row.AppendString(b, s)
 	}
 	b = binary.AppendUvarint(b, uint64(len(d.Tried)))
 	for _, r := range d.Tried {
 		for _, s := range [...]string{r.Device, r.Lane, r.Env} {
-			b = binary.AppendUvarint(b, uint64(len(s)))
-			b = append(b, s...)
+			b = row.AppendString(b, s)
 		}
 	}
 	if d.FirstAt != 0 {
@@ -104,24 +102,24 @@ func decode(b []byte) (d Delivery, err error) {
 		return d, errRow
 	}
 	d.State, d.Doubt, d.Bulk = stateOf[b[1]], b[2]&flagDoubt != 0, b[2]&flagBulk != 0
-	r := rowReader{text: string(b[3:])} // one copy that every text is a part of
-	d.Attempts, d.Redos, d.Redrives = int(r.varint()), int(r.varint()), int(r.varint())
-	d.CreatedAt, d.FixedAt, d.NextAt, d.ExpiresAt, d.UpdatedAt = r.varint(), r.varint(), r.varint(), r.varint(), r.varint()
+	r := row.NewReader(b[3:])
+	d.Attempts, d.Redos, d.Redrives = int(r.Varint()), int(r.Varint()), int(r.Varint())
+	d.CreatedAt, d.FixedAt, d.NextAt, d.ExpiresAt, d.UpdatedAt = r.Varint(), r.Varint(), r.Varint(), r.Varint(), r.Varint()
 	for _, dst := range [...]*string{&d.MID, &d.App, &d.Device, &d.Person, &d.Campaign, &d.Fence, &d.Lane, &d.Env, (*string)(&d.OnDoubt), &d.Reason, &d.ProviderID} {
-		*dst = r.string()
+		*dst = r.Text()
 	}
-	claim, context := r.string(), r.string()
-	routes := r.uvarint()
+	claim, context := r.Text(), r.Text()
+	routes := r.Uvarint()
 	if routes > maxRoutes {
 		return Delivery{}, errRow
 	}
 	for range routes {
-		d.Tried = append(d.Tried, Route{r.string(), r.string(), r.string()})
+		d.Tried = append(d.Tried, Route{r.Text(), r.Text(), r.Text()})
 	}
 	if b[2]&flagFirst != 0 {
-		d.FirstAt = r.varint()
+		d.FirstAt = r.Varint()
 	}
-	if r.bad || r.text != "" {
+	if !r.OK() {
 		return Delivery{}, errRow
 	}
 	if context != "" {
@@ -133,40 +131,4 @@ func decode(b []byte) (d Delivery, err error) {
 		}
 	}
 	return d, nil
-}
-
-// rowReader takes a row apart. After a mistake it returns zeroes and is bad.
-type rowReader struct {
-	text string
-	bad  bool
-}
-
-func (r *rowReader) uvarint() uint64 {
-	var n uint64
-	for i := 0; i < len(r.text) && i < binary.MaxVarintLen64; i++ {
-		c := r.text[i]
-		n |= uint64(c&0x7f) << (7 * i)
-		if c < 0x80 {
-			r.text = r.text[i+1:]
-			return n
-		}
-	}
-	r.bad, r.text = true, ""
-	return 0
-}
-
-func (r *rowReader) varint() int64 {
-	u := r.uvarint()
-	return int64(u>>1) ^ -int64(u&1)
-}
-
-func (r *rowReader) string() string {
-	n := r.uvarint()
-	if n > uint64(len(r.text)) {
-		r.bad, r.text = true, ""
-		return ""
-	}
-	s := r.text[:n]
-	r.text = r.text[n:]
-	return s
 }

@@ -28,9 +28,10 @@ var rules = map[string]rule{
 
 	// Rows of the ledger.
 	"internal/db":        {},
+	"internal/row":       {pure: true, noIO: true},
 	"internal/failpoint": {}, // empty in a normal build
 	"dedupe":             {imports: []string{"internal/db"}, pure: true, noIO: true},
-	"audience":           {imports: []string{"internal/db"}, pure: true, noIO: true},
+	"audience":           {imports: []string{"internal/db", "internal/row"}, pure: true, noIO: true},
 	"besttime":           {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"voucher":            {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"receipt":            {imports: []string{"internal/db"}, pure: true, noIO: true},
@@ -52,7 +53,7 @@ var rules = map[string]rule{
 	"push/fake":              {imports: []string{"push"}},
 	"push/pushtest":          {imports: []string{"push"}},
 	"push/internal/h2test":   {},
-	"outbox":                 {imports: []string{"push", "dedupe", "internal/db", "internal/failpoint"}},
+	"outbox":                 {imports: []string{"push", "dedupe", "internal/db", "internal/failpoint", "internal/row"}},
 
 	// NATS.
 	"stream/wire": {imports: []string{"track"}, pure: true, noIO: true},
