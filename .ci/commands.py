@@ -284,6 +284,8 @@ def run_file(path, found, root, scratch):
 
 
 def main(args):
+    # A job in the background of a script ignores Ctrl-C, and so would the commands, which inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     strict, listing = "--strict" in args, "--list" in args
     paths = [a for a in args if not a.startswith("--")]
     if not paths:
