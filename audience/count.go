@@ -48,7 +48,7 @@ func CountRule(ctx context.Context, tx *db.Tx, r *Rule, now time.Time, sample in
 		if p.Person == "" {
 			c.People++
 		} else if _, seen := people[p.Person]; !seen {
-			people[p.Person] = struct{}{}
+			people[strings.Clone(p.Person)] = struct{}{} // not the whole row with it
 			c.People++
 		}
 		if len(c.Sample) < sample {
