@@ -63,10 +63,14 @@ func (c *conn) observe(now time.Time) {
 	}
 }
 
-// stuck reports whether c should be replaced: at once when it is idle and
-// still has no room, else after a while.
+// stuck reports whether c should be replaced: when it is idle and the next look
+// finds it without room still, else after a while. The first look is not
+// enough: a stream that ends between the two questions of observe looks like one.
 func (c *conn) stuck(now time.Time) bool {
-	return !c.stuckSince.IsZero() && (c.active == 0 || now.Sub(c.stuckSince) >= stuckFor)
+	if c.stuckSince.IsZero() {
+		return false
+	}
+	return c.active == 0 && now.After(c.stuckSince) || now.Sub(c.stuckSince) >= stuckFor
 }
 
 // answered notes that a response has come on c.
