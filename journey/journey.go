@@ -18,6 +18,7 @@ const (
 	MaxBranches = 3                   // of one wait_for, besides not_triggered
 	MaxWaitFor  = 90 * 24 * time.Hour // of one wait_for
 	maxWait     = 366 * 24 * time.Hour
+	maxCallTTL  = 7 * 24 * time.Hour // how long a webhook is tried
 	maxArms     = 8
 	maxGoals    = 8 // besides the journey's own
 )
@@ -87,9 +88,10 @@ const (
 	stepTag
 	stepEmit
 	stepExit
+	stepWebhook
 )
 
-var kindNames = [...]string{"push", "wait", "wait_for", "split", "experiment", "reachable", "tag", "emit", "exit"}
+var kindNames = [...]string{"push", "wait", "wait_for", "split", "experiment", "reachable", "tag", "emit", "exit", "webhook"}
 
 // end is the place behind the last step.
 const end = -1
@@ -104,10 +106,11 @@ type step struct {
 	wait     wait               // stepWait
 	upTo     time.Duration      // stepWaitFor
 	full     bool               // stepWaitFor: the whole time, even if it happens before
-	branches []branch           // stepWaitFor, stepSplit, stepExperiment, stepReachable
+	branches []branch           // stepWaitFor, stepSplit, stepExperiment, stepReachable; stepWebhook that waits for its answer
 	tags     []tagSet           // stepTag
 	emit     string             // stepEmit
 	reason   string             // stepExit
+	call     *Call              // stepWebhook
 	winner   *winnerRule        // stepExperiment; nil: the shares stay as they are
 }
 
@@ -122,6 +125,22 @@ type branch struct {
 
 // notTriggered is the branch of a wait_for whose time is over.
 const notTriggered = "not_triggered"
+
+// Branches of a webhook that waits for what becomes of its call.
+const (
+	delivered   = "delivered"
+	undelivered = "failed"
+)
+
+// defaultCallTTL is how long a webhook is tried that does not say.
+const defaultCallTTL = 24 * time.Hour
+
+// A Call is what a webhook step asks another system for.
+type Call struct {
+	To   string         // name of the system, which the gateway's configuration knows
+	Body *campaign.Body // nil: what is known of the run
+	TTL  time.Duration  // how long it is worth something
+}
 
 // wait says until when a run waits.
 type wait struct {
@@ -171,6 +190,27 @@ func (j *Journey) PushAt(id string) (*campaign.Campaign, bool) {
 		return nil, false
 	}
 	return j.steps[i].push, true
+}
+
+// CallAt is the webhook step with an id.
+func (j *Journey) CallAt(id string) (*Call, bool) {
+	i, ok := j.byID[id]
+	if !ok || j.steps[i].kind != stepWebhook {
+		return nil, false
+	}
+	return j.steps[i].call, true
+}
+
+// Calls lists the systems that the journey calls, sorted.
+func (j *Journey) Calls() []string {
+	var names []string
+	for i := range j.steps {
+		if j.steps[i].kind == stepWebhook {
+			names = append(names, j.steps[i].call.To)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Events lists the names of the events that anything in the journey looks at, sorted.

@@ -22,8 +22,8 @@ var (
 	topLater  = []string{"enabled", "paused", "holdout", "priority", "variants"}
 	entryKeys = []string{"event", "enter", "exit", "dwell", "schedule", "api"}
 	matchKeys = []string{"event", "enter", "exit", "dwell", "where", "same"}
-	stepKeys  = []string{"push", "wait", "wait_for", "split", "experiment", "reachable", "tag", "emit", "exit"}
-	stepLater = []string{"webhook", "goal", "if", "email", "sms", "best_time"}
+	stepKeys  = []string{"push", "wait", "wait_for", "split", "experiment", "reachable", "tag", "emit", "webhook", "exit"}
+	stepLater = []string{"goal", "if", "email", "sms", "best_time"}
 )
 
 // Read reads the journeys of a library. The error joins one *[campaign.Error] for everything that is wrong; with an
@@ -419,7 +419,7 @@ func (r *reader) place(item campaign.Field, i, depth int) {
 		}
 	})
 	if ok && !what.Given() && r.doc.Faults() == before {
-		item.Fail(campaign.CodeMissing, "push, wait, wait_for, split, experiment, reachable, tag, emit or exit", "the step does nothing")
+		item.Fail(campaign.CodeMissing, "push, wait, wait_for, split, experiment, reachable, tag, emit, webhook or exit", "the step does nothing")
 	}
 	id := r.j.steps[i].id
 	if other, dup := r.j.byID[id]; dup {
@@ -499,6 +499,8 @@ func (r *reader) step(f campaign.Field, i int, id string, depth int) {
 			f.Fail(campaign.CodeID, "1 to 64 of A-Z a-z 0-9 _ -; it becomes a part of a subject", "%q cannot be the name of what is emitted", name)
 		}
 		r.set(i, func(s *step) { s.kind, s.emit = stepEmit, name })
+	case "webhook":
+		r.webhook(f, i, id, depth)
 	case "exit":
 		reason := ""
 		if f.IsText() {
@@ -508,6 +510,43 @@ func (r *reader) step(f campaign.Field, i int, id string, depth int) {
 		}
 		r.set(i, func(s *step) { s.kind, s.reason = stepExit, reason })
 	}
+}
+
+// webhook reads the name of a system, or {to: crm, body: {…}, ttl: 1h, delivered: […], failed: […]}.
+func (r *reader) webhook(f campaign.Field, i int, id string, depth int) {
+	call := &Call{TTL: defaultCallTTL}
+	r.set(i, func(s *step) { s.kind, s.call = stepWebhook, call })
+	if !f.IsMapping() {
+		call.To = f.ID()
+		return
+	}
+	var to, yes, no campaign.Field
+	ok := f.Keys("webhook", []string{"to", "url", "body", "ttl", delivered, undelivered}, []string{"header", "method"}, func(k campaign.Field) {
+		switch k.Name() {
+		case "to":
+			to = k
+			call.To = k.ID()
+		case "url":
+			to = k
+			k.FailKey(campaign.CodeConflict, "to: crm, and webhooks: {crm: {url: …, secret_file: …}} in the gateway's configuration", "addresses and their secrets are in the gateway's configuration; a journey names the system")
+		case "body":
+			call.Body = k.JourneyBody(&r.base, r.j.zone, r.reads...)
+		case "ttl":
+			call.TTL, _ = k.Duration(time.Minute, maxCallTTL)
+		case delivered:
+			yes = k
+		case undelivered:
+			no = k
+		}
+	})
+	if ok && !to.Given() {
+		f.Fail(campaign.CodeMissing, "to: crm, and webhooks: {crm: {url: …, secret_file: …}} in the gateway's configuration", "the webhook does not say which system it calls")
+	}
+	if !yes.Given() && !no.Given() {
+		return
+	}
+	bs := []branch{{name: delivered, to: r.then(yes, id+"."+delivered, depth)}, {name: undelivered, to: r.then(no, id+"."+undelivered, depth)}}
+	r.set(i, func(s *step) { s.branches = bs })
 }
 
 func validToken(s string) bool {

@@ -19,6 +19,7 @@ const (
 	Event                           // a customer event
 	Transition                      // at a fence
 	Opened                          // a push of the journey
+	Answered                        // a call of the journey: it is delivered, or will not be
 )
 
 // InputKind says what has happened.
@@ -37,8 +38,9 @@ type Input struct {
 	Fence      string
 	Tags       []string // of the fence
 
-	Step   string // of an Opened: whose push it was
-	SentAt int64  // likewise: when it was decided; a push of an earlier run does not count
+	Step   string // of an Opened and an Answered: whose push or call it was
+	SentAt int64  // likewise: when it was decided; one of an earlier run does not count
+	OK     bool   // of an Answered: it is delivered
 }
 
 // Facts are what steps may ask about the person.
@@ -93,6 +95,10 @@ const (
 	maxEntryBytes = 256 // one text
 )
 
+// answerLate is how long after the end of a call's worth a run still waits to hear what became of it: the outbox says so
+// before, and this is for one that it could not say.
+const answerLate = 5 * time.Minute
+
 // start is where a run waits whose schedule lets it in later.
 const start = "start"
 
@@ -115,10 +121,11 @@ type EffectKind uint8
 
 // Kinds of effects.
 const (
-	Push   EffectKind = iota + 1 // the push of Step is owed
-	SetTag                       // the device's tag Name becomes Value; nil removes it
-	Emit                         // Name is to be published
-	Count                        // Name is counted
+	Push    EffectKind = iota + 1 // the push of Step is owed
+	SetTag                        // the device's tag Name becomes Value; nil removes it
+	Emit                          // Name is to be published
+	Webhook                       // the call of Step is owed
+	Count                         // Name is counted
 )
 
 // Effect is something that a step wants done, in the transaction that keeps the run.
@@ -228,10 +235,23 @@ func (s *stepper) move() bool {
 			return false
 		}
 		next := st.next
-		if st.kind == stepWaitFor {
+		switch st.kind {
+		case stepWaitFor:
 			next = s.branch(st, cmp.Or(r.Got, notTriggered))
+		case stepWebhook:
+			next = s.branch(st, cmp.Or(r.Got, undelivered))
 		}
 		s.run(next)
+		return true
+	case s.in.Kind == Answered:
+		if st.kind != stepWebhook || st.id != s.in.Step || s.in.SentAt < r.Entered || r.Got != "" {
+			return false
+		}
+		name := undelivered
+		if s.in.OK {
+			name = delivered
+		}
+		s.triggered(st, name)
 		return true
 	case s.in.At >= r.From:
 		return s.await(st)
@@ -250,17 +270,22 @@ func (s *stepper) await(st *step) bool {
 		if b.name == notTriggered || !b.match.happens(s.in, r.Entry) {
 			continue
 		}
-		switch {
-		case st.full:
-			r.Got = b.name
-		case s.f.Hold: // taken when the journey goes on
-			r.Got, r.Due = b.name, s.now
-		default:
-			s.run(s.branch(st, b.name))
-		}
+		s.triggered(st, b.name)
 		return true
 	}
 	return false
+}
+
+// triggered takes a branch of a step that waits, or notes that it is to be taken.
+func (s *stepper) triggered(st *step, name string) {
+	switch {
+	case st.full:
+		s.r.Got = name
+	case s.f.Hold: // taken when the journey goes on
+		s.r.Got, s.r.Due = name, s.now
+	default:
+		s.run(s.branch(st, name))
+	}
 }
 
 // opened is the branch of a wait_for for a push that has been opened before the run came there; "" when there is none.
@@ -336,6 +361,14 @@ func (s *stepper) run(i int) {
 		case stepEmit:
 			s.mark(st.id, "")
 			s.effects = append(s.effects, Effect{Kind: Emit, Step: st.id, Name: st.emit})
+		case stepWebhook:
+			s.mark(st.id, st.call.To)
+			s.count("step." + st.id + ".called")
+			s.effects = append(s.effects, Effect{Kind: Webhook, Step: st.id})
+			if len(st.branches) > 0 {
+				r.At, r.Since, r.Due = st.id, s.now, s.now+(st.call.TTL+answerLate).Milliseconds()
+				return
+			}
 		case stepExit:
 			s.mark(st.id, st.reason)
 			s.end(WhyExit)

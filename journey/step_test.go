@@ -112,6 +112,26 @@ func TestStories(t *testing.T) {
 			{0, enter, false, "1 +45h; entered"},
 			{45 * hour, Input{Kind: Timer}, false, "finished; ended.finished"},
 		}},
+		{"a call that nobody waits for", small("  - webhook: crm\n  - emit: x\n"), []happening{
+			{0, enter, false, "finished; entered step.1.called call:1 emit:x ended.finished"},
+			{0, Input{Kind: Answered, ID: "a", Step: "1", SentAt: t0, OK: true}, false, "-"},
+		}},
+		{"a call that is delivered", small(answered), []happening{
+			{0, enter, false, "ask +1h5m; entered step.ask.called call:ask"},
+			{0, Input{Kind: Answered, ID: "old", Step: "ask", SentAt: t0 - 1, OK: true}, false, "-"},
+			{0, Input{Kind: Answered, ID: "other", Step: "2", SentAt: t0, OK: true}, false, "-"},
+			{minute, Input{Kind: Answered, ID: "a", Step: "ask", SentAt: t0, OK: true}, false, "finished; step.ask.delivered emit:yes emit:end ended.finished"},
+		}},
+		{"a call that fails while paused", small(answered), []happening{
+			{0, enter, false, "ask +1h5m; entered step.ask.called call:ask"},
+			{minute, Input{Kind: Answered, ID: "a", Step: "ask", SentAt: t0}, true, "ask +0s; "},
+			{0, Input{Kind: Answered, ID: "b", Step: "ask", SentAt: t0, OK: true}, false, "-"},
+			{minute, Input{Kind: Timer}, false, "finished; step.ask.failed emit:no emit:end ended.finished"},
+		}},
+		{"a call that nothing was heard of", small(answered), []happening{
+			{0, enter, false, "ask +1h5m; entered step.ask.called call:ask"},
+			{65 * minute, Input{Kind: Timer}, false, "finished; step.ask.failed emit:no emit:end ended.finished"},
+		}},
 		{"scheduled for later", small("  - emit: x\n"), []happening{
 			{0, Input{Kind: Enter, ID: "s", At: t0 + hour}, false, "start +1h; entered"},
 			{0, come("c"), false, "-"},
@@ -147,6 +167,9 @@ func TestStories(t *testing.T) {
 	}
 }
 
+// answered are steps that wait for what becomes of a call.
+const answered = "  - id: ask\n    webhook: {to: crm, ttl: 1h, delivered: [{emit: yes}], failed: [{emit: no}]}\n  - emit: end\n"
+
 // armOf is what the experiment of lunch does with u1.
 func armOf(j *Journey, run Run) string {
 	_, effects, _ := j.Step(Run{Device: run.Device, Revision: j.Revision, Entered: 1, At: "3", Due: 1}, Input{Kind: Timer}, Facts{Profile: phone()}, 2)
@@ -173,6 +196,8 @@ func describe(r Run, effects []Effect, now int64) string {
 			list = append(list, fmt.Sprintf("tag:%s=%v", e.Name, e.Value))
 		case Emit:
 			list = append(list, "emit:"+e.Name)
+		case Webhook:
+			list = append(list, "call:"+e.Step)
 		case Count:
 			list = append(list, e.Name)
 		}

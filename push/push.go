@@ -102,6 +102,11 @@ type Notification struct {
 	ReceiptKey string
 	// Silent asks for a background push: nothing is shown, the app is woken.
 	Silent bool
+
+	// Call makes this a call of another system instead of a notification: JSON
+	// that push/webhook posts as it is. It needs none of the above but MID and
+	// ExpiresAt. Nil: a notification.
+	Call []byte
 }
 
 // MaxActions is how many buttons a notification may have: browsers and phones

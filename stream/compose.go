@@ -35,6 +35,10 @@ type deliveryContext struct {
 	Journey string         `json:"journey,omitempty"` // version of the journey that it is a step of
 	Step    string         `json:"step,omitempty"`
 	Entry   map[string]any `json:"entry,omitempty"` // what the person entered by
+
+	// Call is the body of a webhook step, as it was when the person came to the step: every attempt sends the same. null: it
+	// could not be filled.
+	Call json.RawMessage `json:"call,omitempty"`
 }
 
 // Reasons for which a delivery is not sent although its claim was won. The claim is released with each.
@@ -55,6 +59,9 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	if err := json.Unmarshal(d.Context, &dc); err != nil {
 		g.cfg.Logger.Error("delivery context could not be read", "mid", d.MID, "err", err)
 		return nil, suppressTemplate
+	}
+	if isCall(d) {
+		return g.composeCall(d, &dc)
 	}
 	c, ok := g.campaigns.Load().Find(d.Campaign)
 	if dc.Journey != "" {
@@ -170,6 +177,9 @@ func (g *Gateway) transitionOf(d *outbox.Delivery, dc *deliveryContext) *track.T
 // outcome records what became of a delivery, in the transaction that says so: an event and a count for each final
 // state, the end of a token that the provider refused for good, and the environment in which one was found.
 func (g *Gateway) outcome(tx *db.Tx, old, d *outbox.Delivery, o push.Outcome) error {
+	if isCall(d) {
+		return g.callEnded(tx, old, d)
+	}
 	var err error
 	switch o.Class {
 	case push.TokenDead, push.TokenBad, push.TokenForeign:

@@ -65,6 +65,7 @@ type CampaignDecision struct {
 	ExpiresAt int64            `json:"expires_at,omitzero"`
 	SendAt    int64            `json:"send_at,omitzero"` // when a push that waits goes out at the earliest
 	Variant   string           `json:"variant,omitempty"`
+	Call      string           `json:"call,omitempty"` // system that a journey's step calls; MID and ExpiresAt are of the call
 	// Change is what would have had to be different for a push, all of it. Explain adds it, by the campaigns and profiles of
 	// now; it is not stored.
 	Change []string `json:"change,omitempty"`

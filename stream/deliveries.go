@@ -128,6 +128,9 @@ func RetryDeliveries(ctx context.Context, d *db.DB, order OutboxOrder) (OutboxRe
 		if err != nil {
 			return err
 		}
+		if isCall(&row) {
+			return countCall(tx, &old, &row)
+		}
 		if err := noteOutcome(tx, &old, &row, 0); err != nil {
 			return err
 		}

@@ -280,6 +280,7 @@ func (w *jsonWriter) answer(c *CampaignDecision) {
 	w.intIf("expires_at", c.ExpiresAt)
 	w.intIf("send_at", c.SendAt)
 	w.textIf("variant", c.Variant)
+	w.textIf("call", c.Call)
 	if len(c.Change) > 0 {
 		w.name("change")
 		w.texts(c.Change)

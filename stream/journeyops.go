@@ -20,7 +20,7 @@ type JourneyView struct {
 	Name     string `json:"name,omitempty"`
 	Revision string `json:"revision,omitempty"` // of those who enter now; "" when it is not in the files
 	State    string `json:"state"`              // running, paused, stopped, or gone: not in the files, takes nobody in
-	// Counts: entered, goal, ended.REASON, held.REASON, step.ID.BRANCH.
+	// Counts: entered, goal, ended.REASON, held.REASON, step.ID.BRANCH, and of webhook steps step.ID.called and call.ID.STATE.
 	Counts map[string]int64 `json:"counts"`
 	// Waiting is who is under way: entered, and not ended.
 	Waiting int64 `json:"waiting"`
@@ -45,13 +45,15 @@ type JourneyRequest struct {
 type JourneyAnswer struct {
 	Journey   string `json:"journey"`
 	Changed   bool   `json:"changed"`             // false: it was so already
-	Cancelled int    `json:"cancelled,omitempty"` // pushes that were owed
+	Cancelled int    `json:"cancelled,omitempty"` // pushes and calls that were owed
 	Ended     int    `json:"ended,omitempty"`     // runs
 	Resumed   int    `json:"resumed,omitempty"`   // waits that were over meanwhile, or go on
 	Migrated  int    `json:"migrated,omitempty"`
 	Left      int    `json:"left,omitempty"` // runs that stay as they are: under this version already, or at a step that it does not have
-	// Gone are messages that the provider has taken, and that nobody can call back: the newest thousand at most.
-	Gone []string `json:"gone,omitempty"`
+	// Gone are messages that the provider has taken, and that nobody can call back: the newest thousand at most. GoneCalls are
+	// likewise those that another system has taken.
+	Gone      []string `json:"gone,omitempty"`
+	GoneCalls []string `json:"gone_calls,omitempty"`
 }
 
 // JourneyEnter puts somebody into a journey that takes people in by API.
@@ -285,10 +287,14 @@ func (g *Gateway) StopJourney(ctx context.Context, id string) (a JourneyAnswer, 
 	}
 	err = g.cfg.DB.View(func(tx *db.Tx) error {
 		return outbox.List(tx, outbox.Filter{State: outbox.StateAccepted, Campaign: id}, func(d *outbox.Delivery) bool {
-			if len(a.Gone) == outboxMost {
-				a.Gone = a.Gone[1:]
+			list := &a.Gone
+			if isCall(d) {
+				list = &a.GoneCalls
 			}
-			a.Gone = append(a.Gone, d.MID)
+			if len(*list) == outboxMost {
+				*list = (*list)[1:]
+			}
+			*list = append(*list, d.MID)
 			return true
 		})
 	})

@@ -134,8 +134,12 @@ func loadJourneys(d *db.DB, log *slog.Logger) (*journeySet, error) {
 }
 
 // SetJourneys makes the journeys of the files those that take people in. Who is in one that is gone, or was edited, goes
-// on under the version by which they entered. The versions are durable when it returns.
+// on under the version by which they entered. The versions are durable when it returns. An error changes nothing: a journey
+// may call a system that Config.Providers has no lane for.
 func (g *Gateway) SetJourneys(ctx context.Context, list []*journey.Journey) error {
+	if err := g.checkCalls(list); err != nil {
+		return err
+	}
 	g.journeys.mu.Lock()
 	defer g.journeys.mu.Unlock()
 	old := g.journeys.set.Load()
@@ -394,7 +398,7 @@ func (s *settler) facts(tx *db.Tx, set *journeySet, j *journey.Journey, p *audie
 // apply writes what a step has made of a run, and what it wants done.
 func (s *settler) apply(tx *db.Tx, j *journey.Journey, subject string, old, run *journey.Run, effects []journey.Effect, p *audience.Profile, t *tally) error {
 	counts := map[string]int64{}
-	var pushes []CampaignDecision
+	var pushes []CampaignDecision // and calls
 	for i := range effects {
 		e := &effects[i]
 		var err error
@@ -408,6 +412,11 @@ func (s *settler) apply(tx *db.Tx, j *journey.Journey, subject string, old, run 
 		case journey.Push:
 			var d CampaignDecision
 			if d, err = s.journeyPush(tx, j, subject, run, e.Step, p, t); err == nil {
+				pushes = append(pushes, d)
+			}
+		case journey.Webhook:
+			var d CampaignDecision
+			if d, err = s.journeyCall(tx, j, subject, run, e.Step, p, t); err == nil {
 				pushes = append(pushes, d)
 			}
 		}

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 	"footfall/reach"
 	"footfall/stream"
 	"footfall/track"
+	"footfall/voucher"
 )
 
 // Config is the configuration file. Every leaf has a yaml name, a doc line that `config docs` prints, and a
@@ -38,6 +41,7 @@ type Config struct {
 	Campaigns CampaignsConfig `yaml:"campaigns" doc:"The campaigns, as YAML files."`
 	Rules     RulesConfig     `yaml:"rules" doc:"How fixes become transitions."`
 	Push      PushConfig      `yaml:"push" doc:"Push providers. With none configured, pushes are printed instead of sent."`
+	Webhooks  WebhooksConfig  `yaml:"webhooks" doc:"Systems of yours that journeys call (webhook: {to: NAME}): NAME: {url: …, secret_file: …} with what push.webhook has, up to 64."`
 	Receipts  ReceiptsConfig  `yaml:"receipts" doc:"What phones report about their pushes."`
 	HTTP      HTTPConfig      `yaml:"http" doc:"The HTTP listener: receipts at POST /v1/receipts."`
 	Retention RetentionConfig `yaml:"retention" doc:"How long what is kept."`
@@ -181,6 +185,27 @@ type WebhookConfig struct {
 	SecretFile string `yaml:"secret_file" doc:"File with the signing secret (whsec_ and base64); while it is being changed, the new one first, one a line. Watched, and replaced without a restart."`
 }
 
+// WebhooksConfig is the webhooks section, by name.
+type WebhooksConfig map[string]WebhookConfig
+
+// maxWebhooks bounds the lanes that they make.
+const maxWebhooks = 64
+
+// check says what is wrong with the names.
+func (c WebhooksConfig) check(bad func(key, format string, v ...any)) {
+	if len(c) > maxWebhooks {
+		bad("webhooks", "%d systems; at most %d", len(c), maxWebhooks)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c)) {
+		switch {
+		case !voucher.ValidPool(name): // the same letters as in campaign files
+			bad("webhooks", "%q cannot be the name of a system: 1 to 64 of A-Z a-z 0-9 _ -", name)
+		case c[name].URL == "":
+			bad("webhooks."+name, "url is missing: the https address of the receiver")
+		}
+	}
+}
+
 // APNsConfig is the push.apns section; it is on when key_file is set.
 type APNsConfig struct {
 	KeyFile     string `yaml:"key_file" doc:"The .p8 key of the team; watched, and replaced without a restart. Empty: no pushes to iOS."`
@@ -276,6 +301,12 @@ func loadConfig(path string, environ []string) (Config, error) {
 
 // resolve makes the file's relative paths relative to the file, so that a gateway can be started from anywhere.
 func (c *Config) resolve(dir string) {
+	for name, w := range c.Webhooks {
+		if w.SecretFile != "" && !filepath.IsAbs(w.SecretFile) {
+			w.SecretFile = filepath.Join(dir, w.SecretFile)
+			c.Webhooks[name] = w
+		}
+	}
 	for _, p := range []*string{&c.DataDir, &c.Fences.Path, &c.Campaigns.Path, &c.NATS.Creds, &c.NATS.TokenFile, &c.NATS.DeviceSecret,
 		&c.Push.APNs.KeyFile, &c.Push.APNs.CAFile, &c.Push.FCM.CredentialsFile, &c.Push.FCM.CAFile,
 		&c.Push.WebPush.KeyFile, &c.Push.HMS.ClientSecretFile, &c.Push.Webhook.SecretFile, &c.Receipts.SecretFile} {
@@ -315,6 +346,7 @@ func (c *Config) validate() error {
 	if c.Retention.Sketches > Duration(reach.MaxKeep) {
 		bad("retention.sketches", "%s; at most %s", c.Retention.Sketches, Duration(reach.MaxKeep))
 	}
+	c.Webhooks.check(bad)
 	if c.Push.Rate <= 0 {
 		bad("push.rate", "must be positive")
 	}
@@ -464,8 +496,8 @@ func (c *Config) fcm() fcm.Config {
 	return fcm.Config{CredentialsFile: f.CredentialsFile, Endpoint: f.Endpoint, Connections: f.Connections, Style: fcm.Style(f.Style)}
 }
 
-func (c *Config) webhook() webhook.Config {
-	return webhook.Config{URL: c.Push.Webhook.URL, SecretFile: c.Push.Webhook.SecretFile}
+func (w WebhookConfig) config() webhook.Config {
+	return webhook.Config{URL: w.URL, SecretFile: w.SecretFile}
 }
 
 func (c *Config) webpush() webpush.Config {

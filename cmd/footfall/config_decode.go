@@ -81,7 +81,8 @@ type leaf struct {
 	value reflect.Value
 }
 
-// leaves lists the settings of a configuration in the order of the file, and calls section before each group.
+// leaves lists the settings of a configuration in the order of the file, and calls section before each group. A mapping by
+// name is one setting, which only a file can give.
 func leaves(v reflect.Value, prefix string, section func(key, doc string), each func(leaf)) {
 	t := v.Type()
 	for i := range t.NumField() {
@@ -132,6 +133,8 @@ func (l leaf) set(text string) error {
 			return fmt.Errorf("%q is not a number", text)
 		}
 		*p = x
+	case *WebhooksConfig:
+		return errors.New("several settings by name: only a file can give them")
 	default:
 		panic("config: no parser for " + l.value.Type().String())
 	}
@@ -211,10 +214,42 @@ func (d *configDecoder) mapping(n ast.Node, v reflect.Value, prefix string) {
 			d.fail(p.Key, "%q is given twice", prefix+name)
 		case field.Kind() == reflect.Struct:
 			d.mapping(p.Value, field, prefix+name+".")
+		case field.Kind() == reflect.Map:
+			d.named(p.Value, field, prefix+name+".")
 		default:
 			d.scalar(p.Value, leaf{key: prefix + name, enum: tags[name].Get("enum"), value: field})
 		}
 		seen[name] = true
+	}
+}
+
+// named reads a mapping whose keys are names of the owner's choice, each with a mapping of the same settings.
+func (d *configDecoder) named(n ast.Node, v reflect.Value, prefix string) {
+	var pairs []*ast.MappingValueNode
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		pairs = m.Values
+	case *ast.MappingValueNode:
+		pairs = []*ast.MappingValueNode{m}
+	case *ast.NullNode:
+		return
+	default:
+		d.fail(n, "%s takes names with settings, such as crm: {url: …}", strings.TrimSuffix(prefix, "."))
+		return
+	}
+	if len(pairs) > 0 {
+		v.Set(reflect.MakeMap(v.Type()))
+	}
+	for _, p := range pairs {
+		name := p.Key.GetToken().Value
+		key := reflect.ValueOf(name)
+		if v.MapIndex(key).IsValid() {
+			d.fail(p.Key, "%q is given twice", prefix+name)
+			continue
+		}
+		one := reflect.New(v.Type().Elem()).Elem()
+		d.mapping(p.Value, one, prefix+name+".")
+		v.SetMapIndex(key, one)
 	}
 }
 

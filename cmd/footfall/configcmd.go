@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"footfall/fences"
@@ -29,6 +31,9 @@ func (c *configCheckCmd) Run(e *env) error {
 	secrets := []struct{ name, file string }{
 		{"nats token", cfg.NATS.TokenFile}, {"APNs key", cfg.Push.APNs.KeyFile}, {"FCM credentials", cfg.Push.FCM.CredentialsFile},
 		{"Web Push key", cfg.Push.WebPush.KeyFile}, {"HMS secret", cfg.Push.HMS.ClientSecretFile}, {"webhook secret", cfg.Push.Webhook.SecretFile},
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Webhooks)) {
+		secrets = append(secrets, struct{ name, file string }{name + " secret", cfg.Webhooks[name].SecretFile})
 	}
 	for _, s := range secrets {
 		if s.file == "" {
@@ -88,6 +93,9 @@ func yamlValue(l leaf) string {
 		}
 		return s
 	}
+	if l.value.Kind() == reflect.Map {
+		return "{}"
+	}
 	return fmt.Sprint(l.value.Interface())
 }
 
@@ -106,7 +114,11 @@ func writeConfigDocs(w io.Writer) error {
 	leaves(reflect.ValueOf(&cfg).Elem(), "", func(key, doc string) {
 		fmt.Fprintf(w, "\n## %s\n\n%s\n%s", key, doc, table)
 	}, func(l leaf) {
-		fmt.Fprintf(w, "| `%s` | `%s` | `%s` | %s |\n", l.key, yamlValue(l), envName(l.key), strings.ReplaceAll(l.doc, "|", "\\|"))
+		env := "`" + envName(l.key) + "`"
+		if l.value.Kind() == reflect.Map {
+			env = "none"
+		}
+		fmt.Fprintf(w, "| `%s` | `%s` | %s | %s |\n", l.key, yamlValue(l), env, strings.ReplaceAll(l.doc, "|", "\\|"))
 	})
 	return nil
 }

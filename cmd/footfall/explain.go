@@ -268,6 +268,10 @@ func writeCampaigns(w io.Writer, d *stream.Decision, deliveries map[string]strea
 		}
 		status, known := deliveries[c.MID]
 		switch {
+		case c.Call != "" && known && status.State == "accepted":
+			row("✓", "  call", "%s taken by %s at %s, %s", c.MID, c.Call, stamp3(status.UpdatedAt, loc), countOf(status.Attempts, "attempt"))
+		case c.Call != "" && known:
+			row("·", "  call", "%s to %s %s %s, %s", c.MID, c.Call, status.State, status.Reason, countOf(status.Attempts, "attempt"))
 		case !known:
 			row("·", "  push", "%s, no longer kept", c.MID)
 		case status.State == "accepted" && strings.HasSuffix(status.Reason, inapp.ReasonInApp):

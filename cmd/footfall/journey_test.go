@@ -63,7 +63,7 @@ steps:
 		{"journey list", 0, "paused"},
 		{"journey resume hello", 0, "hello goes on; 0 waits over meanwhile"},
 		{"journey migrate hello", 0, "0 runs moved"},
-		{"journey stop hello", 0, "hello is stopped; 1 run ended, 0 pushes cancelled"},
+		{"journey stop hello", 0, "hello is stopped; 1 run ended, 0 pushes and calls cancelled"},
 		{"journey show hello --device shop.d1", 0, "ended: stopped"},
 		{"journey enter hello shop.d2 --id 2", 1, "not entered: stopped"},
 		{"journey start hello", 0, "hello takes people in again"},

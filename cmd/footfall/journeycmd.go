@@ -120,7 +120,7 @@ func writeJourney(w io.Writer, v *stream.JourneyView) {
 	}
 	fmt.Fprintf(w, "\n  entered %s, under way %s, goal %s\n", thousands(v.Counts["entered"]), thousands(v.Waiting), thousands(v.Counts["goal"]))
 	for _, name := range slices.Sorted(maps.Keys(v.Counts)) {
-		for _, prefix := range []string{"reached.", "opened.", "ended.", "held."} {
+		for _, prefix := range []string{"reached.", "opened.", "call.", "ended.", "held."} {
 			if reason, ok := strings.CutPrefix(name, prefix); ok {
 				fmt.Fprintf(w, "  %s %-20s %10s\n", strings.TrimSuffix(prefix, "."), reason, thousands(v.Counts[name]))
 			}
@@ -278,9 +278,12 @@ func (c *journeyResume) Run(e *env) error {
 
 func (c *journeyStop) Run(e *env) error {
 	return c.give(e, stream.JourneyStopSubject, func(a *stream.JourneyAnswer) string {
-		text := fmt.Sprintf("%s is stopped; %s ended, %s cancelled", c.Journey, countOf(a.Ended, "run"), countOf(a.Cancelled, "push"))
+		text := fmt.Sprintf("%s is stopped; %s ended, %d pushes and calls cancelled", c.Journey, countOf(a.Ended, "run"), a.Cancelled)
 		if len(a.Gone) > 0 {
 			text += fmt.Sprintf("\nbeyond recall, the provider has taken them: %s\n  %s", countOf(len(a.Gone), "push"), strings.Join(a.Gone, "\n  "))
+		}
+		if len(a.GoneCalls) > 0 {
+			text += fmt.Sprintf("\nbeyond recall, the systems that were called have taken them: %s\n  %s", countOf(len(a.GoneCalls), "call"), strings.Join(a.GoneCalls, "\n  "))
 		}
 		return text
 	})

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,6 +130,10 @@ func TestConfigRefusals(t *testing.T) {
 		{"bool", "insecure: maybe\n", []string{`"maybe" is not true or false`}},
 		{"enum", "log: {level: loud}\n", []string{`"loud" is not one of debug, info, warn, error`}},
 		{"list for a section", "nats: [a]\n", []string{":1:7:"}},
+		{"system without an address", "webhooks: {crm: {secret_file: x}, 'a b': {url: 'https://x/'}}\n", []string{"webhooks.crm: url is missing", `"a b" cannot be the name of a system`}},
+		{"unknown key of a system", "webhooks: {crm: {uri: x}}\n", []string{`unknown key "webhooks.crm.uri"; did you mean "url"?`}},
+		{"system twice", "webhooks:\n  crm: {url: 'https://x/'}\n  crm: {url: 'https://y/'}\n", []string{"crm"}},
+		{"list for systems", "webhooks: [crm]\n", []string{"webhooks takes names with settings, such as crm: {url: …}"}},
 		{"list for a value", "data_dir: [a]\n", []string{"data_dir takes one value"}},
 		{"several at once", "nats: {listn: x}\nfoo: 1\nlog: {level: loud}\n", []string{"listn", `unknown key "foo"`, "loud"}},
 		{"not YAML", "a: [\n", []string{"not valid YAML"}},
@@ -182,7 +187,7 @@ func TestConfigDefaultsPassTheCheck(t *testing.T) {
 	}
 	want := defaultConfig()
 	want.resolve(filepath.Dir(path))
-	if cfg != want {
+	if !reflect.DeepEqual(cfg, want) {
 		t.Errorf("read back %+v, want %+v", cfg, want)
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"footfall/push/hms"
 	"footfall/push/webhook"
 	"footfall/push/webpush"
+	"footfall/stream"
 )
 
 // Lanes. One account of each provider serves every app, which is what the "*" says.
@@ -86,16 +89,27 @@ func openProviders(cfg *Config, w io.Writer, log *slog.Logger) (*providers, erro
 		return hms.New(c)
 	}, laneHMS)
 	open(cfg.Push.Webhook.URL != "", func() (push.Provider, error) {
-		c := cfg.webhook()
+		c := cfg.Push.Webhook.config()
 		c.Logger = log
 		return webhook.New(c)
 	}, laneWebhook)
+	if len(p.lanes) == 0 && len(errs) == 0 {
+		p.add(push.NewLog(w, time.Now), laneLog)
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Webhooks)) {
+		open(true, func() (push.Provider, error) {
+			c := cfg.Webhooks[name].config()
+			c.Logger = log
+			provider, err := webhook.New(c)
+			if err != nil {
+				return nil, fmt.Errorf("webhooks.%s: %w", name, err)
+			}
+			return provider, nil
+		}, stream.CallLane(name))
+	}
 	if err := errors.Join(errs...); err != nil {
 		p.close()
 		return nil, err
-	}
-	if len(p.lanes) == 0 {
-		p.add(push.NewLog(w, time.Now), laneLog)
 	}
 	return p, nil
 }

@@ -28,6 +28,10 @@
 // token_foreign, too_large, device_rate, lane_rate, retry, config, bug and
 // overrides the status; token_dead is how a bridge reports that a device is
 // gone.
+//
+// A call that a journey makes ([push.Notification.Call]) is the same request
+// with another body: the JSON that the journey's file says, as it is. An error
+// that would be about a device is a bug there.
 package webhook
 
 import (
@@ -222,7 +226,11 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	if !idOK(n.MID) {
 		return push.Outcome{Class: push.Bug, Reason: "no message id, or one that cannot stand in a header"}
 	}
-	body, _, err := compose(n, p.cfg.IncludeToken, now)
+	body := n.Call
+	var err error
+	if body == nil {
+		body, _, err = compose(n, p.cfg.IncludeToken, now)
+	}
 	switch {
 	case errors.Is(err, errTooLarge):
 		return push.Outcome{Class: push.TooLarge, Reason: err.Error()}
@@ -247,6 +255,9 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 		return exchange.Failure(err)
 	}
 	o := Classify(a.Status, a.Header, a.Body, now)
+	if n.Call != nil && aboutDevice(o.Class) {
+		o.Class, o.RetryAfter = push.Bug, 0
+	}
 	if o.Class == push.Accepted && o.ProviderID == "" {
 		o.ProviderID = n.MID
 	}
@@ -260,6 +271,16 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 		p.cfg.Logger.Error("webhook: the receiver refuses the signature or the header: compare secrets on both sides", "host", p.url.Host, "status", o.Status)
 	}
 	return o
+}
+
+// aboutDevice reports whether a class says something of the token or its
+// device, which a call has not.
+func aboutDevice(c push.Class) bool {
+	switch c {
+	case push.TokenDead, push.TokenBad, push.TokenForeign, push.DeviceRate:
+		return true
+	}
+	return false
 }
 
 func scrub(s string, n *push.Notification) string {
