@@ -3,6 +3,7 @@ package h2pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -231,12 +232,16 @@ func rewindable(req *http.Request) ([]byte, error) {
 		return nil, nil
 	}
 	defer req.Body.Close()
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
-		return nil, err
+	if req.ContentLength <= 0 { // not known
+		body, err := io.ReadAll(req.Body)
+		if err != nil || len(body) == 0 {
+			return nil, err
+		}
+		return body, nil
 	}
-	if len(body) == 0 {
-		return nil, nil
+	body := make([]byte, req.ContentLength)
+	if _, err := io.ReadFull(req.Body, body); err != nil {
+		return nil, fmt.Errorf("h2pool: a body that is shorter than its length of %d bytes: %w", len(body), err)
 	}
 	return body, nil
 }

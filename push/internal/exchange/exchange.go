@@ -90,8 +90,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.fail(req, err)
 	}
 	x.Status, x.Header = resp.StatusCode, resp.Header
-	x.Body, x.Err = io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	resp.Body.Close()
+	x.Body, x.Err = ReadBody(resp)
 	if t.Answered != nil {
 		t.Answered(x, resp)
 	}
@@ -104,6 +103,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		seen.StatusCode = StatusUnavailable
 	}
 	return &seen, nil
+}
+
+// ReadBody reads the body of an answer, what is over maxBody left out, and
+// closes it.
+func ReadBody(resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	return io.ReadAll(io.LimitReader(resp.Body, maxBody))
 }
 
 func (t *Transport) fail(req *http.Request, err error) (*http.Response, error) {
