@@ -40,6 +40,8 @@ type Rule struct {
 	program *vm.Program
 	events  bool
 	visits  bool
+	names   []string         // of the events that it asks about itself
+	anyName bool             // it may ask about any
 	uses    map[string]*Rule // the segments that it names
 	asks    int              // how many rules one Match may evaluate besides this one
 }
@@ -195,6 +197,7 @@ func (l *linter) Visit(node *ast.Node) {
 		switch name.Value {
 		case "events", "days_since_event", "days_since_first_event":
 			l.rule.events = true
+			l.eventName(n)
 			l.options(n, 1, eventOptions)
 		case "visits", "days_since_visit":
 			l.rule.visits = true
@@ -202,6 +205,18 @@ func (l *linter) Visit(node *ast.Node) {
 		case "segment":
 			l.segment(n)
 		}
+	}
+}
+
+// eventName notes the event that a call asks about.
+func (l *linter) eventName(n *ast.CallNode) {
+	if len(n.Arguments) == 0 {
+		return // options says so
+	}
+	if name, ok := n.Arguments[0].(*ast.StringNode); ok {
+		l.rule.names = append(l.rule.names, name.Value)
+	} else {
+		l.rule.anyName = true
 	}
 }
 

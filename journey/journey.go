@@ -49,9 +49,12 @@ type Journey struct {
 	pushes []*campaign.Campaign
 }
 
-// A Match is a kind of thing that happens to a person: a customer event, an opened push, or a transition at a fence.
+// A Match is a kind of thing that happens to a person: a customer event, an opened push, the joining or leaving of a segment,
+// or a transition at a fence.
 type Match struct {
 	Opened string         // id of the push step whose push is opened; "": one of the others
+	Watch  *Watch         // the segment that is joined or left; nil: one of the others
+	Leaves bool           // it is left
 	Event  string         // name; "": a transition
 	Where  map[string]any // properties that must be equal
 	Same   []string       // properties that must be those of the entry's event
@@ -228,14 +231,14 @@ func (j *Journey) Events() []string {
 // Transitions reports whether anything in the journey looks at transitions.
 func (j *Journey) Transitions() bool {
 	for m := range j.matches {
-		if m.Event == "" && m.Opened == "" {
+		if m.Event == "" && m.Opened == "" && m.Watch == nil {
 			return true
 		}
 	}
 	return false
 }
 
-// matches yields what the journey listens to.
+// matches yields what the journey listens to, the entries first.
 func (j *Journey) matches(yield func(*Match) bool) {
 	for i := range j.Entries {
 		if !yield(&j.Entries[i].Match) {
@@ -290,6 +293,9 @@ func (j *Journey) idOf(i int) string {
 func (m *Match) happens(in *Input, entry map[string]any) bool {
 	if m.Opened != "" {
 		return in.Kind == Opened && in.Step == m.Opened
+	}
+	if m.Watch != nil {
+		return in.Kind == Membered && in.Watch == m.Watch.ID && in.OK != m.Leaves
 	}
 	if m.Event == "" {
 		return in.Kind == Transition && in.Transition == m.Kind && m.Sel.Has(fences.ID(in.Fence), in.Tags)

@@ -20,8 +20,8 @@ import (
 var (
 	topKeys   = []string{"journey", "name", "zone", "entry", "audience", "window", "reentry", "goal", "goals", "caps", "quiet", "steps", "templates"}
 	topLater  = []string{"enabled", "paused", "holdout", "priority", "variants"}
-	entryKeys = []string{"event", "enter", "exit", "dwell", "schedule", "api"}
-	matchKeys = []string{"event", "enter", "exit", "dwell", "where", "same"}
+	entryKeys = []string{"event", "enter", "exit", "dwell", "joins", "leaves", "schedule", "api"}
+	matchKeys = []string{"event", "enter", "exit", "dwell", "joins", "leaves", "where", "same"}
 	stepKeys  = []string{"push", "wait", "wait_for", "split", "experiment", "reachable", "tag", "emit", "webhook", "exit"}
 	stepLater = []string{"goal", "if", "email", "sms", "best_time"}
 )
@@ -73,6 +73,7 @@ type reader struct {
 	templates map[string]*campaign.Template
 	reads     []string // what templates may read
 	rules     []*audience.Rule
+	watched   []*audience.Rule // of segments that people join or leave
 	opened    []campaign.Field // branches that wait for a push to be opened
 	tooMany   bool
 }
@@ -187,6 +188,7 @@ func (r *reader) read() {
 	}
 	used := map[string]string{}
 	collect(r.rules, used)
+	collect(r.watched, used)
 	j.text = campaign.TextOf(used, r.doc.Text())
 	sum := sha256.Sum256([]byte(j.text))
 	j.Revision = hex.EncodeToString(sum[:8])
@@ -204,6 +206,24 @@ func collect(rules []*audience.Rule, out map[string]string) {
 	}
 }
 
+// watch reads the name of a segment that people join or leave. The rule that it makes is part of the version, but not of what
+// steps ask.
+func (r *reader) watch(f campaign.Field) *Watch {
+	name := f.ID()
+	if name == "" {
+		return nil
+	}
+	rule, err := r.doc.Segments().Parse(fmt.Sprintf("segment(%q)", name))
+	if re, ok := errors.AsType[*audience.RuleError](err); ok {
+		f.Fail(campaign.CodeSegment, "segments: {gold: 'tags.loyalty == \"gold\"'} in a document of its own", "%s", re.Reason)
+	}
+	if err != nil { // a broken one has been reported where it stands
+		return nil
+	}
+	r.watched = append(r.watched, rule)
+	return newWatch(name, rule)
+}
+
 func (r *reader) rule(f campaign.Field) *audience.Rule {
 	rule := f.Rule()
 	if rule != nil {
@@ -218,10 +238,14 @@ func (r *reader) entry(f campaign.Field) {
 	var where campaign.Field
 	count, before := 0, r.doc.Faults()
 	event := -1
-	ok := f.Keys("entry", append(slices.Clone(entryKeys), "where"), []string{"segment", "same"}, func(k campaign.Field) {
+	ok := f.Keys("entry", append(slices.Clone(entryKeys), "where", "segment"), []string{"same"}, func(k campaign.Field) {
 		switch k.Name() {
 		case "where":
 			where = k
+			return
+		case "segment":
+			k.FailKey(campaign.CodeUnknownKey, "joins: NAME for those who come into a segment from now on; schedule and audience: {segment: NAME} for those who are in it", "a segment lets in who joins it, or everybody who is in it at a time")
+			count++
 			return
 		case "schedule":
 			j.Schedule = k.Schedule()
@@ -242,13 +266,14 @@ func (r *reader) entry(f campaign.Field) {
 	})
 	r.where(where, campaign.Field{}, event >= 0, func(w map[string]any, _ []string) { j.Entries[event].Where = w })
 	if ok && count == 0 && r.doc.Faults() == before {
-		f.Fail(campaign.CodeMissing, "entry: {event: product_view}, {enter: {tag: kyiv}}, {schedule: …} or {api: true}", "nothing lets anybody in")
+		f.Fail(campaign.CodeMissing, "entry: {event: product_view}, {enter: {tag: kyiv}}, {joins: gold}, {schedule: …} or {api: true}", "nothing lets anybody in")
 	}
 	if j.Schedule != nil && j.Audience == nil {
 		f.Fail(campaign.CodeMissing, "audience: {segment: gold}, or audience: 'true' for everybody", "an entry by schedule takes everybody who fits the audience, and there is none")
 	}
 	fence := true
 	for i := range j.Entries {
+		fence = fence && j.Entries[i].Watch == nil
 		if j.Entries[i].Event != "" {
 			fence = false
 			r.reads = append(r.reads, "entry")
@@ -273,6 +298,9 @@ func (r *reader) happening(k campaign.Field, m *Match) {
 	case "opened":
 		m.Opened = k.ID()
 		r.opened = append(r.opened, k)
+	case "joins", "leaves":
+		m.Leaves = k.Name() == "leaves"
+		m.Watch = r.watch(k)
 	default:
 		m.Kind, _ = track.ParseKind(k.Name())
 		m.Sel = k.Selector()
@@ -319,7 +347,7 @@ func (r *reader) match(f campaign.Field, what string, more []string, other func(
 			where = k
 		case "same":
 			same = k
-		case "event", "enter", "exit", "dwell", "opened":
+		case "event", "enter", "exit", "dwell", "joins", "leaves", "opened":
 			if count++; count > 1 {
 				k.FailKey(campaign.CodeConflict, "", "%s has one kind; this is another", what)
 				return

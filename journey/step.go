@@ -20,6 +20,7 @@ const (
 	Transition                      // at a fence
 	Opened                          // a push of the journey
 	Answered                        // a call of the journey: it is delivered, or will not be
+	Membered                        // a segment has been joined or left
 )
 
 // InputKind says what has happened.
@@ -40,7 +41,8 @@ type Input struct {
 
 	Step   string // of an Opened and an Answered: whose push or call it was
 	SentAt int64  // likewise: when it was decided; one of an earlier run does not count
-	OK     bool   // of an Answered: it is delivered
+	OK     bool   // of an Answered: it is delivered; of a Membered: it is joined
+	Watch  string // of a Membered: the Watch's id
 }
 
 // Facts are what steps may ask about the person.

@@ -9,6 +9,7 @@ import (
 	"footfall/audience"
 	"footfall/fences"
 	"footfall/internal/db"
+	"footfall/journey"
 	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -25,7 +26,8 @@ func (s *settler) settleDevice(tx *db.Tx, in *input, t *tally) error {
 		return err
 	}
 	before := p
-	if err := p.Merge(in.payload, in.receivedAt); err != nil {
+	made, err := p.Apply(in.payload, in.receivedAt)
+	if err != nil {
 		if errors.Is(err, audience.ErrPatch) {
 			t.refused["device_profile"]++
 			return nil
@@ -33,6 +35,14 @@ func (s *settler) settleDevice(tx *db.Tx, in *input, t *tally) error {
 		return err
 	}
 	if err := noteSubscription(tx, &before, &p, in.receivedAt, s.reports); err != nil {
+		return err
+	}
+	if made.Changed {
+		if err := s.changing(tx, &before, journey.ChangedProfile, ""); err != nil {
+			return err
+		}
+	}
+	if err := s.memberSignedIn(tx, &before, &p); err != nil {
 		return err
 	}
 	if err := s.journeySignedIn(tx, &before, &p, t); err != nil {
@@ -68,6 +78,9 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 	if err != nil {
 		return err
 	}
+	if err := s.eventChanges(tx, in.device, ev.Name); err != nil {
+		return err
+	}
 	if err := s.keepEvent(tx, in, id, ev.Name, int64(ev.T), ev.Props); err != nil {
 		return err
 	}
@@ -83,6 +96,18 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 		}
 	}
 	return s.creditCode(tx, app, in, fact, textOf(ev.Props["code"]), t)
+}
+
+// eventChanges is [settler.changing] for a customer event that is about to be kept.
+func (s *settler) eventChanges(tx *db.Tx, device track.DeviceID, name string) error {
+	if len(s.journeys().watches) == 0 {
+		return nil
+	}
+	p, err := profileOf(tx, device)
+	if err != nil {
+		return err
+	}
+	return s.changing(tx, &p, journey.ChangedEvents, name)
 }
 
 // eventID names a customer event by who sent it and the sender's own id of it.

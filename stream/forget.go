@@ -205,7 +205,7 @@ func (g *Gateway) forgetDevice(ctx context.Context, id track.DeviceID, erased ma
 		if err != nil {
 			return err
 		}
-		if err := unnamePlans(tx, string(id)); err != nil {
+		if err := errors.Join(unnamePlans(tx, string(id)), g.members.unname(tx, string(id))); err != nil {
 			return err
 		}
 		tx.AfterCommit(func() { addAll(erased, counts) })

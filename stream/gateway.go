@@ -85,6 +85,7 @@ type Gateway struct {
 	restored   atomic.Bool  // the workers are there
 	counting   atomic.Bool  // an audience is being counted
 	rounds     atomic.Int64 // how often schedules were looked at, for tests
+	swept      atomic.Int64 // how often nothing was left to find out about segments, for tests
 	reporting  atomic.Bool  // a report is being made
 	forgetting sync.Mutex   // somebody is being erased
 
@@ -92,6 +93,7 @@ type Gateway struct {
 	campaigns atomic.Pointer[campaign.Set]
 	journeys  journeys
 	wakes     *wakes
+	members   *members
 	segments  atomic.Pointer[audience.Segments] // for questions; campaigns have theirs built in
 	stops     struct {
 		sync.Mutex
@@ -173,6 +175,9 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	g.journeys.set.Store(known)
 	g.wakes = newWakes()
+	if g.members, err = loadMembers(cfg.DB, cfg.Now()); err != nil {
+		return nil, err
+	}
 	if g.events, err = openEventLog(cfg.DB, &g.count, cfg.Now); err != nil {
 		return nil, err
 	}
@@ -186,7 +191,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
 		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, keepSketches: cfg.Sketches, room: new([]byte), count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
-	g.settler.journeys, g.settler.fences, g.settler.wakes, g.settler.vouchers = g.journeys.set.Load, g.fences.Load, g.wakes, true
+	g.settler.journeys, g.settler.fences, g.settler.wakes, g.settler.members, g.settler.vouchers = g.journeys.set.Load, g.fences.Load, g.wakes, g.members, true
 	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {
 		return nil, err
 	}
@@ -321,7 +326,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		}
 	})()
 	defer start(base, g.endCampaigns)()
-	defer start(base, g.announce, g.runTimers)()
+	defer start(base, g.announce, g.runTimers, g.runMembers)()
 	var work []func(context.Context)
 	for p, w := range g.workers {
 		a := g.collector.appends[p]

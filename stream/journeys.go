@@ -43,6 +43,7 @@ type journeySet struct {
 
 	byEvent      map[string][]string // what any version listens to -> journeys, in order
 	onTransition []string
+	watches      []*watching // segments that are waited for, in order
 }
 
 // journeys holds the set, and serialises its edits.
@@ -68,6 +69,27 @@ func (s *journeySet) index() {
 	}
 	slices.Sort(s.onTransition)
 	s.onTransition = slices.Compact(s.onTransition)
+	s.indexWatches()
+}
+
+// indexWatches finds the segments that are waited for: by runs of any version, and by those who may enter.
+func (s *journeySet) indexWatches() {
+	byID := map[string]*watching{}
+	for _, j := range s.versions {
+		for _, w := range j.Watches(s.active[j.ID] == j) {
+			if byID[w.ID] == nil {
+				byID[w.ID] = &watching{Watch: w}
+			}
+			byID[w.ID].ids = append(byID[w.ID].ids, j.ID)
+		}
+	}
+	s.watches = nil
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		w := byID[id]
+		slices.Sort(w.ids)
+		w.ids = slices.Compact(w.ids)
+		s.watches = append(s.watches, w)
+	}
 }
 
 // known reports whether there is anything of a journey.
@@ -168,6 +190,7 @@ func (g *Gateway) SetJourneys(ctx context.Context, list []*journey.Journey) erro
 	}
 	next.index()
 	g.journeys.set.Store(next)
+	g.members.poke()
 	return nil
 }
 
@@ -458,12 +481,19 @@ func (s *settler) setTag(tx *db.Tx, p *audience.Profile, e *journey.Effect, coun
 	if err != nil {
 		return err
 	}
-	if err := p.Merge(patch, tx.Now().UnixMilli()); err != nil {
+	before := *p
+	made, err := p.Apply(patch, tx.Now().UnixMilli())
+	if err != nil {
 		if errors.Is(err, audience.ErrPatch) { // too many tags, or a name that a tag cannot have
 			counts["tag_refused"]++
 			return nil
 		}
 		return err
+	}
+	if made.Changed {
+		if err := s.changing(tx, &before, journey.ChangedProfile, ""); err != nil {
+			return err
+		}
 	}
 	return audience.Put(tx, p)
 }

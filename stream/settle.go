@@ -14,6 +14,7 @@ import (
 	"footfall/fences"
 	"footfall/internal/db"
 	"footfall/internal/failpoint"
+	"footfall/journey"
 	"footfall/reach"
 	"footfall/receipt"
 	"footfall/stream/wire"
@@ -53,7 +54,8 @@ type settler struct {
 	journeys               func() *journeySet
 	fences                 func() *fences.Set // for the pushes of journeys
 	wakes                  *wakes
-	vouchers               bool // codes are taken from pools; a rehearsal has none, and goes on as if there were enough
+	members                *members // not used while no journey waits for a segment
+	vouchers               bool     // codes are taken from pools; a rehearsal has none, and goes on as if there were enough
 	log                    *slog.Logger
 
 	room *[]byte // for the decision at hand; of the writer goroutine. nil: none is kept
@@ -222,6 +224,11 @@ func (q *inquiry) settleTransition(tr *track.Transition, answers []CampaignDecis
 		q.t.funnel[funnelKey{"", "entered"}]++
 		if len(answers) == 0 {
 			q.t.funnel[funnelKey{"", "no_campaign"}]++
+		}
+	}
+	if tr.Kind == track.Enter || tr.Kind == track.Exit {
+		if err := q.s.changing(q.tx, q.profile, journey.ChangedVisits, ""); err != nil {
+			return err
 		}
 	}
 	if err := q.s.keepVisit(q.tx, q.in.device, tr); err != nil {

@@ -110,6 +110,7 @@ func (w *wakes) collect(d *db.DB, now int64) (due []journey.Wake, err error) {
 // are looked at now, and not only after the time that they would have taken.
 func (g *Gateway) ClockSet() {
 	g.outbox.Notify()
+	g.members.poke()
 	select {
 	case g.wakes.wake <- struct{}{}:
 	default:
