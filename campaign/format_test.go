@@ -64,9 +64,9 @@ templates:
     actions:
       - {id: route, label: Route, link: "geo:0,0?q={{ fence.name | url_encode }}", foreground: true}
       - {id: never, label: "Never again", destructive: true}
-    ios: {sound: bell.caf, category: other}
+    ios: {sound: bell.caf, category: other, raw: {aps: {target-content-id: "7", filter-criteria: "a: b"}, shop: {list: [1, -2.5, "1", true, {k: "true"}], big: 9007199254740993}}}
     android: {channel: offers, color: "#ff0066", icon: ic_offer, visibility: public}
-    web: {sticky: true}
+    web: {sticky: true, raw: {icon: "https://x.example/i.png"}}
     hms: {channel: offers}
     locales:
       uk: {title: "Вітаємо: {{ fence.name }}", subtitle: "#1", body: "рядок\nдругий", image: "https://x.example/a.jpg", link: "shop://s/{{ fence.id | url_encode }}", alt: "a shop", actions: {route: Шлях}, ios: {title: iOS}, web: {body: "{{ fence.name }}"}}
@@ -144,7 +144,7 @@ func TestFormatKnowsEveryField(t *testing.T) {
 			"Background", "Badge", "Category", "Importance", "Relevance", "Style", "Actions", "Looks"},
 		reflect.TypeFor[LocaleText]():   {"Locale", "Title", "Subtitle", "Body", "Image", "Link", "Alt", "Labels", "Platforms"},
 		reflect.TypeFor[ActionText]():   {"ID", "Label", "Link", "Foreground", "Destructive"},
-		reflect.TypeFor[Look]():         {"Sound", "Category", "Channel", "Color", "Icon", "Visibility", "Sticky"},
+		reflect.TypeFor[Look]():         {"Sound", "Category", "Channel", "Color", "Icon", "Visibility", "Sticky", "Raw"},
 		reflect.TypeFor[PlatformText](): {"Title", "Subtitle", "Body"},
 	}
 	for typ, want := range known {

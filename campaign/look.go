@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -28,6 +29,10 @@ type Look struct {
 	Channel                 string `json:",omitzero"` // notification channel: android, hms
 	Color, Icon, Visibility string `json:",omitzero"` // android, hms
 	Sticky                  bool   `json:",omitzero"` // web: stays until the person acts
+
+	// Raw is a JSON object in the platform's own words, merged into the payload;
+	// see push.MergeRaw.
+	Raw json.RawMessage `json:",omitempty"`
 }
 
 // PlatformText are the words of one locale that one platform shows instead.
@@ -49,10 +54,10 @@ var platforms = []string{"ios", "android", "web", "hms"}
 
 var (
 	lookKeys = map[string][]string{
-		"ios":     {"sound", "category"},
-		"android": {"sound", "category", "channel", "color", "icon", "visibility"},
-		"web":     {"sticky"},
-		"hms":     {"sound", "category", "channel", "color", "icon", "visibility"},
+		"ios":     {"sound", "category", "raw"},
+		"android": {"sound", "category", "channel", "color", "icon", "visibility", "raw"},
+		"web":     {"sticky", "raw"},
+		"hms":     {"sound", "category", "channel", "color", "icon", "visibility", "raw"},
 	}
 	platformTextKeys = []string{"title", "subtitle", "body"}
 	actionKeys       = []string{"id", "label", "link", "foreground", "destructive"}
@@ -99,7 +104,13 @@ func (s *source) look(k field, t *Template) bool {
 		t.Actions = s.actions(k)
 	case "ios", "android", "web", "hms":
 		l := new(Look)
-		s.keys(k.val, k.name, lookKeys[k.name], nil, func(p field) { s.lookOf(p, l) })
+		s.keys(k.val, k.name, lookKeys[k.name], nil, func(p field) {
+			if p.name == "raw" {
+				l.Raw = s.raw(p, k.name)
+				return
+			}
+			s.lookOf(p, l)
+		})
 		if t.Looks == nil {
 			t.Looks = make(map[string]*Look)
 		}
@@ -239,6 +250,7 @@ func (s *source) checkLook(t *Template, at pos) {
 			}
 		}
 	}
+	s.checkRaw(t, at)
 	if t.Background && (t.Badge == nil && len(t.Data) == 0) {
 		s.fail(at, CodeMissing, "data: {refresh: fences}", "a background push shows nothing, so it needs data or a badge")
 	}
@@ -267,6 +279,7 @@ func (t *Template) dress(out *Content, l *LocaleText, platform string, rc Render
 	out.Relevance, out.Style = t.Relevance, t.Style
 	if k := t.Looks[platform]; k != nil {
 		out.Channel, out.Color, out.Icon, out.Visibility, out.Sticky = k.Channel, k.Color, k.Icon, k.Visibility, k.Sticky
+		out.Raw = k.Raw
 		if k.Sound != "" {
 			out.Sound = k.Sound
 		}
@@ -339,6 +352,9 @@ func (t *Template) documentLook(m *members) {
 		d.text("icon", l.Icon, "")
 		d.text("visibility", l.Visibility, "")
 		d.flag("sticky", l.Sticky, false)
+		if len(l.Raw) > 0 {
+			d.add("raw", rawDocument(l.Raw))
+		}
 		m.add(name, d.MapSlice)
 	}
 }

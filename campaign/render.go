@@ -39,6 +39,8 @@ type Content struct {
 	Icon       string   `json:"icon,omitempty"`
 	Visibility string   `json:"visibility,omitempty"`
 	Sticky     bool     `json:"sticky,omitempty"`
+
+	Raw json.RawMessage `json:"raw,omitempty"` // merged into the platform's payload
 }
 
 // RenderContext is what a template can read. It survives a round trip through

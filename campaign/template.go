@@ -37,7 +37,7 @@ import (
 //	  ios:     {sound: chime.caf, category: offer}
 //	  android: {channel: offers, color: "#ff0066", icon: ic_offer, visibility: public, sound: chime}
 //	  hms:     as android
-//	  web:     {sticky: true}
+//	  web:     {sticky: true, raw: {icon: "https://…"}} # raw: in the platform's own words; see push.MergeRaw
 //	  locales:
 //	    uk: {title: …, subtitle: …, body: …, image: …, alt: …, link: …}
 //	    en:

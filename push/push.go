@@ -10,6 +10,7 @@ package push
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"time"
 )
@@ -89,6 +90,10 @@ type Notification struct {
 	Sticky bool
 	// Data is passed to the app next to the gateway's own object.
 	Data map[string]string
+	// Raw is a JSON object in the words of Platform, merged into what the
+	// provider builds; see MergeRaw. Empty: nothing. The webhook hands it on, the
+	// app itself (push/inapp) does not get it.
+	Raw json.RawMessage
 
 	// CollapseID makes a later notification replace an earlier one on the
 	// phone instead of stacking. Empty: derived from MID, so that a re-send

@@ -132,7 +132,7 @@ func Notification(c *campaign.Content) *push.Notification {
 		Title: c.Title, Subtitle: c.Subtitle, Body: c.Body, Image: c.Image, Alt: c.Alt, Link: c.Link,
 		Sound: c.Sound, Thread: c.Thread, Category: c.Category, Data: c.Data, Silent: c.Background,
 		Badge: c.Badge, Importance: push.Importance(c.Importance), Relevance: c.Relevance,
-		Style: c.Style, Channel: c.Channel, Color: c.Color, Icon: c.Icon, Visibility: c.Visibility, Sticky: c.Sticky,
+		Style: c.Style, Channel: c.Channel, Color: c.Color, Icon: c.Icon, Visibility: c.Visibility, Sticky: c.Sticky, Raw: c.Raw,
 	}
 	for _, b := range c.Actions {
 		n.Actions = append(n.Actions, push.Action(b))

@@ -13,7 +13,7 @@ import (
 	"footfall/push"
 )
 
-// templates are ten looks of a push, as a campaign file has them.
+// templates are the looks of a push, as a campaign file has them.
 var templates = []struct{ name, yaml string }{
 	{"plain", `{locales: {en: {title: Hello, body: Come in}}}`},
 	{"words", `{locales: {uk: {title: "Знижка <20 %> & подарунок 🎉", body: "Їжа \"смачна\" & тепла\n👨‍👩‍👧 чекаємо біля {{ fence.name }}"}}}`},
@@ -26,6 +26,11 @@ var templates = []struct{ name, yaml string }{
 	{"background", `{kind: background, badge: 0, data: {refresh: fences}}`},
 	{"platforms", `{style: data, ios: {sound: chime.caf, category: apple}, android: {channel: offers, color: "#ff0066", icon: ic_offer, visibility: public, sound: chime}, hms: {channel: offers, color: "#ff0066"}, web: {sticky: true},
       locales: {en: {title: Everywhere, body: The same, ios: {title: On an iPhone}, android: {body: On Android}, web: {title: In a browser}, hms: {title: On Huawei}}}}`},
+	{"raw", `{data: {a: "1"}, locales: {en: {title: "Now & here"}},
+      ios: {raw: {aps: {target-content-id: "7", alert: {title-loc-key: HELLO}}, shop: {n: 9007199254740993, list: [1, 2.5, "<x>", true]}}},
+      android: {raw: {android: {direct_boot_ok: true, notification: {ticker: Sale, vibrate_timings: ["0.1s"]}}}},
+      hms: {raw: {android: {bi_tag: sale, notification: {badge: {add_num: 1, class: com.example.Main}}}}},
+      web: {raw: {icon: "https://cdn.example/i.png", vibrate: [100, 50]}}}`},
 }
 
 func campaignOf(t *testing.T, name, template string) *campaign.Campaign {
@@ -37,7 +42,7 @@ func campaignOf(t *testing.T, name, template string) *campaign.Campaign {
 	return cs[0]
 }
 
-// TestTemplatesOnEveryChannel: what ten templates become on each channel, to the byte.
+// TestTemplatesOnEveryChannel: what these templates become on each channel, to the byte.
 func TestTemplatesOnEveryChannel(t *testing.T) {
 	for _, tt := range templates {
 		t.Run(tt.name, func(t *testing.T) {

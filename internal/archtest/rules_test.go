@@ -22,7 +22,7 @@ var rules = map[string]rule{
 	"geo":              {pure: true, noIO: true},
 	"fences":           {imports: []string{"geo", "internal/watch"}, pure: true},
 	"track":            {imports: []string{"fences", "geo"}, pure: true, noIO: true},
-	"campaign":         {imports: []string{"track", "fences", "geo", "audience", "dedupe"}, pure: true},
+	"campaign":         {imports: []string{"track", "fences", "geo", "audience", "dedupe", "push"}, pure: true}, // of push the words of payloads
 	"journey":          {imports: []string{"campaign", "audience", "track", "fences", "internal/db"}, pure: true, noIO: true},
 	"campaign/infobip": {imports: []string{"campaign", "track", "fences", "geo", "dedupe"}, pure: true, noIO: true},
 

@@ -104,7 +104,14 @@ func encode(n *push.Notification, f form, subtitle string, data map[string]strin
 	}
 	root["aps"] = a
 	root["g"] = exchange.NewGateway(n)
-	return json.Marshal(root)
+	if len(n.Raw) == 0 {
+		return json.Marshal(root)
+	}
+	merged, err := exchange.MergeRaw(push.IOS, root, n.Raw)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(merged)
 }
 
 // level is Apple's word for an importance.

@@ -116,7 +116,7 @@ func New(cfg Config) (*Provider, error) {
 		Opts: []option.ClientOption{
 			option.WithEndpoint(cfg.Endpoint),
 			option.WithHTTPClient(&http.Client{
-				Transport: &exchange.Transport{Base: authorize{pool}, Quiet: true},
+				Transport: &exchange.Transport{Base: addRaw{authorize{pool}}, Quiet: true},
 				// A redirect would repeat the push somewhere else.
 				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			}),
@@ -207,6 +207,10 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 		return push.Outcome{Class: push.TokenBad, Reason: "no registration token"}
 	}
 	msg, _, err := compose(n, p.cfg.Style, p.cfg.Channel, now)
+	var add raw
+	if err == nil {
+		add, err = rawOf(n, styleOf(n, p.cfg.Style))
+	}
 	switch {
 	case errors.Is(err, errTooLarge):
 		return push.Outcome{Class: push.TooLarge, Reason: err.Error()}
@@ -219,7 +223,7 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	if err != nil {
 		return tokenFailure(err, now)
 	}
-	ctx, x := exchange.With(context.WithValue(ctx, bearerKey{}, bearer))
+	ctx, x := exchange.With(withRaw(context.WithValue(ctx, bearerKey{}, bearer), add))
 	// The library's answer is not needed: the exchange has the whole one.
 	_, err = p.client.Send(ctx, msg)
 	switch {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"footfall/push"
+
+	"firebase.google.com/go/v4/messaging"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata")
@@ -51,6 +53,15 @@ func TestGolden(t *testing.T) {
 		{"shrunk_to_fit", Display, func(n *push.Notification) {
 			n.Subtitle, n.Data = "goes away", map[string]string{"goes": "away"}
 			n.Body = strings.Repeat("&", 3000) + strings.Repeat("я", 390) + "!"
+		}},
+		{"raw", Display, func(n *push.Notification) {
+			n.Raw = json.RawMessage(`{"android":{"direct_boot_ok":true,"bandwidth_constrained_ok":true,"notification":{"ticker":"<Sale>","vibrate_timings":["0.1s","0.25s"]}}}`)
+		}},
+		{"raw_data_style", DataOnly, func(n *push.Notification) { // nothing that the system would draw
+			n.Raw = json.RawMessage(`{"android":{"direct_boot_ok":true,"notification":{"ticker":"Sale"}}}`)
+		}},
+		{"raw_ios", Display, func(n *push.Notification) {
+			n.Platform, n.Raw = push.IOS, json.RawMessage(`{"aps":{"target-content-id":"7","alert":{"title-loc-key":"HELLO"}},"shop":{"id":9007199254740993}}`)
 		}},
 		{"data_style", DataOnly, func(n *push.Notification) {
 			n.Subtitle, n.Image, n.Link, n.Thread = "Store 7", "https://cdn.example/a.jpg", "shop://sale", "store-7"
@@ -154,6 +165,16 @@ func TestMessageThatTheSDKRefuses(t *testing.T) {
 	}
 }
 
+// sizeOf is the size of a message without anything raw.
+func sizeOf(t *testing.T, m *messaging.Message) int {
+	t.Helper()
+	n, err := size(m, new(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // The limit holds to the byte, in what the phone gets and not in the escaped
 // JSON that carries it there.
 func TestMessageLimit(t *testing.T) {
@@ -163,8 +184,8 @@ func TestMessageLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.Body = strings.Repeat("&", 1+MaxMessage-size(m))
-	if m, _, err = compose(&n, Display, "", time.Now()); err != nil || size(m) != MaxMessage {
+	n.Body = strings.Repeat("&", 1+MaxMessage-sizeOf(t, m))
+	if m, _, err = compose(&n, Display, "", time.Now()); err != nil || sizeOf(t, m) != MaxMessage {
 		t.Errorf("at the limit: %v", err)
 	}
 	n.Subtitle, n.Data = "s", map[string]string{"k": "v"}

@@ -51,8 +51,10 @@ func compose(n *push.Notification, style Style, channel string, now time.Time) (
 	if !n.Silent && n.Title == "" && n.Body == "" {
 		return nil, false, errNothing
 	}
-	if n.Style != "" {
-		style = Style(n.Style)
+	style = styleOf(n, style)
+	add, err := rawOf(n, style)
+	if err != nil {
+		return nil, false, err
 	}
 	if n.Channel != "" {
 		channel = n.Channel
@@ -60,17 +62,29 @@ func compose(n *push.Notification, style Style, channel string, now time.Time) (
 	if m, err = build(n, style, channel, n.Subtitle, n.Data, now); err != nil {
 		return nil, false, err
 	}
-	if size(m) > MaxMessage {
+	bytes, err := size(m, &add)
+	if err == nil && bytes > MaxMessage {
 		reduced = true
-		if m, err = build(n, style, channel, "", nil, now); err != nil {
-			return nil, false, err
+		if m, err = build(n, style, channel, "", nil, now); err == nil {
+			bytes, err = size(m, &add)
 		}
-		if size(m) > MaxMessage {
-			return nil, false, errTooLarge
-		}
+	}
+	switch {
+	case err != nil:
+		return nil, false, err
+	case bytes > MaxMessage:
+		return nil, false, errTooLarge
 	}
 	m.Token = n.Token
 	return m, reduced, nil
+}
+
+// styleOf is how n is shown where the provider is set to style.
+func styleOf(n *push.Notification, style Style) Style {
+	if n.Style != "" {
+		return Style(n.Style)
+	}
+	return style
 }
 
 // previewAhead is how long before its expiry a preview is made: for the time to
@@ -83,12 +97,25 @@ const previewAhead = 15 * time.Minute
 func Preview(n *push.Notification, style Style) (message []byte, reduced bool, err error) {
 	m, reduced, err := compose(n, style, "", n.ExpiresAt.Add(-previewAhead))
 	if err == nil {
-		message, err = json.Marshal(m)
+		message, err = written(m, n, style)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("fcm: %w", err)
 	}
 	return message, reduced, nil
+}
+
+// written is m as it goes out.
+func written(m *messaging.Message, n *push.Notification, style Style) ([]byte, error) {
+	add, err := rawOf(n, styleOf(n, style))
+	if err != nil || len(add.add) == 0 {
+		return json.Marshal(m) // in the order of the fields
+	}
+	object, err := add.message(m)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(object)
 }
 
 func build(n *push.Notification, style Style, channel, subtitle string, extra map[string]string, now time.Time) (*messaging.Message, error) {
@@ -246,9 +273,10 @@ func label(s string) bool {
 }
 
 // size is what travels to the phone, as Google counts it: names and decoded
-// values. fieldCost is our reserve for what else may be counted.
-func size(m *messaging.Message) int {
-	n := 0
+// values, and of what the campaign adds the JSON. fieldCost is our reserve for
+// what else may be counted.
+func size(m *messaging.Message, added *raw) (int, error) {
+	n := len(added.add)
 	add := func(name, value string) {
 		if value != "" {
 			n += len(name) + len(value) + fieldCost
@@ -264,10 +292,11 @@ func size(m *messaging.Message) int {
 	}
 	if m.APNS != nil {
 		// Apple's limit is of the JSON itself, which the SDK makes with HTML escapes.
-		if payload, err := json.Marshal(m.APNS.Payload); err == nil {
-			n += len(payload)
+		payload, err := json.Marshal(m.APNS.Payload)
+		if err == nil && len(added.add) > 0 {
+			payload, err = added.payload(payload)
 		}
-		return n
+		return len(payload), err
 	}
 	if a := m.Android; a != nil {
 		add("collapse_key", a.CollapseKey)
@@ -277,7 +306,7 @@ func size(m *messaging.Message) int {
 			add("sound", x.Sound)
 		}
 	}
-	return n
+	return n, nil
 }
 
 const fieldCost = 6 // quotes, colon, comma

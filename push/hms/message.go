@@ -95,13 +95,13 @@ func compose(n *push.Notification, category, channel string, now time.Time) (bod
 		return nil, false, err
 	}
 	// The whole body is counted, of which Huawei counts a part.
-	size, err := exchange.PlainJSON(r)
+	size, err := encode(r, n)
 	if err == nil && len(size) > MaxMessage {
 		reduced = true
 		if r, err = build(n, category, channel, "", nil, now); err != nil {
 			return nil, false, err
 		}
-		size, err = exchange.PlainJSON(r)
+		size, err = encode(r, n)
 	}
 	switch {
 	case err != nil:
@@ -110,8 +110,20 @@ func compose(n *push.Notification, category, channel string, now time.Time) (bod
 		return nil, false, errTooLarge
 	}
 	r.Message.Token = []string{n.Token}
-	body, err = exchange.PlainJSON(r)
+	body, err = encode(r, n)
 	return body, reduced, err
+}
+
+// encode is the body of r with the notification's Raw in its message.
+func encode(r *request, n *push.Notification) ([]byte, error) {
+	if len(n.Raw) == 0 {
+		return exchange.PlainJSON(r)
+	}
+	message, err := exchange.MergeRaw(push.HMS, r.Message, n.Raw)
+	if err != nil {
+		return nil, err
+	}
+	return exchange.PlainJSON(map[string]any{"message": message})
 }
 
 // previewAhead is how long before its expiry a preview is made: for the time to

@@ -125,6 +125,7 @@ func TestConformance(t *testing.T) {
 			// A device that is cut off can only be waited for.
 			Provider:     newProvider(t, Config{Requester: requester{connect()}, Timeout: time.Second}),
 			Notification: example(),
+			NoRaw:        true, // of a platform's push service
 			Requests:     func() int { return int(d.requests.Load()) },
 			Script: func(a pushtest.Answer) {
 				switch a {

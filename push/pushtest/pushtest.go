@@ -4,6 +4,7 @@ package pushtest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -48,6 +49,8 @@ type Harness struct {
 	// RetryAfter makes the server turn requests away for d, with a Retry-After
 	// in seconds or as a date. Nil: the channel has no such thing.
 	RetryAfter func(d time.Duration, date bool)
+	// NoRaw: the channel does not carry Notification.Raw.
+	NoRaw bool
 	// Rotation changes credentials in the files that Provider reads them from.
 	// Nil: there are none, or they cannot change.
 	Rotation *Rotation
@@ -81,6 +84,7 @@ func Conformance(t *testing.T, start func(t *testing.T) Harness) {
 		{"expired", testExpired},
 		{"nothing to say", testEmpty},
 		{"too large", testTooLarge},
+		{"raw", testRaw},
 		{"retry after", testRetryAfter},
 		{"credentials rotate", testRotation},
 		{"many at once", testConcurrent},
@@ -94,6 +98,22 @@ func Conformance(t *testing.T, start func(t *testing.T) Harness) {
 	}
 }
 
+// testRaw: what a campaign adds goes along; what is the gateway's own, or is no
+// small object, is not sent, because a second token or collapse id would reach
+// somebody else or show twice.
+func testRaw(t *testing.T, h *Harness) {
+	raw := func(s string) func(*push.Notification) {
+		return func(n *push.Notification) { n.Raw = json.RawMessage(s) }
+	}
+	h.want(t, h.send(t.Context(), t, raw(rawSample[h.Notification.Platform])), push.Accepted, true, 1)
+	if h.NoRaw {
+		return
+	}
+	for _, owned := range []string{`{"g":{"mid":"another"},"token":"x","android":{"ttl":"1s"}}`, `{"data":null,"aps":null}`, `[1]`, `{"a":"` + strings.Repeat("x", push.MaxRaw) + `"}`} {
+		h.want(t, h.send(t.Context(), t, raw(owned)), push.Bug, false, 1)
+	}
+}
+
 // RetryAfter is the value of a Retry-After header, rounded up: seconds, or the
 // date that far ahead (RFC 9110 section 10.2.3).
 func RetryAfter(d time.Duration, date bool) string {
@@ -101,6 +121,12 @@ func RetryAfter(d time.Duration, date bool) string {
 		return time.Now().Add(d + time.Second).UTC().Format(http.TimeFormat)
 	}
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}
+
+// rawSample is a raw object that each platform's service takes.
+var rawSample = map[push.Platform]string{
+	push.IOS: `{"aps":{"target-content-id":"7"}}`, push.Android: `{"android":{"direct_boot_ok":true}}`,
+	push.HMS: `{"android":{"category":"MARKETING"}}`, push.Web: `{"vibrate":[100,50]}`,
 }
 
 // limit is how long anything may take that does not wait for a peer.

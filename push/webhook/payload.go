@@ -73,6 +73,9 @@ type Push struct {
 	Icon       string          `json:"icon,omitempty"`
 	Visibility string          `json:"visibility,omitempty"`
 	Sticky     bool            `json:"sticky,omitempty"`
+	// Raw is what the campaign adds to the payload of Platform, in that
+	// platform's own words: a bridge merges it into what it builds.
+	Raw json.RawMessage `json:"raw,omitempty"`
 
 	// CollapseID is at most 64 characters and replaces an earlier notification
 	// with the same one: apns-collapse-id, Android tag, Web Push topic.
@@ -95,13 +98,18 @@ func compose(n *push.Notification, token bool, now time.Time) (body []byte, redu
 	if !n.Silent && n.Title == "" && n.Body == "" {
 		return nil, false, errNothing
 	}
+	if len(n.Raw) > 0 {
+		if _, err := push.MergeRaw(n.Platform, nil, n.Raw); err != nil {
+			return nil, false, err
+		}
+	}
 	w := Push{
 		App: n.App, Device: n.Device, Platform: string(n.Platform), Env: n.Env,
 		Campaign: n.Campaign, Fence: n.Fence,
 		Silent: n.Silent, Title: n.Title, Subtitle: n.Subtitle, Body: n.Body,
 		Image: n.Image, Link: n.Link, Sound: n.Sound, Thread: n.Thread, Category: n.Category, Data: n.Data,
 		Alt: n.Alt, Actions: n.Actions, Badge: n.Badge, Importance: n.Importance, Relevance: n.Relevance, Style: n.Style,
-		Channel: n.Channel, Color: n.Color, Icon: n.Icon, Visibility: n.Visibility, Sticky: n.Sticky,
+		Channel: n.Channel, Color: n.Color, Icon: n.Icon, Visibility: n.Visibility, Sticky: n.Sticky, Raw: n.Raw,
 		CollapseID: exchange.CollapseID(n), ReceiptKey: n.ReceiptKey,
 	}
 	if w.Sound == "" {

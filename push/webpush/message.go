@@ -40,6 +40,8 @@ type Message struct {
 	// Expires is when the message loses its worth, Unix milliseconds.
 	Expires int64            `json:"expires,omitempty"`
 	G       exchange.Gateway `json:"g"`
+	// What a campaign writes under web.raw stands beside these members: options
+	// of showNotification that have none of their own, such as icon and vibrate.
 }
 
 // Button is one of showNotification's actions.
@@ -71,10 +73,10 @@ func compose(n *push.Notification) (text []byte, reduced bool, err error) {
 	if !n.ExpiresAt.IsZero() {
 		m.Expires = n.ExpiresAt.UnixMilli()
 	}
-	text, err = exchange.PlainJSON(m)
+	text, err = exchange.WithRaw(push.Web, m, n.Raw)
 	if err == nil && len(text) > maxText {
 		reduced, m.Subtitle, m.Data = true, "", nil
-		text, err = exchange.PlainJSON(m)
+		text, err = exchange.WithRaw(push.Web, m, n.Raw)
 	}
 	if err == nil && len(text) > maxText {
 		return nil, false, errTooLarge

@@ -37,3 +37,30 @@ func PlainJSON(v any) ([]byte, error) {
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
+
+// MergeRaw adds a notification's Raw to what was built for p, in its JSON form.
+func MergeRaw(p push.Platform, built any, raw json.RawMessage) (map[string]any, error) {
+	text, err := PlainJSON(built)
+	if err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	var object map[string]any
+	if err := dec.Decode(&object); err != nil {
+		return nil, err
+	}
+	return push.MergeRaw(p, object, raw)
+}
+
+// WithRaw is the JSON of built, with a notification's Raw in it if it has one.
+func WithRaw(p push.Platform, built any, raw json.RawMessage) ([]byte, error) {
+	if len(raw) == 0 {
+		return PlainJSON(built)
+	}
+	merged, err := MergeRaw(p, built, raw)
+	if err != nil {
+		return nil, err
+	}
+	return PlainJSON(merged)
+}
