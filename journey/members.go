@@ -16,10 +16,9 @@ import (
 // Who is in the segments that journeys watch is remembered, so that joining and leaving are events of which each happens
 // once: the row changes in the transaction that moves the journeys on.
 var (
-	memberSpace = db.Register(0x47, "segment members", 1)       // watch, subject -> in or out, since when
-	watchSpace  = db.Register(0x48, "segment watches", 1)       // watch -> WatchState
-	checkSpace  = db.Register(0x49, "segment checks", 1)        // device -> what has changed: Changed, and a stamp
-	usedSpace   = db.Register(0x4a, "journey versions used", 1) // journey, revision -> when it was last used; none: it is in the files
+	memberSpace = db.Register(0x47, "segment members", 1) // watch, subject -> in or out, since when
+	watchSpace  = db.Register(0x48, "segment watches", 1) // watch -> WatchState
+	checkSpace  = db.Register(0x49, "segment checks", 1)  // device -> what has changed: Changed, and a stamp
 )
 
 // A Watch is a segment as some journey waits for people to join or leave it. An edit of the segment, or of one that it

@@ -326,7 +326,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		}
 	})()
 	defer start(base, g.endCampaigns)()
-	defer start(base, g.announce, g.runTimers, g.runMembers)()
+	defer start(base, g.announce, g.runTimers, g.runMembers, g.runRetire)()
 	var work []func(context.Context)
 	for p, w := range g.workers {
 		a := g.collector.appends[p]

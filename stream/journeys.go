@@ -175,10 +175,19 @@ func (g *Gateway) SetJourneys(ctx context.Context, list []*journey.Journey) erro
 		}
 		next.versions[key] = j
 	}
-	if len(fresh) > 0 {
+	back, err := g.unused(next)
+	if err != nil {
+		return err
+	}
+	if len(fresh)+len(back) > 0 {
 		err := g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
 			for _, j := range fresh {
 				if err := j.Store(tx); err != nil {
+					return err
+				}
+			}
+			for _, j := range back {
+				if err := journey.DropUsed(tx, j.ID, j.Revision); err != nil {
 					return err
 				}
 			}
@@ -192,6 +201,20 @@ func (g *Gateway) SetJourneys(ctx context.Context, list []*journey.Journey) erro
 	g.journeys.set.Store(next)
 	g.members.poke()
 	return nil
+}
+
+// unused lists the journeys of the files of which it is noted that they are not.
+func (g *Gateway) unused(set *journeySet) (back []*journey.Journey, err error) {
+	err = g.cfg.DB.View(func(tx *db.Tx) error {
+		used, err := journey.LastUsed(tx)
+		for key := range used {
+			if j := set.active[key[0]]; j != nil && j.Revision == key[1] {
+				back = append(back, j)
+			}
+		}
+		return err
+	})
+	return back, err
 }
 
 // setState keeps what an operator says about a journey. It reports whether that is a change.
