@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"footfall/internal/failpoint"
+	"footfall/stream/inputlog"
 	"footfall/stream/wire"
 )
 
@@ -24,6 +24,8 @@ const (
 	// appendsAtOnce bounds the appends under way in all partitions together. The log takes no more of them than it
 	// has processors, and what waits for its turn makes larger batches: a batch costs as much as 50 of its records.
 	appendsAtOnce = 4
+	// appendPatience is how long one attempt to append may take.
+	appendPatience = 5 * time.Second
 )
 
 // A request is a publish that wants an answer. It may have records in several partitions; the answer goes out
@@ -73,8 +75,7 @@ func (b *batch) answer(stored bool) {
 // appender stores one partition's records in its log. Batching is natural: while one append is under way the
 // next batch fills, so a quiet gateway stores every ping at once and a busy one stores hundreds together.
 type appender struct {
-	js      jetstream.JetStream
-	subject string
+	log     inputLog // set before run
 	count   *counters
 	onError func(error)
 	slots   chan struct{} // appends under way in all partitions: see appendsAtOnce
@@ -88,8 +89,8 @@ type appender struct {
 	wake  chan struct{}
 }
 
-func newAppender(js jetstream.JetStream, partition int, count *counters, slots chan struct{}, onError func(error)) *appender {
-	return &appender{js: js, subject: wire.LogSubject(partition), count: count, slots: slots, onError: onError, wake: make(chan struct{}, 1)}
+func newAppender(count *counters, slots chan struct{}, onError func(error)) *appender {
+	return &appender{count: count, slots: slots, onError: onError, wake: make(chan struct{}, 1)}
 }
 
 // full reports whether the partition has no room for another payload.
@@ -248,13 +249,11 @@ func (a *appender) recycle(b *batch) {
 func (a *appender) store(ctx context.Context, data []byte, b *batch) (seq uint64, stored bool) {
 	wait := 50 * time.Millisecond
 	for {
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		ack, err := a.js.Publish(try, a.subject, data, jetstream.WithRetryAttempts(0))
-		cancel()
+		seq, err := a.log.append(ctx, data)
 		if err == nil {
-			return ack.Sequence, true
+			return seq, true
 		}
-		if ctx.Err() != nil || errors.Is(err, nats.ErrConnectionClosed) {
+		if ctx.Err() != nil || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, inputlog.ErrClosed) {
 			return 0, false
 		}
 		a.onError(err)

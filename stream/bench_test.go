@@ -112,12 +112,17 @@ func median(v []float64) float64 {
 }
 
 // benchGateway is a gateway over loopback in the world of the publishers.
-func benchGateway(b testing.TB) *rig {
+func benchGateway(b testing.TB, tune func(*Config)) *rig {
 	b.Helper()
 	r := newRig(b)
 	r.fences = benchWorldFences(b)
 	r.listen = func(c *ServerConfig) { c.Listen = "127.0.0.1:0" }
-	r.tune = func(c *Config) { c.Ingest.DeviceRecords, c.Now = 1<<30, time.Now }
+	r.tune = func(c *Config) {
+		c.Ingest.DeviceRecords, c.Now = 1<<30, time.Now
+		if tune != nil {
+			tune(c)
+		}
+	}
 	r.start()
 	return r
 }
@@ -133,9 +138,9 @@ func benchWorldFences(b testing.TB) []fences.Fence {
 }
 
 // gatewaySystem sends a load to a new gateway and counts what is decided.
-func gatewaySystem(b *testing.B, l load, window int64) *system {
+func gatewaySystem(b *testing.B, l load, window int64, tune func(*Config)) *system {
 	b.Helper()
-	r := benchGateway(b)
+	r := benchGateway(b, tune)
 	l.URL = r.server.ClientURL()
 	s := &system{pub: startPublisher(b, l), window: window}
 	s.taken = func() int64 { return r.gw.count.processed.Load() / int64(l.Pings) }
@@ -183,7 +188,7 @@ func nobodySystem(b *testing.B, l load, window int64) *system {
 func BenchmarkEndToEnd(b *testing.B) {
 	for _, bm := range benchLoads {
 		b.Run(bm.name, func(b *testing.B) {
-			compare(b, bm.load.Pings, gatewaySystem(b, bm.load, bm.window), nobodySystem(b, bm.load, bm.window))
+			compare(b, bm.load.Pings, gatewaySystem(b, bm.load, bm.window, nil), nobodySystem(b, bm.load, bm.window))
 		})
 	}
 }
@@ -204,7 +209,7 @@ var benchLoads = []struct {
 func BenchmarkGateway(b *testing.B) {
 	for _, bm := range benchLoads {
 		b.Run(bm.name, func(b *testing.B) {
-			s := gatewaySystem(b, bm.load, bm.window)
+			s := gatewaySystem(b, bm.load, bm.window, nil)
 			s.run(b, benchWarmUp)
 			var rate, cpu float64
 			for b.Loop() {
@@ -218,11 +223,20 @@ func BenchmarkGateway(b *testing.B) {
 	}
 }
 
+// BenchmarkLogKinds compares a gateway whose log is files of its own with one whose log is in streams of the same server.
+func BenchmarkLogKinds(b *testing.B) {
+	for _, bm := range benchLoads {
+		b.Run(bm.name, func(b *testing.B) {
+			compare(b, bm.load.Pings, gatewaySystem(b, bm.load, bm.window, nil), gatewaySystem(b, bm.load, bm.window, func(c *Config) { c.Log.JetStream = true }))
+		})
+	}
+}
+
 // BenchmarkDurableLog compares the gateway with JetStream as most would use it: one stored message per ping, published
 // asynchronously with acknowledgements, and a consumer. The gateway does all its work besides.
 func BenchmarkDurableLog(b *testing.B) {
 	l := load{Pings: 1, Devices: benchDevices}
-	subject := gatewaySystem(b, l, 16384)
+	subject := gatewaySystem(b, l, 16384, nil)
 	srv, err := StartServer(ServerConfig{Listen: "127.0.0.1:0", StoreDir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)

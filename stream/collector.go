@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"footfall/audience"
 	"footfall/internal/failpoint"
@@ -76,7 +75,7 @@ type intake interface {
 	sync(ctx context.Context) error
 }
 
-func newCollector(cfg IngestConfig, srv *Server, nc *nats.Conn, js jetstream.JetStream, rules track.Rules, now func() time.Time, log *slog.Logger, count *counters) *collector {
+func newCollector(cfg IngestConfig, srv *Server, nc *nats.Conn, rules track.Rules, now func() time.Time, log *slog.Logger, count *counters) *collector {
 	cfg.DeviceRecords = cmp.Or(cfg.DeviceRecords, 5_000)
 	cfg.OwnTracksApp = cmp.Or(cfg.OwnTracksApp, "owntracks")
 	c := &collector{
@@ -99,7 +98,7 @@ func newCollector(cfg IngestConfig, srv *Server, nc *nats.Conn, js jetstream.Jet
 	slots := make(chan struct{}, appendsAtOnce)
 	warn := rateLimited(time.Second, func(err error) { log.Warn("log append failed, trying again", "err", err) })
 	for p := range c.appends {
-		c.appends[p] = newAppender(js, p, count, slots, warn)
+		c.appends[p] = newAppender(count, slots, warn)
 	}
 	return c
 }

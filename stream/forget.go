@@ -143,7 +143,7 @@ func (g *Gateway) Forget(ctx context.Context, who Someone) (Forgotten, error) {
 		return f, fmt.Errorf("stream: forget events: %w", err)
 	}
 	for p, seq := range through {
-		n, err := purgeLog(ctx, g.js, p, seq)
+		n, err := g.logs[p].purge(ctx, seq)
 		if err != nil {
 			return f, fmt.Errorf("stream: forget the log: %w", err)
 		}
@@ -549,25 +549,6 @@ func (g *Gateway) forgetEvents(ctx context.Context, t *target, erased map[string
 			return nil
 		}
 	}
-}
-
-// purgeLog removes a partition's log up to and with a sequence.
-func purgeLog(ctx context.Context, js jetstream.JetStream, partition int, through uint64) (int64, error) {
-	if through == 0 {
-		return 0, nil
-	}
-	s, err := js.Stream(ctx, wire.LogStream(partition))
-	if err != nil {
-		return 0, err
-	}
-	before := s.CachedInfo().State
-	if err := s.Purge(ctx, jetstream.WithPurgeSequence(through+1)); err != nil {
-		return 0, err
-	}
-	if before.Msgs == 0 || before.FirstSeq > through {
-		return 0, nil
-	}
-	return int64(min(through, before.LastSeq) - before.FirstSeq + 1), nil
 }
 
 // Summary lists what was erased, the largest first.

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -47,27 +50,40 @@ func (r *rig) traces(words ...string) (found []string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	streams := []string{wire.EventsStream}
-	for p := range Partitions {
-		streams = append(streams, wire.LogStream(p))
+	s, err := js.Stream(r.t.Context(), wire.EventsStream)
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	for _, name := range streams {
-		s, err := js.Stream(r.t.Context(), name)
+	state := s.CachedInfo().State
+	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
+		m, err := s.GetMsg(r.t.Context(), seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		state := s.CachedInfo().State
-		for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
-			m, err := s.GetMsg(r.t.Context(), seq)
-			if errors.Is(err, jetstream.ErrMsgNotFound) {
-				continue
-			}
-			if err != nil {
-				r.t.Fatal(err)
-			}
-			if has(m.Data) || has([]byte(m.Subject)) {
-				found = append(found, fmt.Sprintf("%s %d on %s", name, seq, m.Subject))
-			}
+		if has(m.Data) || has([]byte(m.Subject)) {
+			found = append(found, fmt.Sprintf("event %d on %s", seq, m.Subject))
+		}
+	}
+	return append(found, r.inLog(has)...)
+}
+
+// inLog lists the files of the input log that hold something.
+func (r *rig) inLog(has func([]byte) bool) (found []string) {
+	r.t.Helper()
+	files, err := filepath.Glob(filepath.Join(r.dir, "nats", "input", "*", "*"))
+	if err != nil || len(files) < Partitions {
+		r.t.Fatalf("%d files of the input log, err %v", len(files), err)
+	}
+	for _, path := range files {
+		data, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it has just come of age
+			r.t.Fatal(err)
+		}
+		if has(data) {
+			found = append(found, path)
 		}
 	}
 	return found

@@ -76,6 +76,7 @@ type Gateway struct {
 	js         jetstream.JetStream
 	count      counters
 	collector  *collector
+	logs       [Partitions]inputLog // once restored
 	workers    [Partitions]*worker
 	settler    *settler
 	events     *eventLog
@@ -201,14 +202,14 @@ func New(cfg Config) (_ *Gateway, err error) {
 	if g.js, err = jetstream.New(g.jsc, jetstream.WithPublishAsyncMaxPending(relayBatch*2)); err != nil {
 		return nil, fmt.Errorf("stream: JetStream: %w", err)
 	}
-	g.collector = newCollector(cfg.Ingest, cfg.Server, g.nc, g.js, cfg.Rules, cfg.Now, cfg.Logger, &g.count)
+	g.collector = newCollector(cfg.Ingest, cfg.Server, g.nc, cfg.Rules, cfg.Now, cfg.Logger, &g.count)
 	g.collector.full = diskGuard(cfg.DB, cfg.Logger)
 	g.collector.keys = cfg.Receipts
 	return g, nil
 }
 
-// diskGuard says "disk_full" while the ledger has no room to write, so that the door closes before the input log on
-// the same disk runs into the wall: the NATS server does not recover a stream whose write has failed until it is
+// diskGuard says "disk_full" while the ledger has no room to write, so that the door closes before EVENTS and the input
+// log on the same disk run into the wall: the NATS server does not recover a stream whose write has failed until it is
 // started again. It asks the file system at most once a second.
 func diskGuard(d *db.DB, log *slog.Logger) func() string {
 	var asked time.Time
@@ -290,8 +291,7 @@ func (g *Gateway) Ready() <-chan struct{} { return g.ready }
 // then is in the log or in the ledger and goes on at the next start.
 func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer g.disconnect()
-	logs, err := ensureStreams(ctx, g.js, g.cfg.Log, g.cfg.Events)
-	if err != nil {
+	if err := ensureEvents(ctx, g.js, g.cfg.Events); err != nil {
 		return err
 	}
 	place, err := own(ctx, g.js, g.cfg.DB)
@@ -304,7 +304,13 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		defer cancel()
 		place.release(patience)
 	}()
-	from, err := g.restore(ctx, logs)
+	logs, closeLogs, err := g.openLogs(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLogs()) }()
+	g.logs = logs
+	created, from, err := g.restore(ctx)
 	if err != nil {
 		return err
 	}
@@ -330,9 +336,10 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	var work []func(context.Context)
 	for p, w := range g.workers {
 		a := g.collector.appends[p]
+		a.log = logs[p]
 		a.feed = newFeed(logs[p], from[p], w.in, a.lastStored, g.cfg.Now, g.cfg.Logger)
 		work = append(work,
-			a.feed.run,
+			func(ctx context.Context) { a.feed.run(ctx, created[p]) },
 			func(ctx context.Context) {
 				if err := w.run(ctx); err != nil {
 					fail <- err
@@ -405,25 +412,26 @@ func (g *Gateway) disconnect() {
 }
 
 // restore makes the workers and fills their trackers with the stored presence. It returns the sequence from
-// which each log is read.
-func (g *Gateway) restore(ctx context.Context, logs []jetstream.Stream) (from [Partitions]uint64, err error) {
+// which each log is read, and when each was created.
+func (g *Gateway) restore(ctx context.Context) (created [Partitions]int64, from [Partitions]uint64, err error) {
 	var marks [Partitions]progress
-	for p := range marks {
-		info, err := logs[p].Info(ctx)
+	for p, log := range g.logs {
+		now, err := log.state(ctx)
 		if err != nil {
-			return from, fmt.Errorf("stream: %s: %w", wire.LogStream(p), err)
+			return created, from, fmt.Errorf("stream: %s: %w", log.name(), err)
 		}
+		created[p] = now.created
 		err = g.cfg.DB.View(func(tx *db.Tx) (err error) {
 			marks[p], err = loadProgress(tx, p)
 			return err
 		})
 		if err != nil {
-			return from, err
+			return created, from, err
 		}
 		var mark progress
-		if mark, from[p] = resumeAt(marks[p], info, p, g.cfg.Logger, &g.count); mark != marks[p] {
+		if mark, from[p] = resumeAt(marks[p], now, p, g.cfg.Logger, &g.count); mark != marks[p] {
 			if err := g.cfg.DB.Update(ctx, func(tx *db.Tx) error { return tx.Set(progressKey(p), mark.encode()) }); err != nil {
-				return from, fmt.Errorf("stream: keep the progress of %s: %w", wire.LogStream(p), err)
+				return created, from, fmt.Errorf("stream: keep the progress of %s: %w", log.name(), err)
 			}
 		}
 		w := newWorker(p, g.cfg.Rules, mark, from[p])
@@ -446,7 +454,7 @@ func (g *Gateway) restore(ctx context.Context, logs []jetstream.Stream) (from [P
 	if err == nil {
 		g.restored.Store(true)
 	}
-	return from, err
+	return created, from, err
 }
 
 // Settle returns when everything that had arrived when it was called has been stored, decided and committed, or

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"footfall/internal/db"
+	"footfall/stream/inputlog"
 	"footfall/stream/wire"
 	"footfall/track"
 )
@@ -111,15 +112,13 @@ func TestHundredThousandFences(t *testing.T) {
 // TestSecondCrashAfterLostTail kills a gateway that has just gone over to a new epoch, before it committed
 // anything: the log has grown past the old offset, and what it holds is still new.
 func TestSecondCrashAfterLostTail(t *testing.T) {
-	created := time.Unix(1000, 0)
+	const created = 1000
 	var c counters
-	info := func(last uint64) *jetstream.StreamInfo {
-		return &jetstream.StreamInfo{Created: created, State: jetstream.StreamState{FirstSeq: 1, LastSeq: last}}
-	}
-	p := progress{Created: created.UnixNano(), Epoch: 1, Committed: at(1, 100, recordMask), Checkpoint: at(1, 100, recordMask)}
+	now := func(last uint64) logState { return logState{created: created, first: 1, last: last} }
+	p := progress{Created: created, Epoch: 1, Committed: at(1, 100, recordMask), Checkpoint: at(1, 100, recordMask)}
 	log := slog.New(slog.DiscardHandler)
-	first, _ := resumeAt(p, info(90), 0, log, &c)
-	second, from := resumeAt(first, info(110), 0, log, &c) // what restore stored is what the next start reads
+	first, _ := resumeAt(p, now(90), 0, log, &c)
+	second, from := resumeAt(first, now(110), 0, log, &c) // what restore stored is what the next start reads
 	if from > 91 || at(second.Epoch, 95, 0) <= second.Committed {
 		t.Errorf("reads from %d with mark %+v: batch 95 would count as seen", from, second)
 	}
@@ -162,22 +161,17 @@ func TestAgedOutIsCounted(t *testing.T) {
 	for i := range 1500 {
 		r.mustAsk("device.shop."+device, map[string]any{"tags": map[string]any{"n": fmt.Sprint(i)}})
 	}
-	js, err := jetstream.New(r.nc)
+	now, err := r.gw.logs[3].state(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := js.Stream(t.Context(), wire.LogStream(3))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored := int64(s.CachedInfo().State.LastSeq)
-	if err := s.Purge(t.Context(), jetstream.WithPurgeKeep(1)); err != nil {
+	if _, err := r.gw.logs[3].purge(t.Context(), now.last-1); err != nil {
 		t.Fatal(err)
 	}
 	release()
 	r.settle()
-	if st := r.gw.Status().Stats; st.AgedOut == 0 || st.Processed+st.AgedOut != stored {
-		t.Errorf("stored %d, processed %d, aged out %d", stored, st.Processed, st.AgedOut)
+	if st := r.gw.Status().Stats; st.AgedOut == 0 || st.Processed+st.AgedOut != int64(now.last) {
+		t.Errorf("stored %d, processed %d, aged out %d", now.last, st.Processed, st.AgedOut)
 	}
 }
 
@@ -185,6 +179,7 @@ func TestAgedOutIsCounted(t *testing.T) {
 // afterwards is processed, although its sequence numbers have been seen before.
 func TestLogReplacedWhileRunning(t *testing.T) {
 	r := newRig(t)
+	r.tune = func(c *Config) { c.Log.JetStream = true }
 	r.start()
 	defer r.halt()
 	device := devicesOf(3, 1)[0]
@@ -444,32 +439,55 @@ func TestOneGatewayPerAccount(t *testing.T) {
 	r.halt()
 }
 
-// TestFeedSwitches lets a partition's worker fall behind while batches are stored, write by a stranger go into its
+// TestFeedSwitches lets a partition's worker fall behind while batches are stored, a write by a stranger go into its
 // log, and go on: what the appender hands over and what is read from the log make one sequence without a gap or repeat.
 func TestFeedSwitches(t *testing.T) {
+	t.Run("files", func(t *testing.T) {
+		logs, err := inputlog.Open(inputlog.Config{Dir: t.TempDir(), Partitions: 1, MaxAge: time.Hour, MaxBytes: 64 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer logs.Close()
+		testFeedSwitches(t, &fileLog{logs.Of(0), 0})
+	})
+	t.Run("streams", func(t *testing.T) { testFeedSwitches(t, aStreamLog(t)) })
+}
+
+// aStreamLog is the log of partition 3 on a server of its own.
+func aStreamLog(t *testing.T) *streamLog {
+	t.Helper()
 	s, err := StartServer(ServerConfig{StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Shutdown()
+	t.Cleanup(s.Shutdown)
 	nc, err := s.Connect("test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs, err := ensureStreams(t.Context(), js, LogConfig{MaxAge: time.Hour, MaxBytes: 64 << 20}, EventsConfig{MaxAge: time.Hour, MaxBytes: 64 << 20})
+	logs, err := ensureLogStreams(t.Context(), js, LogConfig{MaxAge: time.Hour, MaxBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &streamLog{js: js, stream: logs[3], partition: 3}
+}
+
+func testFeedSwitches(t *testing.T, log inputLog) {
+	begins, err := log.state(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var c counters
-	a := newAppender(js, 3, &c, make(chan struct{}, 1), func(err error) { t.Log(err) })
+	a := newAppender(&c, make(chan struct{}, 1), func(err error) { t.Log(err) })
 	out := make(chan logMessage, 2)
-	a.feed = newFeed(logs[3], 1, out, a.lastStored, time.Now, slog.New(slog.DiscardHandler))
-	defer start(t.Context(), a.feed.run, func(ctx context.Context) { a.run(ctx, context.Background()) })()
+	a.log = log
+	a.feed = newFeed(log, 1, out, a.lastStored, time.Now, slog.New(slog.DiscardHandler))
+	defer start(t.Context(), func(ctx context.Context) { a.feed.run(ctx, begins.created) }, func(ctx context.Context) { a.run(ctx, context.Background()) })()
 
 	next := uint64(1)
 	handed, read := 0, 0
@@ -517,9 +535,9 @@ func TestFeedSwitches(t *testing.T) {
 		for next <= stored {
 			take()
 		}
-		if round%2 == 1 { // a stranger writes, and nothing comes after
+		if round%2 == 1 && log.shared() { // a stranger writes, and nothing comes after
 			data := wire.SealBatch(wire.AppendRecord(nil, &wire.Record{Kind: wire.KindEvent, Device: "shop.d2", Payload: []byte(`{}`)}))
-			if _, err := js.Publish(t.Context(), wire.LogSubject(3), data); err != nil {
+			if _, err := log.append(t.Context(), data); err != nil {
 				t.Fatal(err)
 			}
 			stored++

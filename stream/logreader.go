@@ -3,12 +3,9 @@ package stream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // logMessage is one stored batch, or the news that the log is not the one that was read so far.
@@ -16,8 +13,8 @@ type logMessage struct {
 	seq      uint64
 	storedUS int64 // when the log took it, Unix microseconds of the NATS server's clock
 	data     []byte
-	release  func()                // gives data back when the batch has been processed; may be nil
-	anew     *jetstream.StreamInfo // the log as it is now; seq and data mean nothing then
+	release  func()    // gives data back when the batch has been processed; may be nil
+	anew     *logState // the log as it is now; seq and data mean nothing then
 }
 
 // resumeAt compares the ledger's progress with the state of the log and says where reading begins. The ledger is
@@ -25,9 +22,8 @@ type logMessage struct {
 // lost its tail (a power cut may take the last second), and a log that was created anew has nothing to do with the
 // old sequence numbers: both start a new epoch, so that new input is never taken for old. The mark returned must be
 // stored before input under the new epoch is acknowledged, or a second crash would forget the first.
-func resumeAt(p progress, info *jetstream.StreamInfo, partition int, log *slog.Logger, count *counters) (mark progress, from uint64) {
-	created := info.Created.UnixNano()
-	first, last := max(info.State.FirstSeq, 1), info.State.LastSeq
+func resumeAt(p progress, now logState, partition int, log *slog.Logger, count *counters) (mark progress, from uint64) {
+	created, first, last := now.created, now.first, now.last
 	epochAt := func(pos position) progress {
 		return progress{Created: created, Epoch: pos.epoch(), Committed: pos, Checkpoint: pos, Gen: p.Gen}
 	}
@@ -58,7 +54,7 @@ func resumeAt(p progress, info *jetstream.StreamInfo, partition int, log *slog.L
 // Following begins when the worker has been given everything that the log holds. It ends when a sequence is not the
 // next one (somebody else wrote, or an append was repeated) and when the worker has had no room for handPatience.
 type feed struct {
-	stream jetstream.Stream
+	source inputLog
 	out    chan logMessage
 	stored func() uint64    // sequence of the last batch that this gateway has stored; 0: none yet
 	now    func() time.Time // for measurements
@@ -84,9 +80,9 @@ const (
 )
 
 // newFeed returns the feed of a log whose next batch for the worker is next.
-func newFeed(s jetstream.Stream, next uint64, out chan logMessage, stored func() uint64, now func() time.Time, log *slog.Logger) *feed {
+func newFeed(source inputLog, next uint64, out chan logMessage, stored func() uint64, now func() time.Time, log *slog.Logger) *feed {
 	return &feed{
-		stream: s, out: out, stored: stored, now: now, log: log, next: next,
+		source: source, out: out, stored: stored, now: now, log: log, next: next,
 		suspect: make(chan struct{}, 1), lost: make(chan struct{}, 1),
 	}
 }
@@ -156,17 +152,16 @@ func (f *feed) suspectLog() {
 	}
 }
 
-// run delivers until ctx ends.
-func (f *feed) run(ctx context.Context) {
-	name, created := f.stream.CachedInfo().Config.Name, f.stream.CachedInfo().Created
+// run delivers until ctx ends. created is that of the log whose next batch is f.next.
+func (f *feed) run(ctx context.Context, created int64) {
 	wait := 100 * time.Millisecond
 	for ctx.Err() == nil {
 		from := f.nextSeq()
-		info, err := f.stream.Info(ctx)
-		if err == nil && (!info.Created.Equal(created) || info.State.LastSeq+1 < from) {
-			created = info.Created
+		now, err := f.source.state(ctx)
+		if err == nil && (now.created != created || now.last+1 < from) {
+			created = now.created
 			select {
-			case f.out <- logMessage{anew: info}:
+			case f.out <- logMessage{anew: &now}:
 				f.mu.Lock()
 				f.next = 1
 				f.mu.Unlock()
@@ -180,13 +175,13 @@ func (f *feed) run(ctx context.Context) {
 			case <-f.suspect: // looked at
 			default:
 			}
-			if from > info.State.LastSeq && f.caughtUp() {
-				f.follow(ctx)
+			if from > now.last && f.caughtUp() {
+				f.follow(ctx, created)
 				continue
 			}
 			if err = f.read(ctx, from); err == nil {
 				wait = 100 * time.Millisecond
-				f.follow(ctx)
+				f.follow(ctx, created)
 				continue
 			}
 		}
@@ -196,7 +191,7 @@ func (f *feed) run(ctx context.Context) {
 		if f.nextSeq() > from {
 			wait = 100 * time.Millisecond
 		}
-		f.log.Warn("log consumer interrupted, starting again", "stream", name, "from", f.nextSeq(), "err", err)
+		f.log.Warn("reading the input log was interrupted, starting again", "log", f.source.name(), "from", f.nextSeq(), "err", err)
 		select {
 		case <-time.After(wait):
 			wait = min(2*wait, 5*time.Second)
@@ -214,10 +209,13 @@ func untilLook() time.Duration {
 }
 
 // follow returns when following has ended, or has to because the log holds something else than it was handed.
-func (f *feed) follow(ctx context.Context) {
+func (f *feed) follow(ctx context.Context, created int64) {
 	look := time.NewTimer(untilLook())
 	defer look.Stop()
-	created, owed := f.stream.CachedInfo().Created, uint64(0)
+	if !f.source.shared() { // nobody else writes
+		look.Stop()
+	}
+	owed := uint64(0)
 	for going := true; going; {
 		select {
 		case <-f.lost:
@@ -227,17 +225,17 @@ func (f *feed) follow(ctx context.Context) {
 		case <-ctx.Done():
 			going = false
 		case <-look.C:
-			info, err := f.stream.Info(ctx)
+			now, err := f.source.state(ctx)
 			if err != nil {
 				look.Reset(untilLook())
 				break
 			}
 			next := f.nextSeq()
 			switch {
-			case !info.Created.Equal(created), info.State.LastSeq+1 < next, next <= owed:
+			case now.created != created, now.last+1 < next, next <= owed:
 				going = false
-			case info.State.LastSeq >= next: // most likely on its way: it is looked at again
-				owed = info.State.LastSeq
+			case now.last >= next: // most likely on its way: it is looked at again
+				owed = now.last
 				look.Reset(lookAgain)
 			default:
 				look.Reset(untilLook())
@@ -253,59 +251,35 @@ func (f *feed) follow(ctx context.Context) {
 	}
 }
 
-// read delivers from the log until the worker has caught up with it (nil), or the consumer breaks. The consumer is
-// ordered, unfiltered and without acknowledgements. When the log may have been replaced under it, it returns errSuspect.
+// read delivers from the log until the worker has caught up with it (nil), or reading breaks. When the log may have been replaced
+// under it, it returns errSuspect.
 func (f *feed) read(ctx context.Context, from uint64) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c, err := f.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   from,
-	})
-	if err != nil {
-		return fmt.Errorf("ordered consumer: %w", err)
-	}
-	msgs, err := c.Messages(jetstream.PullMaxMessages(pullBatches), jetstream.WithMessagesErrOnMissingHeartbeat(true))
-	if err != nil {
-		return fmt.Errorf("consume: %w", err)
-	}
-	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Stop)()
-	suspected := make(chan struct{})
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	go func() {
 		select {
 		case <-f.suspect:
-			close(suspected)
-			cancel()
+			cancel(errSuspect)
 		case <-ctx.Done():
 		}
 	}()
-	for {
-		m, err := msgs.Next()
-		if err != nil {
+	err := f.source.read(ctx, from, func(m logMessage, caughtUp bool) (more bool, err error) {
+		if m.seq != 0 {
 			select {
-			case <-suspected:
-				return errSuspect
-			default:
-				return err
+			case f.out <- m:
+			case <-ctx.Done():
+				return false, ctx.Err()
 			}
+			f.mu.Lock()
+			f.next = m.seq + 1
+			f.mu.Unlock()
 		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		select {
-		case f.out <- logMessage{seq: meta.Sequence.Stream, storedUS: meta.Timestamp.UnixMicro(), data: m.Data()}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		f.mu.Lock()
-		f.next = meta.Sequence.Stream + 1
-		f.mu.Unlock()
-		if meta.NumPending == 0 && f.caughtUp() {
-			return nil
-		}
+		return !caughtUp || !f.caughtUp(), nil
+	})
+	if cause := context.Cause(ctx); errors.Is(cause, errSuspect) {
+		return cause
 	}
+	return err
 }
 
 var errSuspect = errors.New("the log may have been replaced")

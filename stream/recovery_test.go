@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -108,28 +109,45 @@ func TestLostTail(t *testing.T) {
 	r.await("the push", func() bool { return len(r.provider.pushes()) == 1 })
 }
 
-// TestLogCreatedAnew deletes the log streams between two runs: sequences start at 1 again, and the input under those
+// TestLogCreatedAnew deletes the log between two runs: sequences start at 1 again, and the input under those
 // old numbers must not be taken for old.
 func TestLogCreatedAnew(t *testing.T) {
-	r := newRig(t)
+	t.Run("files", func(t *testing.T) {
+		testLogCreatedAnew(t, newRig(t), func(r *rig) {
+			r.halt()
+			if err := os.RemoveAll(filepath.Join(r.dir, "nats", "input")); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+	t.Run("streams", func(t *testing.T) {
+		r := newRig(t)
+		r.tune = func(c *Config) { c.Log.JetStream = true }
+		testLogCreatedAnew(t, r, func(r *rig) {
+			js, err := jetstream.New(r.nc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.stop()
+			if err := <-r.ended; err != nil {
+				t.Fatal(err)
+			}
+			for p := range Partitions {
+				if err := js.DeleteStream(t.Context(), wire.LogStream(p)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.ended = make(chan error, 1)
+			r.ended <- nil
+			r.halt()
+		})
+	})
+}
+
+func testLogCreatedAnew(t *testing.T, r *rig, stopAndRemove func(*rig)) {
 	r.start()
 	r.everyPartition()
-	js, err := jetstream.New(r.nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.stop()
-	if err := <-r.ended; err != nil {
-		t.Fatal(err)
-	}
-	for p := range Partitions {
-		if err := js.DeleteStream(t.Context(), wire.LogStream(p)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.ended = make(chan error, 1)
-	r.ended <- nil
-	r.halt()
+	stopAndRemove(r)
 	r.start()
 	defer r.halt()
 	for i := range 20 {
@@ -144,6 +162,7 @@ func TestLogCreatedAnew(t *testing.T) {
 // TestPoisonInTheLog puts bytes into every partition's log that no collector wrote: they are counted and skipped.
 func TestPoisonInTheLog(t *testing.T) {
 	r := newRig(t)
+	r.tune = func(c *Config) { c.Log.JetStream = true }
 	r.start()
 	defer r.halt()
 	r.register("d1")
@@ -538,5 +557,58 @@ func TestPartitionGoesOnAfterARest(t *testing.T) {
 			})
 			return err == nil && p.Committed.seq() == uint64(i+1) && p.Checkpoint == p.Committed
 		})
+	}
+}
+
+// TestLogOfAnEarlierVersion: a gateway whose log was in streams of the embedded server is stopped with input in it that nobody has
+// processed. The next start takes it over into files, goes on where the other had stopped, and removes the streams.
+func TestLogOfAnEarlierVersion(t *testing.T) {
+	r := newRig(t)
+	r.tune = func(c *Config) { c.Log.JetStream = true }
+	r.start()
+	r.everyPartition()
+	device := devicesOf(3, 1)[0]
+	r.register(device)
+	r.settle()
+	js, err := jetstream.New(r.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	if err := <-r.ended; err != nil {
+		t.Fatal(err)
+	}
+	fix := track.Fix{HasPosition: true, Lat: 50.4501, Lng: 30.5234, AccuracyM: 5, FixedAt: noon.UnixMilli(), ReceivedAt: noon.UnixMilli()}
+	batch := wire.SealBatch(wire.AppendRecord(nil, &wire.Record{Kind: wire.KindPing, Device: track.DeviceID("shop." + device), ReceivedAt: noon.UnixMilli(), Fix: fix}))
+	ack, err := js.Publish(t.Context(), wire.LogSubject(3), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ended = make(chan error, 1)
+	r.ended <- nil
+	r.halt()
+
+	r.tune = nil
+	r.start()
+	r.await("the push", func() bool { return len(r.provider.pushes()) == 1 })
+	r.settle()
+	if st := r.gw.Status().Stats; st.LostTail != 0 || st.AgedOut != 0 {
+		t.Errorf("lost tails %d, aged out %d", st.LostTail, st.AgedOut)
+	}
+	if now, err := r.gw.logs[3].state(t.Context()); err != nil || now.last != ack.Sequence {
+		t.Errorf("the log ends with %d, err %v; want %d", now.last, err, ack.Sequence)
+	}
+	for p := range Partitions {
+		if _, err := r.gw.js.Stream(t.Context(), wire.LogStream(p)); !errors.Is(err, jetstream.ErrStreamNotFound) {
+			t.Errorf("%s: %v", wire.LogStream(p), err)
+		}
+	}
+	r.halt()
+	r.start()
+	defer r.halt()
+	r.enter(device, noon.Add(time.Minute))
+	r.settle()
+	if n := len(r.provider.pushes()); n != 1 {
+		t.Errorf("%d pushes, want 1", n)
 	}
 }

@@ -43,7 +43,7 @@ type ServerConfig struct {
 	DeviceSecret string
 	// OwnTracksApp is IngestConfig.OwnTracksApp: a phone with a token of its own publishes on its OwnTracks subjects too.
 	OwnTracksApp string
-	// StoreDir holds JetStream's files.
+	// StoreDir holds JetStream's files, and in its folder input those of the gateway's input log.
 	StoreDir string
 	// MaxStore and MaxMemory bound JetStream in bytes. Left at 0 they become 8 GiB and 256 MiB: the server's
 	// own defaults are all of the disk and 75 % of the memory of the machine.
@@ -102,8 +102,10 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	return &Server{cfg: cfg, ns: ns, opt: opt}, nil
 }
 
+func (cfg *ServerConfig) storeDir() string { return cmp.Or(cfg.StoreDir, "nats") }
+
 func serverOptions(cfg ServerConfig) (*server.Options, error) {
-	store := cmp.Or(cfg.StoreDir, "nats")
+	store := cfg.storeDir()
 	if err := os.MkdirAll(store, 0o700); err != nil {
 		return nil, fmt.Errorf("stream: store directory: %w", err)
 	}

@@ -23,6 +23,9 @@ type LogConfig struct {
 	MaxAge time.Duration
 	// MaxBytes bounds each partition's stream; the oldest batches go first. Default 256 MiB.
 	MaxBytes int64
+	// JetStream keeps the log in streams of the embedded server too, as it is kept with an external one. For tests and
+	// measurements: it costs more in every respect.
+	JetStream bool
 }
 
 // EventsConfig bounds the EVENTS stream.
@@ -35,9 +38,8 @@ type EventsConfig struct {
 // only when it died between publishing and forgetting it, which is seconds.
 const eventDuplicates = 2 * time.Minute
 
-// ensureStreams creates the log and event streams or brings their limits up to date, and returns the log streams
-// by partition.
-func ensureStreams(ctx context.Context, js jetstream.JetStream, lc LogConfig, ec EventsConfig) ([]jetstream.Stream, error) {
+// ensureLogStreams creates the log's streams or brings their limits up to date, and returns them by partition.
+func ensureLogStreams(ctx context.Context, js jetstream.JetStream, lc LogConfig) ([]jetstream.Stream, error) {
 	logs := make([]jetstream.Stream, Partitions)
 	for p := range logs {
 		s, err := ensureStream(ctx, js, jetstream.StreamConfig{
@@ -57,6 +59,11 @@ func ensureStreams(ctx context.Context, js jetstream.JetStream, lc LogConfig, ec
 		}
 		logs[p] = s
 	}
+	return logs, nil
+}
+
+// ensureEvents does the same for EVENTS.
+func ensureEvents(ctx context.Context, js jetstream.JetStream, ec EventsConfig) error {
 	_, err := ensureStream(ctx, js, jetstream.StreamConfig{
 		Name:        wire.EventsStream,
 		Description: "Footfall transitions and push outcomes; Nats-Msg-Id is the event id",
@@ -68,7 +75,7 @@ func ensureStreams(ctx context.Context, js jetstream.JetStream, lc LogConfig, ec
 		MaxBytes:    ec.MaxBytes,
 		Duplicates:  eventDuplicates,
 	})
-	return logs, err
+	return err
 }
 
 // ensureStream keeps an existing stream, and with it the time it was created, which tells a new stream from

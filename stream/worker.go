@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"footfall/fences"
 	"footfall/geo"
 	"footfall/internal/db"
@@ -171,11 +169,11 @@ func (w *worker) run(ctx context.Context) error {
 const stopPatience = 10 * time.Second
 
 // begin goes over to a log that is not the one read so far, in a new epoch.
-func (w *worker) begin(ctx context.Context, info *jetstream.StreamInfo) error {
+func (w *worker) begin(ctx context.Context, now *logState) error {
 	if err := w.flush(ctx); err != nil {
 		return err
 	}
-	mark, from := resumeAt(w.mark, info, w.partition, w.log, w.count)
+	mark, from := resumeAt(w.mark, *now, w.partition, w.log, w.count)
 	if mark.Epoch == w.mark.Epoch { // shorter only by what was already read
 		return nil
 	}

@@ -58,7 +58,7 @@ type NATSConfig struct {
 	MQTT         string   `yaml:"mqtt" doc:"MQTT 3.1.1 port of the embedded server, for OwnTracks. Empty: closed."`
 	TokenFile    string   `yaml:"token_file" doc:"File with the token that clients of the embedded server must present. Empty: none is asked for."`
 	DeviceSecret string   `yaml:"device_secret_file" doc:"File with the secret from which the tokens of single devices are made, each good for the subjects of that device alone. Then nats.token_file is for backends and tools, and is needed. Empty: there are none."`
-	MaxStore     Size     `yaml:"max_store" doc:"Disk that the embedded server may use for its streams; at least 16 times retention.log_bytes plus retention.event_bytes."`
+	MaxStore     Size     `yaml:"max_store" doc:"Disk for the input log and the embedded server's streams; at least 16 times retention.log_bytes plus retention.event_bytes."`
 	SyncInterval Duration `yaml:"sync_interval" doc:"How often stored input is fsynced: what a power cut may take. A killed process loses nothing."`
 }
 
@@ -393,9 +393,10 @@ func (c *Config) validate() error {
 			bad("nats.url", "%v", err)
 		}
 	} else {
-		// JetStream sets the whole of a stream's bound aside when the stream is made, and refuses what does not fit.
+		// JetStream sets the whole of a stream's bound aside when the stream is made, and refuses what does not fit; the
+		// input log is beside it on the same disk.
 		if need := stream.Partitions*c.Retention.LogBytes + c.Retention.EventBytes; need > c.NATS.MaxStore {
-			bad("nats.max_store", "%s is less than the streams may take: %d × retention.log_bytes (%s) + retention.event_bytes (%s) = %s; raise it, or lower one of those",
+			bad("nats.max_store", "%s is less than the input log and EVENTS may take: %d × retention.log_bytes (%s) + retention.event_bytes (%s) = %s; raise it, or lower one of those",
 				c.NATS.MaxStore, stream.Partitions, c.Retention.LogBytes, c.Retention.EventBytes, need)
 		}
 		for key, addr := range map[string]string{"nats.listen": c.NATS.Listen, "nats.websocket": c.NATS.WebSocket, "nats.mqtt": c.NATS.MQTT} {

@@ -56,9 +56,10 @@ var rules = map[string]rule{
 	"outbox":                 {imports: []string{"push", "dedupe", "internal/db", "internal/failpoint", "internal/row"}},
 
 	// NATS.
-	"stream/wire": {imports: []string{"track"}, pure: true, noIO: true},
+	"stream/wire":     {imports: []string{"track"}, pure: true, noIO: true},
+	"stream/inputlog": {},
 	"stream": {imports: []string{
-		"stream/wire", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "besttime", "voucher", "funnel", "reach", "push", "internal/db", "internal/failpoint",
+		"stream/wire", "stream/inputlog", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "besttime", "voucher", "funnel", "reach", "push", "internal/db", "internal/failpoint",
 	}},
 
 	// Tools around the path.

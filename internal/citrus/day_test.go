@@ -142,7 +142,9 @@ func plainDay(t *testing.T, day *Day) (*result, recording) {
 	var clock stage.Clock
 	clock.Forward(day.Begins)
 	ph, dir := newPhones(t, clock.Now), t.TempDir()
-	g, err := stage.Open(settings(ph, dir), &clock)
+	set := settings(ph, dir)
+	set.LogInJetStream = true
+	g, err := stage.Open(set, &clock)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,9 @@ func replayedDay(t *testing.T, day *Day, rec *recording) *result {
 	var clock stage.Clock
 	clock.Forward(day.Begins)
 	ph, dir := newPhones(t, clock.Now), t.TempDir()
-	g, err := stage.Open(settings(ph, dir), &clock)
+	set := settings(ph, dir)
+	set.LogInJetStream = true
+	g, err := stage.Open(set, &clock)
 	if err != nil {
 		t.Fatal(err)
 	}

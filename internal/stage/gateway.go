@@ -29,6 +29,8 @@ type Settings struct {
 	Listen    string // "": connections inside the process only
 	Fences    []byte // GeoJSON; nil: none
 	Campaigns string // a file of campaigns, journeys and segments
+	// LogInJetStream keeps the input log in streams, where a test can read it and write to it.
+	LogInJetStream bool
 
 	APNsURL, APNsKeyID, APNsTeamID, APNsTopic string
 	APNsKey, APNsCA                           []byte
@@ -80,7 +82,7 @@ func (g *Gateway) open(s *Settings) (err error) {
 	}
 	g.lanes = append(g.lanes, f)
 	// The log holds positions for a quarter of an hour by default; a replay reads a whole day from it.
-	logs := stream.LogConfig{MaxAge: 6 * time.Hour}
+	logs := stream.LogConfig{MaxAge: 6 * time.Hour, JetStream: s.LogInJetStream}
 	if g.Server, err = stream.StartServer(stream.ServerConfig{StoreDir: filepath.Join(s.Dir, "nats"), Listen: s.Listen, MaxStore: 32 << 30, Logger: log}); err != nil {
 		return err
 	}
