@@ -228,6 +228,8 @@ type PushStep struct {
 	Variants []Variant
 	// Voucher is where the code of a template's voucher comes from; nil: there is none.
 	Voucher *Voucher `json:",omitzero"`
+	// AllDevices sends to every device of the person rather than to one of them. It is one claim all the same.
+	AllDevices bool `json:",omitzero"`
 }
 
 // Voucher says which pool each push gets a code of its own from.

@@ -21,6 +21,8 @@ type Input struct {
 	// Profile is never nil. For a device that has not registered it is the zero
 	// profile with its Device.
 	Profile *audience.Profile
+	// To is the profile of the device that the push would go to, when it is another one of the person; nil: Profile.
+	To *audience.Profile
 	// Now is the receive time of the ping that settled Tr: when the push would
 	// leave. Freshness and quiet hours are measured against it.
 	Now time.Time
@@ -329,7 +331,7 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 			return OptedOut
 		}
 	case ruleToken:
-		if !f.Profile.Reachable() {
+		if !cmp.Or(f.To, f.Profile).Reachable() {
 			return NoToken
 		}
 	case ruleQuiet:
@@ -542,6 +544,7 @@ func (c *Campaign) describe(r rule, f *facts) string {
 	case ruleCaps:
 		return c.describeCaps(f)
 	case ruleToken:
+		p = cmp.Or(f.To, p)
 		switch {
 		case p.Token == "":
 			return "the device has no push token"

@@ -248,6 +248,9 @@ func (p *PushStep) document() (push, named yaml.MapSlice) {
 			m.add("voucher", v.Pool)
 		}
 	}
+	if p.AllDevices {
+		m.add("devices", "all")
+	}
 	return m.MapSlice, named
 }
 

@@ -43,6 +43,7 @@ steps:
       template: main
       ttl: 2h
       voucher: {pool: bday, empty: send_without}
+      devices: all
       variants:
         A: 50%
         B: {share: 33.33%, template: other}
@@ -138,7 +139,7 @@ func TestFormatKnowsEveryField(t *testing.T) {
 		reflect.TypeFor[Window]():   {"From", "To", "Zone", "Days", "Hours", "Closed", "HoldFor", "Endless"},
 		reflect.TypeFor[Quiet]():    {"Hours", "Device", "Closed"},
 		reflect.TypeFor[Cap]():      {"Max", "Per", "Day", "Ever", "All"},
-		reflect.TypeFor[PushStep](): {"Template", "TTL", "Variants", "Voucher"},
+		reflect.TypeFor[PushStep](): {"Template", "TTL", "Variants", "Voucher", "AllDevices"},
 		reflect.TypeFor[Variant]():  {"Name", "Share", "Template"},
 		reflect.TypeFor[Template](): {"Name", "DefaultLocale", "Required", "Sound", "Thread", "Collapse", "TTL", "Data", "Locales",
 			"Background", "Badge", "Category", "Importance", "Relevance", "Style", "Actions", "Looks"},

@@ -36,7 +36,7 @@ var (
 	variantKeys  = []string{"share", "template"}
 	closedWords  = []string{string(Drop), string(Hold), string(NotifyIfInside)}
 	onceKeys     = []string{"day", "starts", "rolling"}
-	pushKeys     = []string{"template", "ttl", "variants", "voucher"}
+	pushKeys     = []string{"template", "ttl", "variants", "voucher", "devices"}
 	voucherKeys  = []string{"pool", "empty"}
 	pushLater    = []string{"collapse", "send_at", "best_time"}
 	stepLater    = []string{"wait", "if", "split", "tag", "webhook", "goal", "exit"}
@@ -811,6 +811,9 @@ func (s *source) push(f field, c *Campaign, named map[string]*Template) {
 			c.Push.Variants = s.variants(k, c, named)
 		case "voucher":
 			c.Push.Voucher = s.voucher(k)
+		case "devices":
+			word, _ := s.word(k, []string{"last_active", "all"}, nil)
+			c.Push.AllDevices = word == "all"
 		}
 	})
 	if variants.val != nil && !have { // then each has its own

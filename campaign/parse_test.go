@@ -195,6 +195,7 @@ func TestParseRefuses(t *testing.T) {
 		{"large raw", templateFile("    ios: {raw: ¦{a: " + strings.Repeat("x", 2050) + "}}\n    locales: {en: {body: hi}}\n"), []Code{CodeTooLarge}, ""},
 		{"deep raw", templateFile("    ios: {raw: {a: " + strings.Repeat("[", 7) + "¦[]" + strings.Repeat("]", 7) + "}}\n    locales: {en: {body: hi}}\n"), []Code{CodeTooLarge}, ""},
 		{"raw that shows in the background", strings.Replace(templateFile("    kind: background\n    data: {a: b}\n    ios: {raw: {aps: {alert: {loc-key: A}}}}\n"), "t:\n", "¦t:\n", 1), []Code{CodeConflict}, ""},
+		{"devices", strings.Replace(templateFile("    locales: {en: {body: hi}}\n"), "push: {", "push: {devices: ¦both, ", 1), []Code{CodeValue}, ""},
 		{"collapse by voucher", templateFile("    collapse: ¦\"{{ voucher }}\"\n    locales: {en: {body: hi}}\n"), []Code{CodeVariable}, ""},
 		{"relevance over one", templateFile("    relevance: ¦1.5\n    locales: {en: {body: hi}}\n"), []Code{CodeRange}, ""},
 		{"background with words", templateFile("    kind: background\n    data: {a: b}\n    ¦locales: {en: {body: hi}}\n"), []Code{CodeConflict}, ""},

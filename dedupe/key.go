@@ -56,7 +56,20 @@ func (k Key) MessageID(fence string, releases int) string {
 		buf = binary.AppendUvarint(buf, uint64(len(part)))
 		buf = append(buf, part...)
 	}
-	sum := sha256.Sum256(buf)
+	return uuid8(sha256.Sum256(buf))
+}
+
+// CopyID is the id of the n-th copy of a message, for one that goes to several
+// devices: the message's own for 0, else another that is the same on every
+// machine and in every replay.
+func CopyID(mid string, n int) string {
+	if n == 0 {
+		return mid
+	}
+	return uuid8(sha256.Sum256(fmt.Appendf(nil, "footfall copy 1|%s|%d", mid, n)))
+}
+
+func uuid8(sum [sha256.Size]byte) string {
 	u := sum[:16]
 	u[6] = u[6]&0x0f | 0x80 // version 8: custom
 	u[8] = u[8]&0x3f | 0x80 // variant

@@ -20,9 +20,26 @@ type Counts struct {
 	Opened    int64            `json:"opened"`
 	Converted int64            `json:"converted"`
 	Dismissed int64            `json:"dismissed,omitzero"`
+	// Devices counts devices rather than people: the same where a push goes to one of them.
+	Devices Devices `json:"devices"`
 	// Outcomes has every entry once: "held", the state in which its push ended, "owed", or of an accepted one the
 	// furthest of accepted, delivered, opened and converted.
 	Outcomes map[string]int64 `json:"outcomes"`
+}
+
+// Devices are the stages of pushes by device.
+type Devices struct {
+	Meant     int64 `json:"meant"` // of the claimed
+	Accepted  int64 `json:"accepted"`
+	Delivered int64 `json:"delivered"`
+	Opened    int64 `json:"opened"`
+}
+
+func (d *Devices) add(o *Devices) {
+	d.Meant += o.Meant
+	d.Accepted += o.Accepted
+	d.Delivered += o.Delivered
+	d.Opened += o.Opened
 }
 
 // message is what is known of one entry's push.
@@ -30,6 +47,8 @@ type message struct {
 	ended   bool
 	outcome Outcome
 	reached []string // stages of package receipt
+
+	onDevices Devices // Delivered and Opened
 }
 
 // add counts one entry; m is nil for a held one.
@@ -44,6 +63,12 @@ func (c *Counts) add(e *Entry, m *message) {
 		return
 	}
 	c.Claimed++
+	devices := m.onDevices
+	devices.Meant = int64(max(1, e.Devices))
+	if m.ended && m.outcome.State == Accepted {
+		devices.Accepted = int64(max(1, m.outcome.Took))
+	}
+	c.Devices.add(&devices)
 	furthest := Accepted
 	switch {
 	case !m.ended:

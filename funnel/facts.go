@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"footfall/dedupe"
 	"footfall/internal/db"
 )
 
@@ -38,6 +39,8 @@ type Entry struct {
 	// Reason is why it was held; "" for one that claimed. The one that stands for the holdout is HeldOut.
 	Reason string `json:"r,omitempty"`
 	MID    string `json:"m,omitempty"` // of the push; "" for a held one
+	// Devices is how many devices of the person the push goes to, when these are several.
+	Devices int `json:"n,omitempty"`
 	// Lead marks one of the entries that a transition made, so that transitions can be counted.
 	Lead bool `json:"l,omitempty"`
 	// When the position was measured that settled it, when it arrived, when it was decided, and when the push may go
@@ -46,6 +49,17 @@ type Entry struct {
 	ReceivedAt int64 `json:"tr,omitempty"`
 	DecidedAt  int64 `json:"td,omitempty"`
 	SendAt     int64 `json:"ts,omitempty"`
+}
+
+// MIDs are the ids of the entry's push, one for each device that it goes to; none of a held one.
+func (e *Entry) MIDs() (mids []string) {
+	if e.MID == "" {
+		return nil
+	}
+	for n := range max(1, e.Devices) {
+		mids = append(mids, dedupe.CopyID(e.MID, n))
+	}
+	return mids
 }
 
 // HeldOut is the Reason of an entry whose subject is in the holdout and has won the claim.
@@ -61,6 +75,8 @@ type Outcome struct {
 	First  int64 `json:"f,omitempty"`
 	Leased int64 `json:"l,omitempty"`
 	At     int64 `json:"t"`
+	// Took is how many of several devices a provider has taken it for.
+	Took int `json:"n,omitempty"`
 }
 
 // Accepted is the State of a push that a provider has taken.
@@ -108,8 +124,8 @@ func put(tx *db.Tx, key []byte, v any, until time.Time) error {
 	return nil
 }
 
-// outcomeOf reads how a push ended; ok is false while it is owed.
-func outcomeOf(tx *db.Tx, mid string) (o Outcome, ok bool, err error) {
+// OutcomeOf reads how a push ended; ok is false while it is owed.
+func OutcomeOf(tx *db.Tx, mid string) (o Outcome, ok bool, err error) {
 	row, err := tx.Get(outcomeSpace.Key([]byte(mid)))
 	if errors.Is(err, db.ErrNotFound) {
 		return o, false, nil

@@ -254,13 +254,12 @@ func (r *Report) take(tx *db.Tx, b *builder, e *Entry, people map[string]*person
 	if e.MID != "" {
 		var err error
 		m = &message{}
-		if m.outcome, m.ended, err = outcomeOf(tx, e.MID); err != nil {
+		if m.outcome, m.ended, err = OutcomeOf(tx, e.MID); err != nil {
 			return err
 		}
-		if facts, err = receipt.Facts(tx, e.MID); err != nil {
+		if facts, err = m.read(tx, e); err != nil {
 			return err
 		}
-		m.reached = receipt.Reached(facts)
 	}
 	p := people[e.Subject]
 	if p == nil {
@@ -311,6 +310,32 @@ func sentOf(e *Entry, m *message, facts []receipt.Fact) sent {
 		}
 	}
 	return s
+}
+
+// read reads what became of an entry's push on each of the devices that it went to, and returns it as that of one person.
+func (m *message) read(tx *db.Tx, e *Entry) ([]receipt.Fact, error) {
+	var all []receipt.Fact
+	for _, mid := range e.MIDs() {
+		facts, err := receipt.Facts(tx, mid)
+		if err != nil {
+			return nil, err
+		}
+		m.devices(receipt.Reached(facts))
+		all = receipt.Merge(all, facts)
+	}
+	m.reached = receipt.Reached(all)
+	return all, nil
+}
+
+func (m *message) devices(reached []string) {
+	for _, stage := range reached {
+		switch stage {
+		case receipt.Delivered:
+			m.onDevices.Delivered++
+		case receipt.Opened:
+			m.onDevices.Opened++
+		}
+	}
 }
 
 func group(m map[string]*Group, key string) *Group {
@@ -403,6 +428,7 @@ func (g *Group) merge(o *Group) {
 	} {
 		*n.to += *n.from
 	}
+	g.Devices.add(&o.Devices)
 	if g.people == nil {
 		g.people, g.reached = map[string]struct{}{}, map[string]struct{}{}
 	}

@@ -37,7 +37,8 @@ var stateOf = func() (states [11]State) {
 const (
 	flagDoubt = 1 << iota
 	flagBulk
-	flagFirst // the time of the first try follows at the end
+	flagFirst  // the time of the first try follows at the end
+	flagCopies // Lead and Copies follow behind it
 )
 
 // encode writes version, state, flags, the counters and times as varints, and
@@ -56,6 +57,9 @@ func (d *Delivery) encode() ([]byte, error) {
 	}
 	if d.FirstAt != 0 {
 		flags |= flagFirst
+	}
+	if d.Copies != 0 {
+		flags |= flagCopies
 	}
 	var claim []byte
 	if d.Claim != (dedupe.Key{}) {
@@ -80,6 +84,9 @@ func (d *Delivery) encode() ([]byte, error) {
 	}
 	if d.FirstAt != 0 {
 		b = binary.AppendVarint(b, d.FirstAt)
+	}
+	if d.Copies != 0 {
+		b = row.AppendString(binary.AppendUvarint(b, uint64(d.Copies)), d.Lead)
 	}
 	return b, nil
 }
@@ -118,6 +125,13 @@ func decode(b []byte) (d Delivery, err error) {
 	}
 	if b[2]&flagFirst != 0 {
 		d.FirstAt = r.Varint()
+	}
+	if b[2]&flagCopies != 0 {
+		copies := r.Uvarint()
+		if copies > MaxCopies {
+			return Delivery{}, errRow
+		}
+		d.Copies, d.Lead = int(copies), r.Text()
 	}
 	if !r.OK() {
 		return Delivery{}, errRow

@@ -33,6 +33,12 @@ type Delivery struct {
 	// Env is the environment to send to when it is not the one that the device
 	// has named: it was found by trying.
 	Env string `json:"env,omitempty"`
+	// Lead and Copies are of a message that goes to several devices of a person,
+	// a row for each: Lead is the message id of the claim, which the first of
+	// them has, and Copies how many there are, this one among them. "" and 0: it
+	// goes to one. See copies.go.
+	Lead   string `json:"lead,omitempty"`
+	Copies int    `json:"copies,omitempty"`
 	// Bulk marks one of many that are sent at once, an announcement. They give
 	// way to the others: see the package comment.
 	Bulk bool `json:"bulk,omitempty"`

@@ -109,11 +109,16 @@ func settleClaim(tx *db.Tx, d *Delivery, step claimStep) (odd, err error) {
 	if d.Claim == (dedupe.Key{}) {
 		return nil, nil
 	}
+	if step == claimRelease {
+		if all, err := OthersFailed(tx, d); err != nil || !all {
+			return nil, err
+		}
+	}
 	switch step {
 	case claimCommit:
-		err = dedupe.Commit(tx, d.Claim, d.MID)
+		err = dedupe.Commit(tx, d.Claim, d.Message())
 	case claimRelease:
-		err = dedupe.Release(tx, d.Claim, d.MID, string(d.State)+": "+d.Reason)
+		err = dedupe.Release(tx, d.Claim, d.Message(), string(d.State)+": "+d.Reason)
 	}
 	if errors.Is(err, dedupe.ErrNoClaim) || errors.Is(err, dedupe.ErrNotHolder) ||
 		errors.Is(err, dedupe.ErrCommitted) || errors.Is(err, dedupe.ErrUnreadable) {

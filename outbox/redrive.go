@@ -44,7 +44,7 @@ func Redrive(tx *db.Tx, mid string) (old, d Delivery, err error) {
 		return old, d, fmt.Errorf("%w: %s is %s", ErrNoRetry, mid, old.State)
 	}
 	if old.Claim != (dedupe.Key{}) {
-		err := dedupe.Retake(tx, old.Claim, mid)
+		err := dedupe.Retake(tx, old.Claim, old.Message())
 		if errors.Is(err, dedupe.ErrNotHolder) || errors.Is(err, dedupe.ErrNoClaim) {
 			return old, d, fmt.Errorf("%w: %s: %w", ErrSlotTaken, mid, err)
 		}

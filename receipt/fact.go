@@ -67,6 +67,15 @@ func add(facts []Fact, f Fact) (out []Fact, isNew, changed bool) {
 	return facts, false, true
 }
 
+// Merge adds the facts about one copy of a message to those about others, so that each is there once. Both are ordered as
+// Facts returns them, and so is the result; facts may be changed.
+func Merge(facts, more []Fact) []Fact {
+	for _, f := range more {
+		facts, _, _ = add(facts, f)
+	}
+	return facts
+}
+
 // Stages are what a funnel counts messages by, in their order.
 func Stages() []string { return []string{Delivered, Displayed, Opened, Action, Dismissed, Converted} }
 

@@ -29,6 +29,8 @@ type deliveryContext struct {
 	Reason    track.Reason `json:"reason,omitzero"`
 	Variant   string       `json:"variant,omitempty"`
 	IfInside  bool         `json:"if_inside,omitzero"` // send only if the device is in the fence by then
+	// By is the device that it came from, when it goes to others of the person, too, or instead.
+	By string `json:"by,omitempty"`
 
 	Collapse string `json:"collapse,omitempty"` // replaces on the phone; the same at every attempt
 
@@ -85,7 +87,7 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	}
 	now := g.cfg.Now()
 	if dc.IfInside {
-		switch inside, err := g.stillInside(tx, d, now); {
+		switch inside, err := g.stillInside(tx, track.DeviceID(cmp.Or(dc.By, d.Device)), fences.ID(d.Fence), now); {
 		case err != nil:
 			g.cfg.Logger.Error("presence could not be read", "device", d.Device, "err", err)
 			return nil, ""
@@ -98,7 +100,7 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	rc.SetVariant(dc.Variant)
 	rc.Message, rc.Entry = map[string]any{"id": d.MID, "code": dc.Code}, dc.Entry
 	if c.TakesVoucher(dc.Variant) {
-		own, found, err := voucher.Of(tx, d.MID)
+		own, found, err := voucher.Of(tx, d.Message())
 		switch {
 		case err != nil:
 			g.cfg.Logger.Error("a voucher could not be read", "mid", d.MID, "err", err)
@@ -140,11 +142,11 @@ func Notification(c *campaign.Content) *push.Notification {
 	return n
 }
 
-// stillInside reports whether the device of a delivery is in its fence, as far as the ledger knows: the stored
+// stillInside reports whether a device is in a fence, as far as the ledger knows: the stored
 // presence has every transition, and its last fix is at most one checkpoint old. A device that has been silent for
 // long is nowhere.
-func (g *Gateway) stillInside(tx *db.Tx, d *outbox.Delivery, now time.Time) (bool, error) {
-	row, err := tx.Get(presenceKey(track.DeviceID(d.Device)))
+func (g *Gateway) stillInside(tx *db.Tx, id track.DeviceID, fence fences.ID, now time.Time) (bool, error) {
+	row, err := tx.Get(presenceKey(id))
 	if errors.Is(err, db.ErrNotFound) {
 		return false, nil
 	}
@@ -152,15 +154,15 @@ func (g *Gateway) stillInside(tx *db.Tx, d *outbox.Delivery, now time.Time) (boo
 		return false, err
 	}
 	t := track.New(g.cfg.Rules)
-	if err := t.Restore(track.DeviceID(d.Device), row); err != nil {
+	if err := t.Restore(id, row); err != nil {
 		return false, err
 	}
-	p, ok := t.Presence(track.DeviceID(d.Device))
+	p, ok := t.Presence(id)
 	if !ok || now.Sub(time.UnixMilli(p.LastFixedAt)) > g.cfg.Rules.PresenceTTL {
 		return false, nil
 	}
 	return slices.ContainsFunc(p.Inside, func(in track.InsideFence) bool {
-		return in.FenceID == fences.ID(d.Fence) && !in.Unknown
+		return in.FenceID == fence && !in.Unknown
 	}), nil
 }
 
@@ -203,8 +205,9 @@ func (g *Gateway) outcome(tx *db.Tx, old, d *outbox.Delivery, o push.Outcome) er
 	return recordOutcome(tx, g.events, old, d)
 }
 
-// recordOutcome counts a delivery under the final state that it has come to, and takes it out again when it
-// leaves that state: an operator has sent it once more.
+// recordOutcome counts a message under the final state that it has come to, and takes it out again when it
+// leaves that state: an operator has sent it once more, or another of the person's devices got it. One to several devices
+// counts once, by the row that speaks for it; its rows are counted as devices.
 func recordOutcome(tx *db.Tx, events *eventLog, old, d *outbox.Delivery) error {
 	count := func(d *outbox.Delivery, n int64) error {
 		if !d.State.Final() {
@@ -216,7 +219,22 @@ func recordOutcome(tx *db.Tx, events *eventLog, old, d *outbox.Delivery) error {
 		}
 		return err
 	}
-	if err := errors.Join(count(old, -1), count(d, 1)); err != nil || !d.State.Final() {
+	others, err := outbox.Others(tx, d)
+	if err != nil {
+		return err
+	}
+	if d.Copies > 0 {
+		for _, step := range []struct {
+			d *outbox.Delivery
+			n int64
+		}{{old, -1}, {d, 1}} {
+			if step.d.State.Final() {
+				err = errors.Join(err, addFunnel(tx, funnelKey{d.Campaign, "device." + string(step.d.State)}, step.n))
+			}
+		}
+	}
+	before, after := append([]outbox.Delivery{*old}, others...), append([]outbox.Delivery{*d}, others...)
+	if err := errors.Join(err, count(outbox.Speaks(before), -1), count(outbox.Speaks(after), 1)); err != nil || !d.State.Final() {
 		return err
 	}
 	return appendOutcome(tx, events, d)
@@ -278,7 +296,7 @@ func (g *Gateway) anotherToken(tx *db.Tx, d *outbox.Delivery, o push.Outcome) (r
 			return outbox.Route{Device: d.Device, Lane: lane, Env: other.Env}, true, nil
 		}
 	}
-	if d.Person == "" {
+	if d.Person == "" || d.Copies > 0 { // of a message to all devices each has its own
 		return r, false, nil
 	}
 	devices, err := audience.DevicesOf(tx, d.Person)

@@ -61,7 +61,8 @@ type CampaignDecision struct {
 	Reason    campaign.Reason  `json:"reason"`
 	Checks    []campaign.Check `json:"checks"`
 	Claim     string           `json:"claim,omitempty"`
-	MID       string           `json:"mid,omitempty"` // of the push this decision caused
+	MID       string           `json:"mid,omitempty"`    // of the push this decision caused
+	Devices   int              `json:"devices,omitzero"` // that it goes to, when these are several; see dedupe.CopyID
 	ExpiresAt int64            `json:"expires_at,omitzero"`
 	SendAt    int64            `json:"send_at,omitzero"` // when a push that waits goes out at the earliest
 	Variant   string           `json:"variant,omitempty"`

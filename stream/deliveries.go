@@ -134,7 +134,7 @@ func RetryDeliveries(ctx context.Context, d *db.DB, order OutboxOrder) (OutboxRe
 		if err := noteOutcome(tx, &old, &row, 0); err != nil {
 			return err
 		}
-		if err := voucher.Retake(tx, mid, row.App, row.Campaign); err != nil {
+		if err := voucher.Retake(tx, row.Message(), row.App, row.Campaign); err != nil {
 			return err
 		}
 		return recordOutcome(tx, nil, &old, &row) // on its way again: no event, one outcome less
@@ -146,7 +146,10 @@ func PurgeDeliveries(ctx context.Context, d *db.DB, order OutboxOrder) (OutboxRe
 	return order.carryOut(ctx, d, func(tx *db.Tx, mid string) error {
 		d, err := outbox.Purge(tx, mid)
 		if err == nil && d.State == outbox.StateDead && !d.Doubt { // its claim is free again, and so is its code
-			_, err = voucher.GiveBack(tx, mid)
+			var all bool
+			if all, err = outbox.OthersFailed(tx, &d); err == nil && all {
+				_, err = voucher.GiveBack(tx, d.Message())
+			}
 		}
 		return err
 	})

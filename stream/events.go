@@ -66,6 +66,7 @@ type PushEvent struct {
 	Outcome  string `json:"outcome"`
 	Reason   string `json:"reason,omitempty"`
 	MID      string `json:"mid,omitempty"`
+	Lead     string `json:"lead,omitempty"`  // of a message to several devices: what they have in common; see docs/protocol.md
 	At       int64  `json:"at"`              // of the entry
 	Cause    string `json:"cause,omitempty"` // id of the transition
 	// OutcomeAt is when the provider answered, or when it was known that it will not be asked. Unix ms; 0 for held.
@@ -232,7 +233,7 @@ func appendOutcome(tx *db.Tx, l *eventLog, d *outbox.Delivery) error {
 	_, device, _ := wire.SplitDevice(track.DeviceID(d.Device))
 	return l.append(tx, id, wire.PushSubject(d.App, d.Campaign, string(d.State)), PushEvent{
 		ID: id, App: d.App, Device: device, Person: d.Person, Campaign: d.Campaign, Fence: d.Fence,
-		Outcome: string(d.State), Reason: d.Reason, MID: d.MID, At: d.FixedAt, OutcomeAt: d.UpdatedAt,
+		Outcome: string(d.State), Reason: d.Reason, MID: d.MID, Lead: d.Lead, At: d.FixedAt, OutcomeAt: d.UpdatedAt,
 	})
 }
 

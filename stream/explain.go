@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"footfall/audience"
+	"footfall/dedupe"
 	"footfall/fences"
 	"footfall/geo"
 	"footfall/internal/db"
@@ -71,6 +72,10 @@ type PushStatus struct {
 	ExpiresAt int64        `json:"expires_at"`
 	// Receipts is what the phone and the tills have reported since, ordered by kind.
 	Receipts []receipt.Fact `json:"receipts,omitempty"`
+	// Device is whom it went to when that is not the device that was asked about. Copies are the others of the person that
+	// it goes to as well.
+	Device string       `json:"device,omitempty"`
+	Copies []PushStatus `json:"copies,omitempty"`
 }
 
 // ErrUnknownDevice is returned when nothing at all is known about a device.
@@ -100,26 +105,45 @@ func ExplainStored(tx *db.Tx, id track.DeviceID, from, to int64) (Explanation, e
 			if c.MID == "" {
 				continue
 			}
-			row, ok, err := outbox.Get(tx, c.MID)
+			status, ok, err := statusOf(tx, c.MID, e.Device)
 			if err != nil {
 				return e, err
 			}
 			if !ok {
 				continue
 			}
-			status := PushStatus{State: row.State, Reason: row.Reason, Attempts: row.Attempts, UpdatedAt: row.UpdatedAt, ExpiresAt: row.ExpiresAt}
-			if status.Receipts, err = receipt.Facts(tx, c.MID); err != nil {
-				return e, err
-			}
-			for i := range status.Receipts { // no phone has it before the provider did, whatever its clock says
-				if f := &status.Receipts[i]; row.State == outbox.StateAccepted {
-					f.At = max(f.At, row.UpdatedAt)
+			for n := 1; n < c.Devices; n++ {
+				other, ok, err := statusOf(tx, dedupe.CopyID(c.MID, n), "")
+				if err != nil {
+					return e, err
+				}
+				if ok {
+					status.Copies = append(status.Copies, other)
 				}
 			}
 			e.Deliveries[c.MID] = status
 		}
 	}
 	return e, nil
+}
+
+// statusOf reads what became of one message to one device; ok is false when that is no longer kept.
+func statusOf(tx *db.Tx, mid, asked string) (s PushStatus, ok bool, err error) {
+	row, ok, err := outbox.Get(tx, mid)
+	if err != nil || !ok {
+		return s, false, err
+	}
+	s = PushStatus{State: row.State, Reason: row.Reason, Attempts: row.Attempts, UpdatedAt: row.UpdatedAt, ExpiresAt: row.ExpiresAt}
+	if row.Device != asked {
+		s.Device = row.Device
+	}
+	s.Receipts, err = receipt.Facts(tx, mid)
+	for i := range s.Receipts { // no phone has it before the provider did, whatever its clock says
+		if f := &s.Receipts[i]; row.State == outbox.StateAccepted {
+			f.At = max(f.At, row.UpdatedAt)
+		}
+	}
+	return s, true, err
 }
 
 // Explain answers about a device of the running gateway: from and to bound the decisions in Unix ms, 0 for no

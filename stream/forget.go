@@ -105,7 +105,19 @@ func (t *target) has(device, subject string) bool {
 }
 
 func (t *target) hasDelivery(d *outbox.Delivery) bool {
-	return t.has(d.Device, "p:"+d.Person) || slices.ContainsFunc(d.Tried, func(r outbox.Route) bool { return t.has(r.Device, "") })
+	return t.has(d.Device, "p:"+d.Person) || t.has(cameBy(d), "") || slices.ContainsFunc(d.Tried, func(r outbox.Route) bool { return t.has(r.Device, "") })
+}
+
+// cameBy is the device that a delivery came from, when that is another than its own; "" else.
+func cameBy(d *outbox.Delivery) string {
+	if !bytes.Contains(d.Context, []byte(`"by":`)) { // nearly all
+		return ""
+	}
+	var cause deliveryContext
+	if json.Unmarshal(d.Context, &cause) != nil {
+		return ""
+	}
+	return cause.By
 }
 
 // Forget erases a device or a person everywhere, and says what was erased. It is idempotent, and a second call erases
@@ -256,7 +268,7 @@ const eraseChunk = 1000
 // forgetFacts erases what is kept by message, by claim and by campaign.
 func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) error {
 	var rows [][]byte
-	mids := map[string]bool{}
+	mids, reported := map[string]bool{}, map[string]bool{} // reported: those whose entries are erased, and so their outcomes
 	erase := func(what string) error {
 		for chunk := range slices.Chunk(rows, eraseChunk) {
 			err := g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
@@ -296,8 +308,8 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 	err = g.cfg.DB.View(func(tx *db.Tx) error {
 		return funnel.EntriesOf(tx, func(e *funnel.Entry) bool { return t.has(e.Device, e.Subject) }, func(key []byte, e *funnel.Entry) {
 			rows = append(rows, key)
-			if e.MID != "" {
-				mids[e.MID] = true
+			for _, mid := range e.MIDs() {
+				mids[mid], reported[mid] = true, true
 			}
 		})
 	})
@@ -314,7 +326,7 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 		}
 		f.Erased["vouchers, which lose their push"] += int64(n)
 	}
-	rows = funnel.OutcomeKeys(mids)
+	rows = funnel.OutcomeKeys(reported)
 	if err := erase("outcomes of reports"); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -41,6 +42,9 @@ type inquiry struct {
 	past    history
 	claimed map[string]fences.ID // campaign -> fence that took the input's push
 	t       *tally
+
+	otherDevices []audience.Profile // see others
+	haveOthers   bool
 }
 
 // inquire begins an inquiry in which nothing is claimed yet, about a subject that is not always the profile's own.
@@ -53,8 +57,13 @@ func (q *inquiry) ask(c *campaign.Campaign, tr *track.Transition) (CampaignDecis
 	if err := q.past.read(q.tx, q.profile, c.Needs()); err != nil {
 		return CampaignDecision{}, err
 	}
+	other, err := q.instead(c)
+	if err != nil {
+		return CampaignDecision{}, err
+	}
+	to := cmp.Or(other, q.profile)
 	dec := c.Decide(campaign.Input{
-		Tr: tr, Profile: q.profile, Now: time.UnixMilli(q.in.receivedAt), Sends: q.past.sends, Visits: q.past.visits, Events: q.past.events,
+		Tr: tr, Profile: q.profile, To: other, Now: time.UnixMilli(q.in.receivedAt), Sends: q.past.sends, Visits: q.past.visits, Events: q.past.events,
 	}, true)
 	if j := q.in.journey; j != nil {
 		dec.Key, dec.Period, dec.PeriodEnds = j.key, dedupe.Period{Kind: dedupe.PeriodEver}, time.UnixMilli(q.in.receivedAt)
@@ -67,9 +76,9 @@ func (q *inquiry) ask(c *campaign.Campaign, tr *track.Transition) (CampaignDecis
 		q.hold(&out, campaign.Overlap, "overlap", fmt.Sprintf("the same position also entered %s, which comes first", other))
 		return out, nil
 	}
-	lane, ok := q.s.lane(appOf(q.in.device), q.profile)
+	lane, ok := q.s.lane(appOf(q.in.device), to)
 	if !ok {
-		q.hold(&out, campaign.NoToken, "provider", fmt.Sprintf("no push provider is configured for platform %q", q.profile.Platform))
+		q.hold(&out, campaign.NoToken, "provider", fmt.Sprintf("no push provider is configured for platform %q", to.Platform))
 		return out, nil
 	}
 	takes := !dec.HeldOut && q.s.vouchers && c.TakesVoucher(dec.Variant)
@@ -111,7 +120,15 @@ func (q *inquiry) ask(c *campaign.Campaign, tr *track.Transition) (CampaignDecis
 			}
 			out.Checks = append(out.Checks, check)
 		}
-		err = q.owe(&out, c, &dec, tr, claim, lane)
+		var devices []heardOf
+		var check campaign.Check
+		if devices, check, err = q.choose(c, to, lane); err != nil {
+			return out, err
+		}
+		if check.Rule != "" {
+			out.Checks = append(out.Checks, check)
+		}
+		err = q.owe(&out, c, &dec, tr, claim, devices, won)
 	}
 	if err == nil && won { // else it was counted by the run that won it
 		q.t.funnel[funnelKey{c.ID, counted}]++
@@ -143,8 +160,9 @@ func (q *inquiry) refused(out *CampaignDecision, dec *campaign.Decision, tr *tra
 	return nil
 }
 
-// owe writes the delivery for a claim that was won, with what renders it and what caps and tills will know it by.
-func (q *inquiry) owe(out *CampaignDecision, c *campaign.Campaign, dec *campaign.Decision, tr *track.Transition, claim dedupe.Claim, lane string) error {
+// owe writes the deliveries for a claim that was won, one for each device, with what renders them and what caps and tills
+// will know the message by. Those of a claim that was won in a run that was cut off are there: all of them, or none would be.
+func (q *inquiry) owe(out *CampaignDecision, c *campaign.Campaign, dec *campaign.Decision, tr *track.Transition, claim dedupe.Claim, devices []heardOf, won bool) error {
 	app := appOf(q.in.device)
 	out.MID, out.ExpiresAt = claim.MID, dec.ExpiresAt.UnixMilli()
 	code := q.s.keys.Code(app, claim.MID)
@@ -154,6 +172,9 @@ func (q *inquiry) owe(out *CampaignDecision, c *campaign.Campaign, dec *campaign
 	cause := deliveryContext{
 		Code: code, Kind: tr.Kind, At: tr.At, EnteredAt: tr.EnteredAt, DistanceM: tr.CenterDistanceM, AccuracyM: tr.Fix.AccuracyM, Reason: tr.Reason,
 		Variant: dec.Variant, IfInside: dec.IfInside,
+	}
+	if devices[0].Device != q.profile.Device || len(devices) > 1 {
+		cause.By = q.profile.Device
 	}
 	if j := q.in.journey; j != nil {
 		cause.Journey, cause.Step, cause.Entry = j.revision, j.step, j.entry
@@ -175,13 +196,25 @@ func (q *inquiry) owe(out *CampaignDecision, c *campaign.Campaign, dec *campaign
 		out.SendAt = dec.SendAt.UnixMilli()
 		due = max(due, out.SendAt)
 	}
-	err = outbox.Enqueue(q.tx, &outbox.Delivery{
-		MID: claim.MID, App: app, Device: string(q.in.device), Person: q.profile.Person, Campaign: c.ID, Fence: string(tr.FenceID),
-		Claim: dec.Key, Lane: lane, CreatedAt: now, FixedAt: tr.At, NextAt: due,
+	row := outbox.Delivery{
+		App: app, Person: q.profile.Person, Campaign: c.ID, Fence: string(tr.FenceID), Claim: dec.Key, CreatedAt: now, FixedAt: tr.At, NextAt: due,
 		ExpiresAt: out.ExpiresAt, Context: context, Bulk: c.Trigger.Schedule != nil,
-	})
-	if err != nil {
-		return err
+	}
+	if !won {
+		first, _, err := outbox.Get(q.tx, claim.MID)
+		if err != nil {
+			return err
+		}
+		out.Devices, devices = first.Copies, nil
+	}
+	if len(devices) > 1 {
+		row.Lead, row.Copies, out.Devices = claim.MID, len(devices), len(devices)
+	}
+	for n := range devices {
+		row.MID, row.Device, row.Lane = dedupe.CopyID(claim.MID, n), devices[n].Device, devices[n].lane
+		if err := outbox.Enqueue(q.tx, &row); err != nil {
+			return err
+		}
 	}
 	if err := dedupe.RecordSend(q.tx, dec.Key, claim, c.KeepSends()); err != nil {
 		return err
@@ -198,7 +231,10 @@ func ownClaim(tx *db.Tx, c dedupe.Claim, in *input, tr *track.Transition, heldOu
 		return heldOut && c.Fence == string(tr.FenceID) && c.At.UnixMilli() == tr.At, nil
 	}
 	d, ok, err := outbox.Get(tx, c.MID)
-	return ok && d.Device == string(in.device), err
+	if err != nil || !ok || d.Device == string(in.device) {
+		return ok, err
+	}
+	return cameBy(&d) == string(in.device), nil
 }
 
 // standing says who has the claim, in the fence's own time.

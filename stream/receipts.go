@@ -123,6 +123,9 @@ func (s *settler) addFact(tx *db.Tx, d *outbox.Delivery, in *input, f receipt.Fa
 		return nil
 	}
 	t.receipts[receiptStored]++
+	if err := onlyFirst(tx, d, &change); err != nil {
+		return err
+	}
 	if slices.Contains(change.Reached, receipt.Opened) {
 		if err := s.learnHour(tx, d, in, &f); err != nil {
 			return err
@@ -137,6 +140,26 @@ func (s *settler) addFact(tx *db.Tx, d *outbox.Delivery, in *input, f receipt.Fa
 		}
 	}
 	return s.tellReceipt(tx, d, f, false)
+}
+
+// onlyFirst takes out of a change the stages that another device of the person had come to already with the same message:
+// they count once.
+func onlyFirst(tx *db.Tx, d *outbox.Delivery, change *receipt.Change) error {
+	if d.Copies == 0 {
+		return nil
+	}
+	for _, mid := range d.MIDs() {
+		if mid == d.MID {
+			continue
+		}
+		facts, err := receipt.Facts(tx, mid)
+		if err != nil {
+			return err
+		}
+		known := receipt.Reached(facts)
+		change.Reached = slices.DeleteFunc(change.Reached, func(stage string) bool { return slices.Contains(known, stage) })
+	}
+	return nil
 }
 
 // tellReceipt publishes a fact about d.

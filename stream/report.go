@@ -31,7 +31,7 @@ func (s *settler) keepEntries(tx *db.Tx, d *Decision, at *time.Location, p *audi
 	}
 	for i := range d.Campaigns {
 		c := &d.Campaigns[i]
-		e.Campaign, e.Variant, e.MID, e.SendAt, e.Reason = c.Campaign, c.Variant, c.MID, c.SendAt, ""
+		e.Campaign, e.Variant, e.MID, e.Devices, e.SendAt, e.Reason = c.Campaign, c.Variant, c.MID, c.Devices, c.SendAt, ""
 		if c.MID == "" {
 			e.Reason = string(c.Reason)
 		}
@@ -51,21 +51,43 @@ func clockOf(tr *track.Transition) *time.Location {
 	return tr.Fence.Location
 }
 
-// noteOutcome keeps how a delivery ended, and takes it back when an operator sends it once more.
+// noteOutcome keeps how a message ended, and takes it back when it is on its way again. One to several devices has one
+// outcome, that of the row that speaks for it.
 func noteOutcome(tx *db.Tx, old, d *outbox.Delivery, keep time.Duration) error {
-	if !d.State.Final() {
+	others, err := outbox.Others(tx, d)
+	if err != nil {
+		return err
+	}
+	speaks := outbox.Speaks(append([]outbox.Delivery{*d}, others...))
+	if !speaks.State.Final() {
 		if old.State.Final() {
-			return funnel.DropOutcome(tx, d.MID)
+			return funnel.DropOutcome(tx, d.Message())
 		}
 		return nil
 	}
-	o := funnel.Outcome{State: string(d.State), Reason: d.Reason, Asked: d.Attempts > 0, At: d.UpdatedAt}
-	if old.State == outbox.StateSending {
+	o := funnel.Outcome{State: string(speaks.State), Reason: speaks.Reason, Asked: speaks.Attempts > 0, At: speaks.UpdatedAt}
+	if speaks.MID != d.MID {
+		stored, found, err := funnel.OutcomeOf(tx, d.Message())
+		if err != nil {
+			return err
+		}
+		if found && stored.State == o.State {
+			o = stored // with its times
+		}
+	} else if old.State == outbox.StateSending {
 		if o.Leased = old.UpdatedAt; old.FirstAt != o.Leased {
 			o.First = old.FirstAt
 		}
 	}
-	return funnel.PutOutcome(tx, d.MID, &o, keep)
+	if d.Copies > 0 {
+		o.Took = 0
+		for _, row := range append(others, *d) {
+			if row.State == outbox.StateAccepted {
+				o.Took++
+			}
+		}
+	}
+	return funnel.PutOutcome(tx, d.Message(), &o, keep)
 }
 
 // noteSubscription keeps that a device can be pushed to from now on, or no longer.

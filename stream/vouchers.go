@@ -77,7 +77,10 @@ func returnVoucher(tx *db.Tx, d *outbox.Delivery) error {
 	if !d.State.Final() || d.State == outbox.StateAccepted || d.State == outbox.StateDead || d.Doubt {
 		return nil
 	}
-	_, err := voucher.GiveBack(tx, d.MID)
+	if all, err := outbox.OthersFailed(tx, d); err != nil || !all {
+		return err
+	}
+	_, err := voucher.GiveBack(tx, d.Message())
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"footfall/campaign"
+	"footfall/dedupe"
 	"footfall/internal/db"
 	"footfall/push/inapp"
 	"footfall/receipt"
@@ -267,22 +268,32 @@ func writeCampaigns(w io.Writer, d *stream.Decision, deliveries map[string]strea
 			continue
 		}
 		status, known := deliveries[c.MID]
-		switch {
-		case c.Call != "" && known && status.State == "accepted":
-			row("✓", "  call", "%s taken by %s at %s, %s", c.MID, c.Call, stamp3(status.UpdatedAt, loc), countOf(status.Attempts, "attempt"))
-		case c.Call != "" && known:
-			row("·", "  call", "%s to %s %s %s, %s", c.MID, c.Call, status.State, status.Reason, countOf(status.Attempts, "attempt"))
-		case !known:
+		if !known {
 			row("·", "  push", "%s, no longer kept", c.MID)
-		case status.State == "accepted" && strings.HasSuffix(status.Reason, inapp.ReasonInApp):
-			row("✓", "  push", "%s shown by the app itself at %s, nothing was pushed", c.MID, stamp3(status.UpdatedAt, loc))
-		case status.State == "accepted":
-			row("✓", "  push", "%s accepted by the provider at %s, %s", c.MID, stamp3(status.UpdatedAt, loc), countOf(status.Attempts, "attempt"))
-		default:
-			row("·", "  push", "%s %s %s, %s", c.MID, status.State, status.Reason, countOf(status.Attempts, "attempt"))
 		}
-		for _, f := range status.Receipts {
-			row("✓", "  "+f.Ev, "%s%s", stamp3(f.At, loc), receiptDetail(&f))
+		for n, status := range append([]stream.PushStatus{status}, status.Copies...) {
+			if !known && n == 0 {
+				continue
+			}
+			of := dedupe.CopyID(c.MID, n)
+			if status.Device != "" {
+				of += " to " + status.Device
+			}
+			switch {
+			case c.Call != "" && status.State == "accepted":
+				row("✓", "  call", "%s taken by %s at %s, %s", of, c.Call, stamp3(status.UpdatedAt, loc), countOf(status.Attempts, "attempt"))
+			case c.Call != "":
+				row("·", "  call", "%s to %s %s %s, %s", of, c.Call, status.State, status.Reason, countOf(status.Attempts, "attempt"))
+			case status.State == "accepted" && strings.HasSuffix(status.Reason, inapp.ReasonInApp):
+				row("✓", "  push", "%s shown by the app itself at %s, nothing was pushed", of, stamp3(status.UpdatedAt, loc))
+			case status.State == "accepted":
+				row("✓", "  push", "%s accepted by the provider at %s, %s", of, stamp3(status.UpdatedAt, loc), countOf(status.Attempts, "attempt"))
+			default:
+				row("·", "  push", "%s %s %s, %s", of, status.State, status.Reason, countOf(status.Attempts, "attempt"))
+			}
+			for _, f := range status.Receipts {
+				row("✓", "  "+f.Ev, "%s%s", stamp3(f.At, loc), receiptDetail(&f))
+			}
 		}
 	}
 }

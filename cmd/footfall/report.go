@@ -226,7 +226,7 @@ func writeReportCSV(w io.Writer, r *funnel.Report, by string) error {
 		head = append(head, by)
 	}
 	_ = out.Write(append(head, "from", "to", "people", "people_reached", "entered", "held", "claimed", "owed", "not_sent", "sent", "accepted",
-		"delivered", "displayed", "opened", "dismissed", "converted")) // Flush has the error
+		"delivered", "displayed", "opened", "dismissed", "converted", "devices", "devices_accepted", "devices_delivered", "devices_opened")) // Flush has the error
 	for _, c := range r.Campaigns {
 		for _, g := range breakdown(c, by) {
 			row := []string{c.ID}
@@ -235,7 +235,7 @@ func writeReportCSV(w io.Writer, r *funnel.Report, by string) error {
 			}
 			row = append(row, r.From.String(), r.To.String())
 			for _, n := range []int64{g.People, g.Reached, g.Entered, stream.Total(g.Held), g.Claimed, g.Owed, stream.Total(g.NotSent), g.Sent, g.Accepted,
-				g.Delivered, g.Displayed, g.Opened, g.Dismissed, g.Converted} {
+				g.Delivered, g.Displayed, g.Opened, g.Dismissed, g.Converted, g.Devices.Meant, g.Devices.Accepted, g.Devices.Delivered, g.Devices.Opened} {
 				row = append(row, strconv.FormatInt(n, 10))
 			}
 			_ = out.Write(row)
@@ -306,6 +306,9 @@ func (p *reportPrinter) campaign(r *funnel.Report, c *funnel.Campaign, by string
 	p.row("delivered", t.Delivered, share(t.Delivered, t.Accepted, "of accepted"))
 	p.row("opened", t.Opened, share(t.Opened, t.Accepted, "of accepted")+", "+share(t.Opened, t.Delivered, "of delivered"))
 	p.row("converted", t.Converted, share(t.Converted, t.Claimed, "of claimed")+", "+share2(t.Converted, t.Opened, "of opened"))
+	if d := t.Devices; d.Meant > t.Claimed {
+		p.row("devices", d.Meant, fmt.Sprintf("of the claimed; %s accepted, %s delivered, %s opened", thousands(d.Accepted), thousands(d.Delivered), thousands(d.Opened)))
+	}
 
 	p.line("  rates")
 	for _, k := range c.Rates {

@@ -35,7 +35,7 @@ var rules = map[string]rule{
 	"besttime":           {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"voucher":            {imports: []string{"internal/db"}, pure: true, noIO: true},
 	"receipt":            {imports: []string{"internal/db"}, pure: true, noIO: true},
-	"funnel":             {imports: []string{"receipt", "internal/db"}, pure: true, noIO: true},
+	"funnel":             {imports: []string{"dedupe", "receipt", "internal/db"}, pure: true, noIO: true},
 	"reach":              {imports: []string{"internal/db"}, noIO: true}, // draws the key of its hash; decides nothing
 
 	// Providers. None knows a campaign or another provider.

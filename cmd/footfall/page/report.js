@@ -25,7 +25,9 @@ function bars(rows) {
   }));
 }
 function funnel(t) {
-  return panel("Funnel", `${count(t.people)} people came, a push was accepted for ${count(t.reached)} of them.`, bars([
+  const d = t.devices || {}, several = d.meant > t.claimed
+    ? ` The pushes went to ${count(d.meant)} devices: ${count(d.accepted)} accepted, ${count(d.delivered)} delivered, ${count(d.opened)} opened.` : "";
+  return panel("Funnel", `${count(t.people)} people came, a push was accepted for ${count(t.reached)} of them.${several}`, bars([
     ["entered", t.entered, "", 0],
     ["claimed", t.claimed, pct(t.claimed, t.entered) + " of entered", 1],
     ["sent", t.sent, pct(t.sent, t.claimed) + " of claimed", 1],
