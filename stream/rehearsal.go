@@ -21,9 +21,9 @@ type RehearsalConfig struct {
 	Rules     track.Rules
 	Fences    *fences.Set
 	Campaigns *campaign.Set
-	// Registration is what a device says of itself before its first position, as on device.<app>.<device>; nil
-	// registers it with a push token and nothing else, so that each device is a person who can be reached.
-	Registration func(track.DeviceID) json.RawMessage
+	// Past is how things stood with a device before its first record; nil for one that is not known. Without the
+	// function each device is registered with a push token and nothing else: a person who can be reached.
+	Past func(track.DeviceID) *Past
 	// Logger gets what goes wrong inside. nil: none.
 	Logger *slog.Logger
 }
@@ -35,7 +35,9 @@ type Rehearsal struct {
 	cfg     RehearsalConfig
 	db      *db.DB
 	worker  *worker
-	known   map[track.DeviceID]bool
+	known   map[track.DeviceID]*Past
+	met     map[track.DeviceID]bool // had a record; true: a ping
+	pasts   [][]*Past               // of persons, to be written before the batch is decided
 	batch   []byte
 	records int
 	seq     uint64
@@ -47,12 +49,12 @@ func NewRehearsal(cfg RehearsalConfig) (_ *Rehearsal, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Registration == nil {
-		cfg.Registration = func(track.DeviceID) json.RawMessage {
-			return json.RawMessage(`{"platform":"ios","token":"rehearsal"}`)
+	if cfg.Past == nil {
+		cfg.Past = func(id track.DeviceID) *Past {
+			return &Past{Device: string(id), Registration: json.RawMessage(`{"platform":"ios","token":"rehearsal"}`)}
 		}
 	}
-	r := &Rehearsal{cfg: cfg, known: map[track.DeviceID]bool{}}
+	r := &Rehearsal{cfg: cfg, known: map[track.DeviceID]*Past{}, met: map[track.DeviceID]bool{}}
 	now := func() time.Time { return time.UnixMilli(r.nowMS) }
 	if r.db, err = db.Open(db.Config{InMemory: true, Logger: cfg.Logger, Now: now}); err != nil {
 		return nil, err
@@ -88,21 +90,62 @@ func NewRehearsal(cfg RehearsalConfig) (_ *Rehearsal, err error) {
 // keepAll is longer than any recording.
 const keepAll = 100 * 365 * 24 * time.Hour
 
-// Ping takes the next position in the order in which they were received: f.ReceivedAt must not fall. The id must be
-// of the form app.device (wire.JoinDevice).
-func (r *Rehearsal) Ping(ctx context.Context, id track.DeviceID, f track.Fix) error {
-	if !r.known[id] {
-		r.known[id] = true
-		r.add(&wire.Record{Kind: wire.KindDevice, Device: id, ReceivedAt: f.ReceivedAt, Payload: r.cfg.Registration(id)})
+// Record takes the next record in the order in which they were received. Its device must be of the form app.device
+// (wire.JoinDevice). Receipts are left out: they are about pushes that were really sent.
+func (r *Rehearsal) Record(ctx context.Context, rec *wire.Record) error {
+	switch rec.Kind {
+	case wire.KindReceipt:
+		return nil
+	case wire.KindPing:
+		if track.CheckFix(new(rec.Fix), &r.cfg.Rules) != "" {
+			return nil // the collector would have turned it away
+		}
 	}
-	if track.CheckFix(&f, &r.cfg.Rules) != "" {
-		return nil // the collector would have turned it away
+	if pinged, met := r.met[rec.Device]; !met || !pinged && rec.Kind == wire.KindPing {
+		r.begin(rec)
 	}
-	r.add(&wire.Record{Kind: wire.KindPing, Device: id, Fix: f, ReceivedAt: f.ReceivedAt})
+	r.add(rec)
 	if r.records < batchRecords {
 		return nil
 	}
 	return r.Flush(ctx)
+}
+
+// Ping is Record for a position.
+func (r *Rehearsal) Ping(ctx context.Context, id track.DeviceID, f track.Fix) error {
+	return r.Record(ctx, &wire.Record{Kind: wire.KindPing, Device: id, Fix: f, ReceivedAt: f.ReceivedAt})
+}
+
+// begin makes a device known before its first record, and with it the others of its person, and before its first ping puts
+// it where it was.
+func (r *Rehearsal) begin(rec *wire.Record) {
+	p, known := r.known[rec.Device]
+	if !known {
+		p = r.register(rec.Device, rec.ReceivedAt)
+		if p != nil {
+			group := []*Past{p}
+			for _, other := range p.Devices {
+				if _, known := r.known[track.DeviceID(other)]; !known {
+					if q := r.register(track.DeviceID(other), rec.ReceivedAt); q != nil {
+						group = append(group, q)
+					}
+				}
+			}
+			r.pasts = append(r.pasts, group)
+		}
+	}
+	r.met[rec.Device] = rec.Kind == wire.KindPing
+	if p != nil && p.Known && rec.Kind == wire.KindPing {
+		r.worker.tracker.Assume(r.cfg.Fences, rec.Device, &rec.Fix, p.Inside)
+	}
+}
+
+func (r *Rehearsal) register(id track.DeviceID, receivedAt int64) *Past {
+	p := r.cfg.Past(id)
+	if r.known[id] = p; p != nil {
+		r.add(&wire.Record{Kind: wire.KindDevice, Device: id, ReceivedAt: receivedAt, Payload: p.Registration})
+	}
+	return p
 }
 
 func (r *Rehearsal) add(rec *wire.Record) {
@@ -115,6 +158,20 @@ func (r *Rehearsal) add(rec *wire.Record) {
 func (r *Rehearsal) Flush(ctx context.Context) error {
 	if r.records == 0 {
 		return nil
+	}
+	if len(r.pasts) > 0 {
+		err := r.db.Update(ctx, func(tx *db.Tx) error {
+			for _, group := range r.pasts {
+				if err := restorePast(tx, group); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("stream: rehearsal: what was before: %w", err)
+		}
+		r.pasts = r.pasts[:0]
 	}
 	r.seq++
 	poisoned := Total(r.worker.count.poison.snapshot())
@@ -130,7 +187,7 @@ func (r *Rehearsal) Flush(ctx context.Context) error {
 }
 
 // Devices is the number of devices that were seen.
-func (r *Rehearsal) Devices() int { return len(r.known) }
+func (r *Rehearsal) Devices() int { return len(r.met) }
 
 // Verdicts counts what the tracker said of the positions, by name.
 func (r *Rehearsal) Verdicts() map[string]int64 { return r.worker.count.verdicts.snapshot() }

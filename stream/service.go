@@ -25,6 +25,8 @@ import (
 const (
 	ExplainSubject  = "footfall.v1.explain"
 	WhatIfSubject   = "footfall.v1.whatif" // WhatIfRequest -> WhatIf
+	PastsSubject    = "footfall.v1.pasts"  // PastQuery -> Pasts
+	LogSubject      = "footfall.v1.log"    // LogQuery -> batches of the input log; see ReadRecording
 	StatsSubject    = "footfall.v1.stats"
 	AudienceSubject = "footfall.v1.audience"
 
@@ -91,6 +93,8 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 	err = errors.Join(
 		group.AddEndpoint("explain", micro.HandlerFunc(g.answerExplain)),
 		group.AddEndpoint("whatif", answerWithin(queryPatience, func(ctx context.Context, q WhatIfRequest) (any, error) { return g.WhatIf(ctx, q) })),
+		group.AddEndpoint("log", micro.HandlerFunc(g.answerLog)),
+		group.AddEndpoint("pasts", answer(g.pasts)),
 		group.AddEndpoint("audience", micro.HandlerFunc(g.answerAudience)),
 		group.AddEndpoint("outbox-list", answer(func(_ context.Context, q OutboxQuery) (any, error) { return ListDeliveries(g.cfg.DB, q) }), micro.WithEndpointSubject("outbox.list")),
 		group.AddEndpoint("outbox-show", answer(func(_ context.Context, q NameRequest) (any, error) { return ShowDelivery(g.cfg.DB, q.Name) }), micro.WithEndpointSubject("outbox.show")),

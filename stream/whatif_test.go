@@ -14,7 +14,6 @@ import (
 	"footfall/fences"
 	"footfall/geo"
 	"footfall/internal/db"
-	"footfall/stream/wire"
 	"footfall/track"
 )
 
@@ -87,17 +86,18 @@ func whatIfRehearsal(t *testing.T) *Rehearsal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := NewRehearsal(RehearsalConfig{Rules: track.DefaultRules(), Fences: set, Campaigns: campaigns, Registration: func(id track.DeviceID) json.RawMessage {
+	r, err := NewRehearsal(RehearsalConfig{Rules: track.DefaultRules(), Fences: set, Campaigns: campaigns, Past: func(id track.DeviceID) *Past {
 		n := int(id[len(id)-1] - '0')
+		text := `{"platform":"android","token":"x","tags":{"city":"Lviv"}}`
 		switch {
 		case n == 0:
-			return json.RawMessage(`{}`)
+			text = `{}`
 		case n == 1:
-			return json.RawMessage(`{"platform":"ios","token":"x","consent":{"push":false}}`)
+			text = `{"platform":"ios","token":"x","consent":{"push":false}}`
 		case n < 5: // two persons, with several devices each
-			return json.RawMessage(fmt.Sprintf(`{"platform":"ios","token":"x","user":"u%d%s","tags":{"city":"Kyiv"}}`, n%2, strings.TrimRight(string(id), "0123456789")))
+			text = fmt.Sprintf(`{"platform":"ios","token":"x","user":"u%d%s","tags":{"city":"Kyiv"}}`, n%2, strings.TrimRight(string(id), "0123456789"))
 		}
-		return json.RawMessage(`{"platform":"android","token":"x","tags":{"city":"Lviv"}}`)
+		return &Past{Device: string(id), Registration: json.RawMessage(text)}
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -146,9 +146,8 @@ func TestWhatIfEqualsTheHotPath(t *testing.T) {
 			f.Fence = fmt.Sprintf("s%d", rng.IntN(6)) // s5 is nobody's
 		}
 		f.Mock = rng.IntN(100) == 0
-		if !r.known[id] {
-			r.known[id] = true
-			r.add(&wire.Record{Kind: wire.KindDevice, Device: id, ReceivedAt: now, Payload: r.cfg.Registration(id)})
+		if r.known[id] == nil {
+			r.register(id, now)
 			if err := r.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}

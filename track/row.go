@@ -2,10 +2,12 @@ package track
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"footfall/fences"
 )
@@ -110,6 +112,35 @@ func (t *Tracker) Restore(id DeviceID, row []byte) error {
 	}
 	t.table.save(i, &d.state, false)
 	return nil
+}
+
+// Assume makes a device that is not known one that was last seen at next's place just before next, inside those of the
+// fences that set has. It is for going on from a moment of which only the visits are known; next itself is not applied.
+// Any log position is new to the device.
+func (t *Tracker) Assume(set *fences.Set, id DeviceID, next *Fix, inside []InsideFence) {
+	if _, known := t.table.findID(id); known || len(id) == 0 || len(id) > MaxDeviceIDLen {
+		return
+	}
+	if set != t.set {
+		t.use(set)
+	}
+	d := state{lastAt: next.FixedAt - 1, seen: true, posLag: noPosition, gen: set.Gen()}
+	if next.HasPosition {
+		d.posLag, d.place = 0, placeOf(next)
+	}
+	for _, in := range inside {
+		f, ok := set.Lookup(in.FenceID)
+		if !ok {
+			continue
+		}
+		v := visit{since: in.Since, fence: t.names.number(f.ID, f), shapeGen: f.ShapeGen, state: stateInside}
+		if in.Dwelled {
+			v.flags = visitDwelled
+		}
+		d.visits = append(d.visits, v)
+	}
+	slices.SortFunc(d.visits, func(a, b visit) int { return cmp.Compare(t.names.ids[a.fence], t.names.ids[b.fence]) })
+	t.table.save(t.table.insert(id), &d, true)
 }
 
 // number is names.number for a fence of which only the id is known.

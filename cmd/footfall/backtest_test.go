@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"footfall/internal/page/pagetest"
 )
 
 // draft is a campaign for everybody who enters, in the given window.
@@ -30,7 +33,7 @@ templates:
 
 func backtest(t *testing.T, args ...string) (b backtestReport) {
 	t.Helper()
-	code, out, errs := runCLIFor(t, 2*time.Minute, append([]string{"campaign", "backtest", "--json"}, args...)...)
+	code, out, errs := runCLIFor(t, 2*time.Minute, append([]string{"backtest", "--json"}, args...)...)
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
@@ -70,16 +73,17 @@ func TestBacktestEqualsReplay(t *testing.T) {
 			t.Errorf("%d pushes at %02d:00, outside the window", n, h)
 		}
 	}
-	for _, n := range c.Fences {
-		fences += n
+	for _, f := range c.Fences {
+		fences += f.Pushes
 	}
 	if c.Pushes == 0 || c.Pushes >= want || c.Asked != b.Entries || c.Pushes+held != c.Asked || hours != c.Pushes || fences != c.Pushes {
 		t.Errorf("%d entries, asked about %d: %d pushes (%d by hour, %d by fence), %d held", b.Entries, c.Asked, c.Pushes, hours, fences, held)
 	}
 }
 
-// TestBacktestAgainstALedger: with a stopped gateway's data, who can be reached comes from its ledger, and the report
-// tells the pushes that both have from those that a draft would change.
+// TestBacktestAgainstALedger: the gateway's own log, running or stopped, and a trace beside a stopped gateway's data: who
+// can be reached comes from the ledger, and the report tells the pushes that both have from those that a draft would change,
+// by fence. TestRehearsalOfTheOwnLog has the harder cases.
 func TestBacktestAgainstALedger(t *testing.T) {
 	data := t.TempDir()
 	stores := file(t, "s.geojson", oneStore)
@@ -115,10 +119,39 @@ func TestBacktestAgainstALedger(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond) // a real process
 	}
+	drafts := []string{"--campaigns", always, "--fences", stores}
+	same := func(what string, b backtestReport) {
+		t.Helper()
+		c := b.Campaigns[0]
+		f := c.Fences[0]
+		if !b.Log || b.Positions != 2 || b.Devices != 2 || c.Pushes != 1 || c.Held["no_token"] != 1 || f.Fence != "k1" || c.Past.Really != 1 || f.Past.Really != 1 || f.Past.Both != 1 || f.Past.OnlyNow != 0 {
+			t.Errorf("%s: %+v, %+v, at the fence %+v, %+v", what, b, c, f, f.Past)
+		}
+	}
+	same("the log of the running gateway", backtest(t, append([]string{"--server", url}, drafts...)...))
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
+
+	page, who := filepath.Join(t.TempDir(), "backtest.html"), filepath.Join(t.TempDir(), "who.csv")
+	same("the log of the stopped gateway", backtest(t, append([]string{"--data", data, "--html", page, "--who", who}, drafts...)...))
+	t.Run("page", func(t *testing.T) { // alone, because it is skipped where there is no browser
+		if drawn := pagetest.Draw(t, page); !strings.Contains(drawn, "By fence and hour") || !strings.Contains(drawn, "no token") || !strings.Contains(drawn, "really pushed") {
+			t.Errorf("the page shows %s", drawn)
+		}
+	})
+	text, err := os.ReadFile(who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(text); !strings.Contains(got, ",shop.d1,u1,draft,k1,push,,push\n") || !strings.Contains(got, ",shop.d2,,draft,k1,held,no_token,\n") {
+		t.Errorf("who:\n%s", got)
+	}
+	code, out, errs := runCLIFor(t, time.Minute, append([]string{"backtest", "--csv", "--data", data}, drafts...)...)
+	if code != 0 || !strings.Contains(out, "draft,k1,") || !strings.Contains(out, ",all,1,1,1,0,0,2,no token 1\n") {
+		t.Errorf("exit code %d:\n%s%s", code, out, errs)
+	}
 
 	trace := file(t, "trace.ndjson", ping("shop.d1")+"\n"+ping("shop.d2")+"\n")
 	run := func(campaigns string) *campaignBacktest {
@@ -129,11 +162,11 @@ func TestBacktestAgainstALedger(t *testing.T) {
 		}
 		return b.Campaigns[0]
 	}
-	if c := run(always); c.Pushes != 1 || c.Held["no_token"] != 1 || *c.Past != (pastDifference{Really: 1, Both: 1}) {
+	if c := run(always); c.Pushes != 1 || c.Held["no_token"] != 1 || c.Past.Really != 1 || c.Past.Both != 1 {
 		t.Errorf("the same campaign: %+v, then %+v", c, c.Past)
 	}
 	never := strings.Replace(fmt.Sprintf(draft, "00:00-24:00"), "to: never", "from: 2099-01-01T00:00, to: never", 1)
-	if c := run(file(t, "never.yaml", never)); c.Pushes != 0 || *c.Past != (pastDifference{Really: 1, OnlyBefore: 1}) {
+	if c := run(file(t, "never.yaml", never)); c.Pushes != 0 || c.Past.Really != 1 || c.Past.OnlyBefore != 1 {
 		t.Errorf("a campaign that has not begun: %+v, then %+v", c, c.Past)
 	}
 }

@@ -65,6 +65,10 @@ func (f *fenceFlags) loadFenceSet(w io.Writer, path string) (*fences.Set, error)
 	if err != nil {
 		return nil, err
 	}
+	return loadFenceSet(w, path, opts)
+}
+
+func loadFenceSet(w io.Writer, path string, opts fences.Options) (*fences.Set, error) {
 	fs, findings, err := fences.Load(path, opts)
 	if err != nil {
 		return nil, err

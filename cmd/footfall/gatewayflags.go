@@ -56,6 +56,11 @@ func (c *serverFlags) ask(subject string, request, answer any, patience time.Dur
 		return err
 	}
 	defer nc.Close()
+	return c.askOver(nc, subject, request, answer, patience)
+}
+
+// askOver is ask over a connection that is there.
+func (c *serverFlags) askOver(nc *nats.Conn, subject string, request, answer any, patience time.Duration) error {
 	q, err := json.Marshal(request)
 	if err != nil {
 		return err

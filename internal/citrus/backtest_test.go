@@ -54,7 +54,9 @@ func backtested(t *testing.T, day *Day, rec *recording, radiusM int) map[string]
 		}
 	}
 	r, err := stream.NewRehearsal(stream.RehearsalConfig{
-		Rules: track.DefaultRules(), Fences: set, Campaigns: campaigns, Registration: func(id track.DeviceID) json.RawMessage { return registered[id] },
+		Rules: track.DefaultRules(), Fences: set, Campaigns: campaigns, Past: func(id track.DeviceID) *stream.Past {
+			return &stream.Past{Device: string(id), Registration: registered[id]}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

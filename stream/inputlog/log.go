@@ -92,7 +92,7 @@ func Open(cfg Config) (_ *Logs, err error) {
 		}
 	}()
 	for p := range cfg.Partitions {
-		l := &Log{all: s, dir: filepath.Join(cfg.Dir, fmt.Sprintf("%02d", p)), next: 1}
+		l := &Log{all: s, dir: filepath.Join(cfg.Dir, partitionName(p)), next: 1}
 		s.parts = append(s.parts, l)
 		if err := l.open(); err != nil {
 			return nil, fmt.Errorf("inputlog: %s: %w", l.dir, err)
@@ -101,6 +101,9 @@ func Open(cfg Config) (_ *Logs, err error) {
 	s.running.Go(s.tend)
 	return s, nil
 }
+
+// partitionName is the folder of a partition.
+func partitionName(p int) string { return fmt.Sprintf("%02d", p) }
 
 // Of is the log of partition p.
 func (s *Logs) Of(p int) *Log { return s.parts[p] }

@@ -3,8 +3,10 @@ package inputlog
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 )
 
 // Message is one stored message.
@@ -109,4 +111,60 @@ func (r *Reader) Close() error {
 	f := r.file
 	r.file, r.seg = nil, nil
 	return f.Close()
+}
+
+// Scan calls fn for every message of partition p of the logs in dir that nobody has open, however old it is, until fn returns an
+// error. It changes nothing on the disk. The data is good until fn returns. What is damaged ends its segment. The error is
+// fs.ErrNotExist when there is no such log.
+func Scan(dir string, p int, fn func(Message) error) error {
+	dir = filepath.Join(dir, partitionName(p))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries { // by name, and so by sequence
+		if filepath.Ext(e.Name()) != segmentExt {
+			continue
+		}
+		if err := scanSegment(filepath.Join(dir, e.Name()), fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func scanSegment(path string, fn func(Message) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	head := make([]byte, headerBytes)
+	if _, err := f.ReadAt(head, 0); errors.Is(err, io.EOF) {
+		return nil // made in the moment of a crash
+	} else if err != nil {
+		return err
+	}
+	_, first, ok := parseHeader(head)
+	if !ok {
+		return nil
+	}
+	for s := (scanner{file: f, at: headerBytes, seq: first}); ; {
+		m, raw, err := s.next(info.Size())
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, errDamaged):
+			return nil
+		case err != nil:
+			return fmt.Errorf("inputlog: %s: %w", path, err)
+		case m.sum == erasedSum:
+			continue
+		}
+		if err := fn(Message{Seq: m.seq, AtUS: m.atUS, Data: raw[messageBytes:]}); err != nil {
+			return err
+		}
+	}
 }

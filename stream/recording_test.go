@@ -1,0 +1,247 @@
+package stream
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"footfall/campaign"
+	"footfall/fences"
+	"footfall/internal/db"
+	"footfall/stream/wire"
+	"footfall/track"
+)
+
+// rehearsed is the pushes of a recording: decision and campaign.
+func rehearsed(t *testing.T, rec *Recording, fs []fences.Fence, yaml string, ask func(PastQuery) (Pasts, error)) map[string]bool {
+	t.Helper()
+	lib, err := campaign.ParseLibrary("c.yaml", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	campaigns, err := campaign.NewSet(lib.Campaigns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := fences.NewSet(fs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := track.DefaultRules()
+	pasts := map[track.DeviceID]*Past{}
+	for i := range rec.Records {
+		id := rec.Records[i].Device
+		if pasts[id] != nil {
+			continue
+		}
+		q := PastQuery{Devices: []string{string(id)}, From: rec.From[wire.Partition(id, Partitions)], To: rec.To, TTL: rules.PresenceTTL.Milliseconds()}
+		for len(q.Devices) > 0 {
+			got, err := ask(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &got.Pasts[0]
+			pasts[track.DeviceID(p.Device)] = p
+			q.Devices = q.Devices[1:]
+			for _, other := range p.Devices {
+				if pasts[track.DeviceID(other)] == nil && !slices.Contains(q.Devices, other) {
+					q.Devices = append(q.Devices, other)
+				}
+			}
+		}
+	}
+	r, err := NewRehearsal(RehearsalConfig{Rules: rules, Fences: set, Campaigns: campaigns, Past: func(id track.DeviceID) *Past { return pasts[id] }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for i := range rec.Records {
+		if err := r.Record(t.Context(), &rec.Records[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]bool{}
+	err = r.Decisions(func(d *Decision) error {
+		for _, c := range d.Campaigns {
+			if c.MID != "" {
+				out[d.ID+" "+c.Campaign] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestRehearsalOfTheOwnLog: a gateway's own input log, whose beginning has aged out, rehearsed with the same fences and
+// campaigns gives the very pushes that the gateway decided on in that time, though claims, caps, visits and events of before
+// decide about them; and it reads the same from the running gateway and from the files of a stopped one.
+func TestRehearsalOfTheOwnLog(t *testing.T) {
+	r := newRig(t)
+	r.yaml = strings.ReplaceAll(whatIfCampaigns+`---
+campaign: buyers
+trigger: {enter: {fences: {all: true}}}
+window: {to: never}
+audience: 'events("purchase") >= 2'
+once_per: {rolling: PT1H}
+steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
+`, "ttl: 15m", "ttl: 1d") // the clock runs faster than the outbox, and a push that expires would give its claim back
+	r.fences = nil
+	for i := range 5 {
+		f := store(t, fmt.Sprintf("s%d", i), 50.45+0.004*float64(i), 30.52)
+		switch i {
+		case 0, 1:
+			f.Tags = []string{"kyiv"}
+		case 3:
+			f.Dwell = 2 * time.Minute
+		}
+		r.fences = append(r.fences, f)
+	}
+	r.start()
+	halted := false
+	defer func() {
+		if !halted {
+			r.halt()
+		}
+	}()
+	rng := rand.New(rand.NewPCG(8, 28))
+	const devices = 24
+	var lat [devices]float64
+	var names [devices]string
+	for i := range lat {
+		names[i] = fmt.Sprintf("d%d", i)
+		for n := 0; i%6 == 3 && wire.Partition(track.DeviceID("shop."+names[i]), Partitions) != wire.Partition(track.DeviceID("shop."+names[i-3]), Partitions); n++ {
+			names[i] = fmt.Sprintf("d%d-%d", i, n) // one order for both phones of a person
+		}
+		lat[i] = 50.45 + 0.016*rng.Float64()
+		reg := map[string]any{"platform": "ios", "token": fmt.Sprintf("%064d", i)}
+		if i%3 == 0 { // two phones each
+			reg["user"], reg["tags"] = fmt.Sprintf("u%d", i/6), map[string]any{"city": "Kyiv"}
+		}
+		r.mustAsk("device.shop."+names[i], reg)
+	}
+	now := noon.Add(-2 * time.Hour)
+	walk := func(pings int) {
+		for n := range pings {
+			now = now.Add(time.Duration(rng.IntN(12_000)) * time.Millisecond)
+			r.clock.set(now)
+			i := rng.IntN(devices)
+			lat[i] += 0.003 * (rng.Float64() - 0.5)
+			lat[i] = min(max(lat[i], 50.447), 50.469)
+			r.mustAsk("ping.shop."+names[i], ping(now, lat[i], 30.52+0.001*rng.Float64()))
+			if n%25 == 0 {
+				r.mustAsk("event.shop."+names[i], map[string]any{"name": "purchase", "t": now.UnixMilli(), "id": fmt.Sprint(now.UnixMilli())})
+			}
+		}
+		r.settle()
+	}
+	walk(900)
+	for p := range Partitions { // of different length
+		l := r.gw.logs[p]
+		state, err := l.state(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state.last > 10 {
+			if _, err := l.purge(t.Context(), state.last-uint64(rng.IntN(10))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	walk(900)
+
+	live, err := ReadRecording(t.Context(), r.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	yaml, fs := r.yaml, r.fences
+	now2 := rehearsed(t, live, fs, yaml, func(q PastQuery) (out Pasts, err error) {
+		text, err := json.Marshal(q)
+		if err != nil {
+			return out, err
+		}
+		m, err := r.nc.Request(PastsSubject, text, 10*time.Second)
+		if err != nil {
+			return out, err
+		}
+		return out, json.Unmarshal(m.Data, &out)
+	})
+	r.halt()
+	halted = true
+
+	stopped, err := RecordingOf(t.Context(), r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(stopped.Records) != len(live.Records) || stopped.From != live.From || stopped.To != live.To || live.Unreadable+stopped.Unreadable > 0 {
+		t.Fatalf("%d records from the files, %d from the running gateway", len(stopped.Records), len(live.Records))
+	}
+	d, err := db.OpenReadOnly(db.Config{Dir: filepath.Join(r.dir, "ledger"), Now: r.clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	ask := func(q PastQuery) (out Pasts, err error) {
+		err = d.View(func(tx *db.Tx) error { out, err = PastsOf(t.Context(), tx, &q); return err })
+		return out, err
+	}
+	again := rehearsed(t, stopped, fs, yaml, ask)
+	want, all := map[string]bool{}, 0
+	err = d.View(func(tx *db.Tx) error {
+		return EachDecision(tx, func(d *Decision) error {
+			for _, c := range d.Campaigns {
+				if c.MID != "" {
+					all++
+					if d.ReceivedAt >= stopped.From[wire.Partition(track.DeviceID(d.Device), Partitions)] {
+						want[d.ID+" "+c.Campaign] = true
+					}
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(want) < 20 || all < len(want)+20 {
+		t.Fatalf("%d pushes, %d of them in the log: the test proves little", all, len(want))
+	}
+	for _, got := range []map[string]bool{now2, again} {
+		if !maps.Equal(got, want) {
+			t.Errorf("%d pushes, the gateway decided on %d", len(got), len(want))
+			for _, k := range slices.Sorted(maps.Keys(want)) {
+				if !got[k] {
+					t.Errorf("missing %s", k)
+				}
+			}
+			for _, k := range slices.Sorted(maps.Keys(got)) {
+				if !want[k] {
+					t.Errorf("too many %s", k)
+				}
+			}
+		}
+	}
+	// Without what was before, other people would get one.
+	if naive := rehearsed(t, stopped, fs, yaml, func(q PastQuery) (Pasts, error) {
+		got, err := ask(q)
+		for i := range got.Pasts {
+			p := &got.Pasts[i]
+			got.Pasts[i] = Past{Device: p.Device, Person: p.Person, Devices: p.Devices, Registration: p.Registration}
+		}
+		return got, err
+	}); maps.Equal(naive, want) {
+		t.Error("what was before made no difference: the test proves little")
+	}
+	t.Logf("%d records, %d of %d pushes", len(stopped.Records), len(want), all)
+}
