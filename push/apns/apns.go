@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -59,6 +60,9 @@ type Config struct {
 	Host, SandboxHost string
 	// RootCAs verifies the server; nil is the system's roots.
 	RootCAs *x509.CertPool
+	// Dial makes the connections below TLS, for a network that is not the
+	// machine's; nil is TCP.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Connections per environment, default 2. Apple allows some 1,000 pushes in
 	// flight on each.
 	Connections int
@@ -134,7 +138,7 @@ func New(cfg Config) (*Provider, error) {
 
 func (p *Provider) newLane(host string) (*lane, error) {
 	host = strings.TrimRight(host, "/")
-	pool, err := h2pool.New(h2pool.Config{Origin: host, RootCAs: p.cfg.RootCAs, Connections: p.cfg.Connections})
+	pool, err := h2pool.New(h2pool.Config{Origin: host, RootCAs: p.cfg.RootCAs, Connections: p.cfg.Connections, Dial: p.cfg.Dial})
 	if err != nil {
 		return nil, errors.New("apns: host: " + strings.TrimPrefix(err.Error(), "h2pool: "))
 	}

@@ -59,6 +59,9 @@ type Config struct {
 	DrainTimeout time.Duration
 	// Proxy as in http.Transport. Nil: from the environment.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Dial makes the connections below TLS, for a network that is not the
+	// machine's. Nil: TCP.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Pool is an http.RoundTripper for one origin. It is safe for concurrent use.
@@ -116,6 +119,9 @@ func New(cfg Config) (*Pool, error) {
 	if cfg.Proxy == nil {
 		cfg.Proxy = http.ProxyFromEnvironment
 	}
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
+	}
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
@@ -133,7 +139,7 @@ func New(cfg Config) (*Pool, error) {
 	protocols.SetUnencryptedHTTP2(u.Scheme == "http")
 	p.tr = &http.Transport{
 		Proxy:              cfg.Proxy,
-		DialContext:        (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:        cfg.Dial,
 		Protocols:          protocols,
 		DisableCompression: true, // answers are a few bytes, and are recorded as they came
 		HTTP2:              &http.HTTP2Config{SendPingTimeout: cfg.PingAfter, PingTimeout: cfg.PingTimeout},
