@@ -403,6 +403,7 @@ func (s *settler) proceed(tx *db.Tx, set *journeySet, id, subject string, run *j
 	now := tx.Now().UnixMilli()
 	if set.states[id].StoppedAt != 0 {
 		next, effects := j.Stop(*run, now)
+		t.moved++
 		return true, s.apply(tx, j, subject, run, &next, effects, nil, t)
 	}
 	p, err := profileOf(tx, track.DeviceID(run.Device))
@@ -417,6 +418,7 @@ func (s *settler) proceed(tx *db.Tx, set *journeySet, id, subject string, run *j
 	if !changed {
 		return false, nil
 	}
+	t.moved++
 	return true, s.apply(tx, j, subject, run, &next, effects, &p, t)
 }
 
@@ -600,7 +602,6 @@ func (s *settler) fire(tx *db.Tx, w journey.Wake, t *tally) error {
 	if err == nil && !changed {
 		return journey.Drop(tx, w)
 	}
-	t.moved++
 	return err
 }
 

@@ -120,7 +120,7 @@ func (s *settler) settle(tx *db.Tx, e *effects) (err error) {
 		return err
 	}
 	e.tally = t
-	if t.deliveries > 0 {
+	if t.deliveries+t.moved > 0 {
 		failpoint.Here(failpoint.Settling)
 	}
 	return tx.Set(progressKey(e.partition), e.mark.encode())
@@ -128,7 +128,7 @@ func (s *settler) settle(tx *db.Tx, e *effects) (err error) {
 
 // settled counts what a committed group did and wakes those who go on with it.
 func (s *settler) settled(e *effects) {
-	if e.tally.deliveries > 0 {
+	if e.tally.deliveries+e.tally.moved > 0 {
 		failpoint.Here(failpoint.Committed)
 	}
 	for kind, n := range e.tally.kinds {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"footfall/internal/db"
+	"footfall/internal/failpoint"
 	"footfall/journey"
 )
 
@@ -176,10 +177,16 @@ func (g *Gateway) fire(ctx context.Context, page []journey.Wake) error {
 				return err
 			}
 		}
+		if t.moved > 0 {
+			failpoint.Here(failpoint.Settling)
+		}
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	if t.moved > 0 {
+		failpoint.Here(failpoint.Committed)
 	}
 	g.count.fired.Add(int64(t.moved))
 	if t.deliveries > 0 {

@@ -305,7 +305,19 @@ func (s *site) collect(devices int) result {
 			s.t.Fatalf("still owed after 60 s: %s\n%s", m.Data, s.output)
 		}
 	}
-	r := result{Transitions: map[string]int{}, Shown: map[string]int{}, Claims: st.Funnel["welcome"]["claimed"], Accepted: st.Funnel["welcome"]["push.accepted"], Entered: st.Funnel[""]["entered"]}
+	r := result{Shown: map[string]int{}, Claims: st.Funnel["welcome"]["claimed"], Accepted: st.Funnel["welcome"]["push.accepted"], Entered: st.Funnel[""]["entered"]}
+	r.Transitions = s.events(nc)
+	for d := range devices {
+		name := fmt.Sprintf("d%03d", d)
+		r.Shown[name] = len(s.apns.Phones().Shown(fake.DeviceToken(name)))
+	}
+	return r
+}
+
+// events reads EVENTS: subject and event id -> how many messages carry them.
+func (s *site) events(nc *nats.Conn) map[string]int {
+	s.t.Helper()
+	found := map[string]int{}
 	js, err := jetstream.New(nc)
 	if err != nil {
 		s.t.Fatal(err)
@@ -325,13 +337,9 @@ func (s *site) collect(devices int) result {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		r.Transitions[m.Subject()+" "+m.Headers().Get(nats.MsgIdHdr)]++
+		found[m.Subject()+" "+m.Headers().Get(nats.MsgIdHdr)]++
 	}
-	for d := range devices {
-		name := fmt.Sprintf("d%03d", d)
-		r.Shown[name] = len(s.apns.Phones().Shown(fake.DeviceToken(name)))
-	}
-	return r
+	return found
 }
 
 // TestKill9 proves, on the real binary, that a killed gateway loses no input that was answered ok and repeats no

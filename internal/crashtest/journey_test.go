@@ -3,107 +3,237 @@ package crashtest
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
 	"footfall/push/fake"
 	"footfall/stream"
 )
 
-// reminder waits twice, sets a tag and pushes: each wait is over soon after it began, so that kills come in between.
+// reminder has every kind of step that the ledger keeps something of. Who plans to order waits for that alone, and who
+// does not for the time alone, so that how long a gateway was away decides nothing.
 const reminder = `journey: reminder
 entry: {event: product_view}
 window: {to: never}
 reentry: never
-goal: {event: purchase}
+goal: {event: purchase, stay: true}
+goals: {basket: {event: add_to_basket, stay: true}}
 steps:
-  - wait_for: {up_to: 2s, branches: {bought: {event: ordered, then: [{exit: bought}]}}}
+  - id: words
+    experiment: {arms: {control: {share: 50%}, gift: {share: 50%, then: [{tag: {gift: true}}]}}}
   - tag: {abandoned: {entry: category}}
+  - id: plan
+    split:
+      - name: order
+        if: 'tags.plan == "order"'
+        then:
+          - id: order
+            wait_for: {up_to: 1h, branches: {bought: {event: ordered, then: [{tag: {bought: true}}, {emit: bought}, {exit: bought}]}}}
+      - else:
+          - id: remind
+            wait_for: {up_to: 1s, branches: {bought: {event: ordered, then: [{exit: bought}]}}}
   - wait: 1s
-  - push: {ttl: 15m, template: {locales: {en: {title: Reminder, body: "{{ entry.category }} {{ tags.abandoned }}"}}}}
+  - id: offer
+    push: {ttl: 15m, template: {locales: {en: {title: Reminder, body: "{{ entry.category }} {{ tags.abandoned }}"}}}}
+  - id: read
+    wait_for: {up_to: 1h, branches: {seen: {opened: offer, then: [{tag: {keen: true}}, {emit: seen}, {exit: opened}]}}}
 `
 
-// TestKilledJourney: a gateway that is killed while people enter, wait and are pushed to loses none of them and repeats
-// nothing: each phone shows one reminder, those that bought show none, and all are counted in and out once.
+// The four kinds of people that come in turn: who orders; who signs in meanwhile and orders on a second phone; who is
+// reminded and opens that; and who signs in meanwhile, fills the basket twice, buys twice, and opens it.
+const (
+	orders = iota
+	ordersElsewhere
+	opens
+	buys
+	kinds
+)
+
+// TestKilledJourney ends the gateway at each of the eight points while people enter, wait, sign in, are pushed to, open
+// and buy. Nobody is lost and nothing is repeated: each count of the journey is to the unit what the people did, each
+// phone shows its one push, the tags are set on the right phones, and each event was published once.
 func TestKilledJourney(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds and kills the gateway 5 times; not in -short")
+		t.Skip("builds and ends the gateway 8 times; not in -short")
 	}
-	kills := killsWanted(t, 5)
+	t.Parallel() // most of it is waiting
+	kills := killsWanted(t, 8)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d kills", seed, kills)
-	rng := rand.New(rand.NewPCG(seed, 1))
-	s := newSite(t)
-	s.write("campaign.yaml", reminder)
-	s.start()
-	nc, err := nats.Connect("nats://"+s.addr, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.RetryOnFailedConnect(true))
-	if err != nil {
-		t.Fatal(err)
+	m := newMortal(t, seed, 0)
+	m.write("campaign.yaml", reminder)
+	m.arrive, m.atOnce = m.consider, 16 // half of them wait for two seconds
+	how := m.die(kills)
+	m.start()
+	for m.devices%kinds != 0 || m.devices < 2*kinds { // as many of each kind
+		m.consider()
 	}
-	defer nc.Close()
-	p := &phones{nc: nc}
-	buys := func(d int) bool { return d%5 == 0 }
-	const perKill = 20
-	people := perKill * kills
-	enter := func(d int) {
-		name := fmt.Sprintf("d%03d", d)
-		now := time.Now().UnixMilli()
-		p.send("device.shop."+name, fmt.Appendf(nil, `{"platform":"ios","token":%q,"locale":"en"}`, fake.DeviceToken(name)))
-		p.send("event.shop."+name, fmt.Appendf(nil, `{"name":"product_view","id":"v","t":%d,"props":{"category":"phones"}}`, now))
-		if buys(d) {
-			p.send("event.shop."+name, fmt.Appendf(nil, `{"name":"ordered","id":"o","t":%d}`, now+1))
-		}
-	}
-	began := time.Now()
-	for k := range kills {
-		for i := range perKill {
-			p.wg.Go(func() { enter(k*perKill + i) })
-		}
-		time.Sleep(time.Duration(rng.IntN(600)) * time.Millisecond)
-		s.kill()
-		s.start()
-	}
-	p.wg.Wait()
-	t.Logf("%d people have come after %v", people, time.Since(began))
+	m.wg.Wait()
+	n := int64(m.devices) / kinds
+	t.Logf("%d people; %s", m.devices, how)
+
 	var v stream.JourneyView
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		q, _ := json.Marshal(stream.JourneyRequest{Journey: "reminder"})
-		m, err := nc.Request(stream.JourneyShowSubject, q, 5*time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
+	m.until("everybody is through", func() bool {
 		v = stream.JourneyView{}
-		if err := json.Unmarshal(m.Data, &v); err != nil {
-			t.Fatalf("%v: %s", err, m.Data)
-		}
-		if v.Counts["entered"] == int64(people) && v.Waiting == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("of %d people after 60 s: %s\n%s", people, m.Data, s.output)
-		}
+		return m.ask(stream.JourneyShowSubject, stream.JourneyRequest{Journey: "reminder"}, &v) && v.Waiting == 0 && v.Counts["entered"] == kinds*n
+	})
+	m.awaitPushes("reminder", 2*n)
+	want := map[string]int64{
+		"entered": kinds * n, "carried": 2 * n, "ended.exit": kinds * n,
+		"step.plan.order": 2 * n, "step.plan.else": 2 * n, "step.order.bought": 2 * n, "step.remind.not_triggered": 2 * n,
+		"opened.offer": 2 * n, "step.read.seen": 2 * n, "goal": n, "reached.basket": n,
 	}
-	bought := int64((people + 4) / 5)
-	if v.Counts["ended.exit"] != bought || v.Counts["ended.finished"] != int64(people)-bought || v.Counts["step.1.bought"] != bought {
-		t.Errorf("%d people, of whom %d bought: %v", people, bought, v.Counts)
-	}
-	s.awaitPushes("reminder", int64(people)-bought)
-	t.Logf("all pushed after %v", time.Since(began))
-	for d := range people {
+	for d := range m.devices {
 		name := fmt.Sprintf("d%03d", d)
-		want := 1
-		if buys(d) {
-			want = 0
+		shown := m.apns.Phones().Shown(fake.DeviceToken(name))
+		tags := map[string]any{"abandoned": "phones", "plan": "remind"}
+		switch kind := d % kinds; {
+		case kind == orders || kind == ordersElsewhere:
+			tags["plan"], tags["bought"] = "order", true
+			if len(shown) != 0 {
+				t.Errorf("phone %s, of somebody who has ordered, shows %d reminders", name, len(shown))
+			}
+		case len(shown) != 1 || shown[0].Body != "phones phones":
+			t.Errorf("phone %s shows %+v, want one reminder", name, shown)
+		default:
+			tags["keen"] = true
 		}
-		shown := s.apns.Phones().Shown(fake.DeviceToken(name))
-		if len(shown) != want {
-			t.Errorf("phone %s shows %d reminders, want %d", name, len(shown), want)
+		got := m.tags(name)
+		arm := "control"
+		if gift := got["gift"]; gift != nil {
+			arm, tags["gift"] = "gift", true
+		}
+		if diff := cmp.Diff(tags, got); diff != "" {
+			t.Errorf("tags of %s (-want +got):\n%s", name, diff)
+		}
+		want["arm.words."+arm]++
+		want["step.words."+arm]++
+		if d%kinds == buys {
+			want["goal.words."+arm]++
+		}
+		if second := m.apns.Phones().Shown(fake.DeviceToken(name + "b")); len(second) != 0 {
+			t.Errorf("the second phone of %s shows %d reminders", name, len(second))
 		}
 	}
-	s.stop()
+	if diff := cmp.Diff(want, v.Counts); diff != "" {
+		t.Errorf("counts of the journey (-want +got):\n%s", diff)
+	}
+	told := map[string]int64{}
+	for event, times := range m.events(m.nc) {
+		if subject, _, _ := strings.Cut(event, " "); strings.HasPrefix(subject, "ev.shop.journey.reminder.") {
+			told[strings.TrimPrefix(subject, "ev.shop.journey.reminder.")]++
+			if times != 1 {
+				t.Errorf("%s was published %d times", event, times)
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string]int64{"bought": 2 * n, "seen": 2 * n}, told); diff != "" {
+		t.Errorf("events of the journey (-want +got):\n%s", diff)
+	}
+	m.stop()
+}
+
+// consider sends one more person through the journey.
+func (m *mortal) consider() {
+	d := m.devices
+	m.devices++
+	name := fmt.Sprintf("d%03d", d)
+	p := &phones{nc: m.nc}
+	sent := 0
+	tell := func(subject string, fields map[string]any) {
+		data, err := json.Marshal(fields)
+		if err != nil {
+			panic(err)
+		}
+		p.send(subject, data)
+	}
+	event := func(device, what string) {
+		sent++
+		tell("event.shop."+device, map[string]any{"name": what, "id": fmt.Sprint(what, sent), "t": time.Now().UnixMilli(), "props": map[string]any{"category": "phones"}})
+	}
+	device := func(device string, fields map[string]any) {
+		maps.Copy(fields, map[string]any{"platform": "ios", "token": fake.DeviceToken(device), "locale": "en"})
+		tell("device.shop."+device, fields)
+	}
+	m.onTheWay.Add(1)
+	m.wg.Go(func() {
+		defer m.onTheWay.Add(-1)
+		kind, plan, user := d%kinds, "order", "u"+name
+		if kind == opens || kind == buys {
+			plan = "remind"
+		}
+		device(name, map[string]any{"tags": map[string]any{"plan": plan}})
+		event(name, "product_view")
+		switch kind {
+		case orders:
+			event(name, "ordered")
+		case ordersElsewhere:
+			device(name, map[string]any{"user": user})
+			device(name+"b", map[string]any{"user": user})
+			// The order of what two phones say is nobody's promise, so the second one waits for the first.
+			if m.until(name+" is in the journey under their own name", func() bool {
+				var v stream.JourneyView
+				return m.ask(stream.JourneyShowSubject, stream.JourneyRequest{Journey: "reminder", Device: "shop." + name}, &v) &&
+					v.Run != nil && strings.HasSuffix(v.Subject, user)
+			}) {
+				event(name+"b", "ordered")
+			}
+		case buys:
+			device(name, map[string]any{"user": user})
+			for range 2 {
+				event(name, "add_to_basket")
+				event(name, "purchase")
+			}
+			fallthrough
+		case opens:
+			var shown []fake.Shown
+			if m.until(name+" shows the reminder", func() bool {
+				shown = m.apns.Phones().Shown(fake.DeviceToken(name))
+				return len(shown) > 0
+			}) {
+				tell("receipt.shop."+name, map[string]any{"mid": shown[0].MID, "ev": "opened", "t": time.Now().UnixMilli(), "k": shown[0].Key})
+			}
+		}
+	})
+}
+
+// until waits for something to hold, through restarts of the gateway, and reports whether it does.
+func (m *mortal) until(what string, holds func() bool) bool {
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			m.t.Errorf("not after 2 min: %s", what)
+			return false
+		}
+	}
+	return true
+}
+
+// ask puts a question to the gateway; false while there is no answer.
+func (m *mortal) ask(subject string, q, answer any) bool {
+	data, err := json.Marshal(q)
+	if err != nil {
+		panic(err)
+	}
+	a, err := m.nc.Request(subject, data, 5*time.Second)
+	return err == nil && a.Header.Get("Nats-Service-Error") == "" && json.Unmarshal(a.Data, answer) == nil
+}
+
+// tags are those of a device of the shop.
+func (m *mortal) tags(device string) (tags map[string]any) {
+	m.t.Helper()
+	var x stream.Export
+	q := stream.ExportRequest{Part: "devices"}
+	q.App, q.Device = "shop", device
+	if !m.ask(stream.ExportSubject, q, &x) || len(x.Devices) != 1 || x.Devices[0].Profile == nil {
+		m.t.Errorf("the gateway knows %+v of %s", x.Devices, device)
+		return nil
+	}
+	return x.Devices[0].Profile.Tags
 }
 
 // awaitPushes waits until so many pushes of a campaign or journey have been accepted, and none is owed.
@@ -124,7 +254,7 @@ func (s *site) awaitPushes(id string, n int64) {
 			s.t.Fatal(err)
 		}
 		f := st.Funnel[id]
-		if f["push.accepted"] == n && f["claimed"] == n {
+		if f["push.accepted"] == n && f["claimed"] == n && st.Stats.EventsOwed == 0 {
 			return
 		}
 		if time.Now().After(deadline) {

@@ -26,6 +26,7 @@ func TestKilledVouchers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and kills the gateway 4 times; not in -short")
 	}
+	t.Parallel() // most of it is waiting
 	kills := killsWanted(t, 4)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d kills", seed, kills)

@@ -23,9 +23,11 @@ type mortal struct {
 	*site
 	nc      *nats.Conn
 	rng     *rand.Rand
+	arrive  func() // one more person; it does not wait for what becomes of them
+	atOnce  int64  // so many may be on the way
 	devices int
 
-	onTheWay atomic.Int64 // people whose input has not been answered
+	onTheWay atomic.Int64 // people who have more to say
 	wg       sync.WaitGroup
 }
 
@@ -48,22 +50,53 @@ func TestKillAtEveryWindow(t *testing.T) {
 	for i := range sites { // not t.Parallel, which allows as many as there are processors
 		wg.Go(func() {
 			t.Run(fmt.Sprint("site", i), func(t *testing.T) {
-				m := &mortal{site: newSite(t), rng: rand.New(rand.NewPCG(seed, uint64(i)))}
-				m.binary = mortalBinary
+				m := newMortal(t, seed, uint64(i))
+				m.arrive, m.atOnce = m.enter, 4
 				m.live((kills + sites - 1) / sites)
 			})
 		})
 	}
 }
 
-// live ends the gateway n times, in turn at each point, and checks what came of it all.
-func (m *mortal) live(n int) {
-	t := m.t
+func newMortal(t *testing.T, seed, stream uint64) *mortal {
+	t.Helper()
+	m := &mortal{site: newSite(t), rng: rand.New(rand.NewPCG(seed, stream))}
+	m.binary = mortalBinary
 	var err error
 	if m.nc, err = nats.Connect("nats://"+m.addr, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0), nats.RetryOnFailedConnect(true)); err != nil {
 		t.Fatal(err)
 	}
-	defer m.nc.Close()
+	t.Cleanup(m.nc.Close)
+	return m
+}
+
+// live ends the gateway n times and checks what came of it all.
+func (m *mortal) live(n int) {
+	t := m.t
+	ended := m.die(n)
+	m.start()
+	m.wg.Wait()
+	got := m.collect(m.devices)
+	m.stop()
+	t.Logf("%d people, %d entries, %d claims; %s; the fake took %d requests", m.devices, got.Entered, got.Claims, ended, m.apns.Stats().Accepted)
+	if got.Claims != int64(m.devices) || got.Accepted != got.Claims {
+		t.Errorf("%d claims and %d accepted pushes for %d people", got.Claims, got.Accepted, m.devices)
+	}
+	for phone, n := range got.Shown {
+		if n != 1 {
+			t.Errorf("phone %s shows %d notifications, want 1", phone, n)
+		}
+	}
+	for event, n := range got.Transitions {
+		if n != 1 {
+			t.Errorf("%d different events carry the id %s", n, event)
+		}
+	}
+}
+
+// die ends the gateway n times, in turn at each point, while people arrive, and says how that went.
+func (m *mortal) die(n int) string {
+	t := m.t
 	reached, began, used := map[string]int{}, time.Now(), time.Duration(0)
 	points := slices.Clone(failpoint.Points)
 	for i := range n {
@@ -73,7 +106,7 @@ func (m *mortal) live(n int) {
 		go func() { _ = m.cmd.Wait(); close(ended) }()
 		deadline := time.After(time.Minute)
 		for waiting := true; waiting; {
-			if m.onTheWay.Load() < 4 {
+			if m.onTheWay.Load() < m.atOnce {
 				m.arrive() // one more person, until the point has been passed often enough
 			}
 			select {
@@ -93,35 +126,17 @@ func (m *mortal) live(n int) {
 		used += m.cmd.ProcessState.UserTime() + m.cmd.ProcessState.SystemTime()
 	}
 	took := time.Since(began).Round(time.Millisecond)
-	m.start()
-	m.wg.Wait()
-	got := m.collect(m.devices)
-	m.stop()
-	t.Logf("%d people, %d entries, %d claims; ended %d times in %v, of which the gateways used %v of processor, at %v; the fake took %d requests",
-		m.devices, got.Entered, got.Claims, n, took, used, reached, m.apns.Stats().Accepted)
-	if got.Claims != int64(m.devices) || got.Accepted != got.Claims {
-		t.Errorf("%d claims and %d accepted pushes for %d people", got.Claims, got.Accepted, m.devices)
-	}
-	for phone, n := range got.Shown {
-		if n != 1 {
-			t.Errorf("phone %s shows %d notifications, want 1", phone, n)
-		}
-	}
-	for event, n := range got.Transitions {
-		if n != 1 {
-			t.Errorf("%d different events carry the id %s", n, event)
-		}
-	}
 	for _, p := range points[:min(n, len(points))] {
 		if reached[p] == 0 {
 			t.Errorf("the gateway never ended at %s", p)
 		}
 	}
+	return fmt.Sprintf("ended %d times in %v, of which the gateways used %v of processor, at %v", n, took, used, reached)
 }
 
-// arrive sends one more person into a store: registration, outside, inside. Each message is repeated until it is
+// enter sends one more person into a store: registration, outside, inside. Each message is repeated until it is
 // answered ok.
-func (m *mortal) arrive() {
+func (m *mortal) enter() {
 	name := fmt.Sprintf("d%03d", m.devices)
 	m.devices++
 	now := time.Now()

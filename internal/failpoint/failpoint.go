@@ -20,7 +20,7 @@ var Points = []string{
 const (
 	Received  = "received"  // a message is in the collector, nothing is stored
 	Stored    = "stored"    // the log has it, nobody has been answered
-	Settling  = "settling"  // claims and deliveries are decided, not committed
+	Settling  = "settling"  // claims, deliveries and steps of journeys are decided, not committed
 	Committed = "committed" // the ledger has them, the outbox does not know yet
 	Leased    = "leased"    // a delivery is leased, its request not begun
 	Sent      = "sent"      // the request is on its way, the answer is not
