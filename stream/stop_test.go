@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,29 +65,56 @@ func (r *rig) states() map[outbox.State]int {
 	return states
 }
 
-// A campaign with 10,000 pushes pending is stopped while they are being sent: when the stop returns, everything that
-// was not accepted is cancelled, its claim free, and nothing more is sent, ever: not after a restart either, until
-// somebody starts it again.
+// gate is a provider that answers when it is opened.
+type gate struct {
+	recorder
+	open   chan struct{}
+	flying atomic.Int64
+}
+
+func (g *gate) Send(ctx context.Context, n *push.Notification) push.Outcome {
+	g.flying.Add(1)
+	defer g.flying.Add(-1)
+	<-g.open
+	return g.recorder.Send(ctx, n)
+}
+
+// A campaign with 10,000 pushes pending is stopped while as many as there are workers are on their way. The stop
+// returns when they have been answered and not before, with everything else cancelled and its claim free; nothing is
+// sent after it, ever: not after a restart either, until somebody starts it again.
 func TestStoppedCampaignSendsNothingMore(t *testing.T) {
-	const owed = 10_000
+	const owed, workers = 10_000, 32
 	r := newRig(t)
-	r.tune = func(c *Config) { c.Outbox.Rate, c.Outbox.Burst, c.Outbox.Workers = 2000, 100, 32 }
-	r.provider.say = func(*push.Notification) push.Outcome {
-		time.Sleep(time.Millisecond) // under the recorder's lock: a slow provider, in real time
-		return push.Outcome{Class: push.Accepted, Status: 200, Sent: true}
+	slow := &gate{open: make(chan struct{})}
+	r.tune = func(c *Config) {
+		c.Outbox.Rate, c.Outbox.Burst, c.Outbox.Workers = 2000, 200, workers
+		c.Outbox.AttemptTimeout = 5 * time.Minute
+		c.Providers["test"] = slow
 	}
 	r.start()
 	r.owe("welcome", owed)
-	r.await("some to be sent", func() bool { return len(r.provider.pushes()) > 100 })
-	n, err := r.gw.StopCampaign(t.Context(), "welcome")
-	if err != nil {
-		t.Fatal(err)
+	r.await("every worker to send", func() bool { return slow.flying.Load() == workers })
+	type stopped struct {
+		n      int
+		err    error
+		flying int64 // when it returned
 	}
-	sent := len(r.provider.pushes())
-	states := r.states()
-	// A few that were being composed have noticed by themselves and are not in n.
-	if c := states[outbox.StateCancelled]; c < n || c > n+32 || states[outbox.StateAccepted] != sent || c+sent != owed {
-		t.Errorf("cancelled %d, sent %d of %d, states %v", n, sent, owed, states)
+	done := make(chan stopped, 1)
+	go func() {
+		n, err := r.gw.StopCampaign(t.Context(), "welcome")
+		done <- stopped{n, err, slow.flying.Load()}
+	}()
+	r.await("what no worker waits with to be cancelled", func() bool {
+		return r.gw.Status().Outbox.Finals[outbox.StateCancelled] >= owed-4*workers // a lane holds four for each
+	})
+	close(slow.open)
+	stop := <-done
+	sent, states := len(slow.pushes()), r.states()
+	if stop.err != nil || stop.flying != 0 {
+		t.Errorf("the stop returned %v with %d requests on their way", stop.err, stop.flying)
+	}
+	if stop.n != owed-workers || sent != workers || states[outbox.StateCancelled] != stop.n || states[outbox.StateAccepted] != sent {
+		t.Errorf("cancelled %d, sent %d of %d, states %v", stop.n, sent, owed, states)
 	}
 	// Somebody enters: the decision says why nothing comes of it.
 	r.register("d1")
@@ -97,7 +125,7 @@ func TestStoppedCampaignSendsNothingMore(t *testing.T) {
 	defer func() { r.halt() }()
 	r.mustAsk("ping.shop.d2", ping(noon, 50.4502, 30.5235))
 	r.await("the entry after the restart to be held", func() bool { return r.gw.Status().Funnel["welcome"]["held.disabled"] == 2 })
-	if now := len(r.provider.pushes()); now != sent {
+	if now := len(slow.pushes()); now != sent {
 		t.Errorf("%d requests after the stop", now-sent)
 	}
 	if got := r.gw.StoppedCampaigns(); len(got) != 1 || got[0] != "welcome" {
@@ -108,7 +136,7 @@ func TestStoppedCampaignSendsNothingMore(t *testing.T) {
 	}
 	r.register("d3")
 	r.mustAsk("ping.shop.d3", ping(noon, 50.4502, 30.5235))
-	r.await("the push of a campaign that runs again", func() bool { return len(r.provider.pushes()) == sent+1 })
+	r.await("the push of a campaign that runs again", func() bool { return len(slow.pushes()) == sent+1 })
 	if _, err := r.gw.StopCampaign(t.Context(), "nope"); !errors.Is(err, ErrNoCampaign) {
 		t.Errorf("stop of an unknown campaign: %v", err)
 	}

@@ -33,7 +33,8 @@ type mortal struct {
 
 // TestKillAtEveryWindow ends the real binary, as kill -9 does, at each of the eight points between a position's
 // arrival and its push's recorded outcome, 200 times in all (FOOTFALL_KILLS). No input that was answered ok is
-// lost, every claim has exactly one outcome, and every phone shows exactly one notification.
+// lost, every claim has exactly one outcome, and every phone shows exactly one notification. All the starts of a site
+// share one provider token.
 func TestKillAtEveryWindow(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and ends the gateway 200 times; not in -short")
@@ -81,6 +82,9 @@ func (m *mortal) live(n int) {
 	t.Logf("%d people, %d entries, %d claims; %s; the fake took %d requests", m.devices, got.Entered, got.Claims, ended, m.apns.Stats().Accepted)
 	if got.Claims != int64(m.devices) || got.Accepted != got.Claims {
 		t.Errorf("%d claims and %d accepted pushes for %d people", got.Claims, got.Accepted, m.devices)
+	}
+	if tokens := m.apns.Stats().ProviderTokens; tokens != 1 {
+		t.Errorf("%d starts made %d provider tokens, want 1", n+1, tokens)
 	}
 	for phone, n := range got.Shown {
 		if n != 1 {
