@@ -230,6 +230,23 @@ type PushStep struct {
 	Voucher *Voucher `json:",omitzero"`
 	// AllDevices sends to every device of the person rather than to one of them. It is one claim all the same.
 	AllDevices bool `json:",omitzero"`
+	// InApp is what the app itself gets.
+	InApp InApp `json:",omitzero"`
+}
+
+// InApp is whom a push reaches in the app instead of through a push service. The
+// zero value is nobody without a push token; those who have one get it in the app
+// first when the gateway is set up so.
+type InApp string
+
+const (
+	InAppAlso InApp = "also" // devices without a usable push token as well
+	InAppOnly InApp = "only" // everybody, and nothing goes through a push service
+)
+
+// InsideApp reports whether the push goes to the app of p and nowhere else.
+func (s *PushStep) InsideApp(p *audience.Profile) bool {
+	return s.InApp == InAppOnly || s.InApp == InAppAlso && !p.Reachable()
 }
 
 // Voucher says which pool each push gets a code of its own from.

@@ -331,7 +331,7 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 			return OptedOut
 		}
 	case ruleToken:
-		if !cmp.Or(f.To, f.Profile).Reachable() {
+		if to := cmp.Or(f.To, f.Profile); !to.Reachable() && !c.Push.InsideApp(to) {
 			return NoToken
 		}
 	case ruleQuiet:
@@ -546,6 +546,8 @@ func (c *Campaign) describe(r rule, f *facts) string {
 	case ruleToken:
 		p = cmp.Or(f.To, p)
 		switch {
+		case c.Push.InsideApp(p):
+			return "in the app, for as long as it is worth showing"
 		case p.Token == "":
 			return "the device has no push token"
 		case p.TokenDead:

@@ -100,6 +100,7 @@ func TestDecideReasons(t *testing.T) {
 		{name: "location refused", change: func(in *Input) { in.Profile.ConsentLocation = new(false) }, want: OptedOut},
 		{name: "consent given", change: func(in *Input) { in.Profile.ConsentPush, in.Profile.ConsentLocation = new(true), new(true) }, want: Eligible},
 		{name: "never registered", change: func(in *Input) { in.Profile = &audience.Profile{Device: "shop.d1"} }, want: NoToken},
+		{name: "never registered, in_app: also", edit: with("push: {", "push: {in_app: also, "), change: func(in *Input) { in.Profile = &audience.Profile{Device: "shop.d1"} }, want: Eligible},
 		{name: "dead token", change: func(in *Input) { in.Profile.TokenDead = true }, want: NoToken},
 		{name: "no platform", change: func(in *Input) { in.Profile.Platform = "" }, want: NoToken},
 		// The first rule of the ladder that fails is the reason.

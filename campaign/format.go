@@ -230,6 +230,7 @@ func (p *PushStep) document() (push, named yaml.MapSlice) {
 		m.add("template", ref(p.Template))
 	}
 	m.duration("ttl", p.TTL, DefaultTTL)
+	m.text("in_app", string(p.InApp), "")
 	if len(p.Variants) > 0 {
 		var arms members
 		for _, v := range p.Variants {

@@ -42,6 +42,7 @@ steps:
   - push:
       template: main
       ttl: 2h
+      in_app: also
       voucher: {pool: bday, empty: send_without}
       devices: all
       variants:
@@ -139,7 +140,7 @@ func TestFormatKnowsEveryField(t *testing.T) {
 		reflect.TypeFor[Window]():   {"From", "To", "Zone", "Days", "Hours", "Closed", "HoldFor", "Endless"},
 		reflect.TypeFor[Quiet]():    {"Hours", "Device", "Closed"},
 		reflect.TypeFor[Cap]():      {"Max", "Per", "Day", "Ever", "All"},
-		reflect.TypeFor[PushStep](): {"Template", "TTL", "Variants", "Voucher", "AllDevices"},
+		reflect.TypeFor[PushStep](): {"Template", "TTL", "Variants", "Voucher", "AllDevices", "InApp"},
 		reflect.TypeFor[Variant]():  {"Name", "Share", "Template"},
 		reflect.TypeFor[Template](): {"Name", "DefaultLocale", "Required", "Sound", "Thread", "Collapse", "TTL", "Data", "Locales",
 			"Background", "Badge", "Category", "Importance", "Relevance", "Style", "Actions", "Looks"},

@@ -36,7 +36,8 @@ var (
 	variantKeys  = []string{"share", "template"}
 	closedWords  = []string{string(Drop), string(Hold), string(NotifyIfInside)}
 	onceKeys     = []string{"day", "starts", "rolling"}
-	pushKeys     = []string{"template", "ttl", "variants", "voucher", "devices"}
+	pushKeys     = []string{"template", "ttl", "variants", "voucher", "devices", "in_app"}
+	inAppWords   = []string{string(InAppAlso), string(InAppOnly)}
 	voucherKeys  = []string{"pool", "empty"}
 	pushLater    = []string{"collapse", "send_at", "best_time"}
 	stepLater    = []string{"wait", "if", "split", "tag", "webhook", "goal", "exit"}
@@ -814,6 +815,9 @@ func (s *source) push(f field, c *Campaign, named map[string]*Template) {
 		case "devices":
 			word, _ := s.word(k, []string{"last_active", "all"}, nil)
 			c.Push.AllDevices = word == "all"
+		case "in_app":
+			v, _ := s.word(k, inAppWords, nil)
+			c.Push.InApp = InApp(v)
 		}
 	})
 	if variants.val != nil && !have { // then each has its own

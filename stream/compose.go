@@ -76,11 +76,15 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 		return nil, suppressPaused
 	}
 	p, ok, err := audience.Get(tx, d.Device)
+	inApp := g.cfg.InApp != "" && d.Lane == g.cfg.InApp // needs neither a token nor a registration
+	if p.Device = d.Device; inApp {
+		p.Token = ""
+	}
 	switch {
 	case err != nil: // neither a message nor a reason: the outbox tries again
 		g.cfg.Logger.Error("profile could not be read", "device", d.Device, "err", err)
 		return nil, ""
-	case !ok || !p.Reachable():
+	case !inApp && (!ok || !p.Reachable()):
 		return nil, suppressUnregistered
 	case !p.MayPush():
 		return nil, suppressOptedOut
@@ -245,7 +249,7 @@ func recordOutcome(tx *db.Tx, events *eventLog, old, d *outbox.Delivery) error {
 // about the message.
 func (g *Gateway) retireToken(tx *db.Tx, d *outbox.Delivery, o push.Outcome) error {
 	p, ok, err := audience.Get(tx, d.Device)
-	if err != nil || !ok || p.TokenDead {
+	if err != nil || !ok || p.TokenDead || p.Token == "" {
 		return err
 	}
 	if !o.InvalidSince.IsZero() && p.TokenAt > o.InvalidSince.UnixMilli() {
@@ -296,7 +300,8 @@ func (g *Gateway) anotherToken(tx *db.Tx, d *outbox.Delivery, o push.Outcome) (r
 			return outbox.Route{Device: d.Device, Lane: lane, Env: other.Env}, true, nil
 		}
 	}
-	if d.Person == "" || d.Copies > 0 { // of a message to all devices each has its own
+	inApp := g.cfg.InApp != "" && d.Lane == g.cfg.InApp // there is no other way
+	if d.Person == "" || d.Copies > 0 || inApp {        // of a message to all devices each has its own
 		return r, false, nil
 	}
 	devices, err := audience.DevicesOf(tx, d.Person)

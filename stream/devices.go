@@ -60,7 +60,7 @@ func (q *inquiry) others() ([]audience.Profile, error) {
 
 // instead finds the device that a push goes to when it cannot go to the one that it came from; nil: none.
 func (q *inquiry) instead(c *campaign.Campaign) (*audience.Profile, error) {
-	if q.profile.Reachable() {
+	if q.profile.Reachable() || c.Push.InApp == campaign.InAppOnly {
 		return nil, nil
 	}
 	others, err := q.others()
@@ -74,10 +74,10 @@ func (q *inquiry) instead(c *campaign.Campaign) (*audience.Profile, error) {
 
 // mayGoTo says why a campaign's push does not go to another device of the person; "" when it may.
 func (q *inquiry) mayGoTo(c *campaign.Campaign, p *audience.Profile) (why string) {
-	switch {
-	case p.TokenDead:
+	switch inApp := c.Push.InsideApp(p); {
+	case p.TokenDead && !inApp:
 		return "the token is dead"
-	case !p.Reachable():
+	case !p.Reachable() && !inApp:
 		return "no token"
 	case !p.MayPush():
 		return "opted out"
@@ -121,10 +121,10 @@ func (q *inquiry) choose(c *campaign.Campaign, to *audience.Profile, lane string
 			continue
 		}
 		why := q.mayGoTo(c, p)
-		lane, ok := q.s.lane(appOf(q.in.device), p)
+		lane, noLane := q.lane(c, p)
 		switch {
-		case why == "" && !ok:
-			why = fmt.Sprintf("no provider for platform %q", p.Platform)
+		case why == "" && lane == "":
+			why = noLane
 		case why == "" && len(list) == outbox.MaxCopies:
 			why = fmt.Sprintf("more than %d", outbox.MaxCopies)
 		}

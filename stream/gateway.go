@@ -55,6 +55,8 @@ type Config struct {
 	// Providers by lane, and the lane of a device's pushes; ok is false when nothing serves its platform.
 	Providers map[string]push.Provider
 	Lane      func(app string, p *audience.Profile) (lane string, ok bool)
+	// InApp is the lane of what the app itself gets and no push service; its provider is among Providers. Empty: there is none.
+	InApp string
 	// Outbox carries the delivery settings; DB, Providers, Compose, OnOutcome, Another, Arrived, Now and Logger are filled in.
 	Outbox outbox.Config
 
@@ -189,7 +191,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 		return nil, err
 	}
 	g.settler = &settler{
-		campaigns: g.campaigns.Load, lane: cfg.Lane, events: g.events, keep: cfg.Decisions,
+		campaigns: g.campaigns.Load, lane: cfg.Lane, inApp: cfg.InApp, events: g.events, keep: cfg.Decisions,
 		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, keepSketches: cfg.Sketches, room: new([]byte), count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
 	g.settler.journeys, g.settler.fences, g.settler.wakes, g.settler.members, g.settler.vouchers = g.journeys.set.Load, g.fences.Load, g.wakes, g.members, true

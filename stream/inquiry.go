@@ -23,7 +23,7 @@ import (
 //	   │
 //	proposes ─▶ another fence of the same position has it? ─▶ held   overlap
 //	   │
-//	a provider for the platform? ── no ─▶ held                       no_token
+//	a provider for the platform, or in-app? ── no ─▶ held                       no_token
 //	   │
 //	a voucher, when it must not go without ── none left ─▶ held       no_voucher
 //	   │
@@ -76,9 +76,9 @@ func (q *inquiry) ask(c *campaign.Campaign, tr *track.Transition) (CampaignDecis
 		q.hold(&out, campaign.Overlap, "overlap", fmt.Sprintf("the same position also entered %s, which comes first", other))
 		return out, nil
 	}
-	lane, ok := q.s.lane(appOf(q.in.device), to)
-	if !ok {
-		q.hold(&out, campaign.NoToken, "provider", fmt.Sprintf("no push provider is configured for platform %q", to.Platform))
+	lane, why := q.lane(c, to)
+	if lane == "" {
+		q.hold(&out, campaign.NoToken, "provider", why)
 		return out, nil
 	}
 	takes := !dec.HeldOut && q.s.vouchers && c.TakesVoucher(dec.Variant)
@@ -134,6 +134,18 @@ func (q *inquiry) ask(c *campaign.Campaign, tr *track.Transition) (CampaignDecis
 		q.t.funnel[funnelKey{c.ID, counted}]++
 	}
 	return out, err
+}
+
+// lane is the way to a device for a campaign's push; without one, why says what is missing.
+func (q *inquiry) lane(c *campaign.Campaign, to *audience.Profile) (lane, why string) {
+	if c.Push.InsideApp(to) {
+		return q.s.inApp, "this gateway sends nothing to apps (push.inapp_wait is 0)"
+	}
+	lane, ok := q.s.lane(appOf(q.in.device), to)
+	if !ok {
+		return "", fmt.Sprintf("no push provider is configured for platform %q", to.Platform)
+	}
+	return lane, ""
 }
 
 // hold ends an answer with a reason that the campaign itself could not know.

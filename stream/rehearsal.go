@@ -79,6 +79,7 @@ func NewRehearsal(cfg RehearsalConfig) (_ *Rehearsal, err error) {
 		room:      new([]byte),
 		campaigns: func() *campaign.Set { return cfg.Campaigns },
 		lane:      func(string, *audience.Profile) (string, bool) { return "rehearsal", true },
+		inApp:     "rehearsal",
 		events:    events, count: count, log: cfg.Logger, onPush: func() {},
 		keys: keys, keepFacts: keepAll, keepCodes: keepAll, keep: keepAll, reports: keepAll, keepVisits: audience.KeepVisits, keepEvents: audience.KeepEvents,
 	}

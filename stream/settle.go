@@ -39,6 +39,7 @@ import (
 type settler struct {
 	campaigns func() *campaign.Set
 	lane      func(app string, p *audience.Profile) (lane string, ok bool)
+	inApp     string // Config.InApp
 	events    *eventLog
 	keep      time.Duration // how long decisions are kept
 	keys      *receipt.Keyring

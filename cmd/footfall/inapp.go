@@ -13,7 +13,8 @@ import (
 	"footfall/stream"
 )
 
-// askAppsFirst lets every provider try the app itself before its push service; see docs/decisions/0012-in-app-first.md.
+// askAppsFirst lets every provider try the app itself before its push service (see docs/decisions/0012-in-app-first.md), and adds the
+// lane of what only apps get.
 // The connection is closed with the providers.
 func (p *providers) askAppsFirst(server *stream.Server, wait time.Duration) error {
 	// Without a buffer: a message that waited for a reconnection would come after its push.
@@ -33,6 +34,11 @@ func (p *providers) askAppsFirst(server *stream.Server, wait time.Duration) erro
 		}
 		p.lanes[lane] = wrapped[provider]
 	}
+	app, err := inapp.New(inapp.Config{Requester: requester{nc}, Timeout: wait})
+	if err != nil {
+		return err
+	}
+	p.add(inapp.NewOnly(app), laneInApp)
 	return nil
 }
 

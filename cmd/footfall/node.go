@@ -82,7 +82,7 @@ func (n *node) open() error {
 	}
 	gc := n.cfg.gateway()
 	gc.Server, gc.DB, gc.Logger, gc.Receipts = n.server, n.ledger, n.log, n.keys
-	gc.Providers, gc.Lane = n.providers.lanes, n.providers.lane
+	gc.Providers, gc.Lane, gc.InApp = n.providers.lanes, n.providers.lane, n.providers.inApp()
 	if n.metrics, err = listenMetrics(n.cfg.Metrics.Listen); err != nil {
 		return err
 	}

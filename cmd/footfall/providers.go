@@ -33,6 +33,7 @@ var (
 	laneWebPush     = outbox.LaneName("webpush", "*", push.EnvProd)
 	laneHMS         = outbox.LaneName("hms", "*", push.EnvProd)
 	laneWebhook     = outbox.LaneName("webhook", "*", push.EnvProd)
+	laneInApp       = outbox.LaneName("inapp", "*", push.EnvProd)
 	laneLog         = outbox.LaneName("log", "*", push.EnvProd)
 )
 
@@ -148,6 +149,14 @@ func (p *providers) lane(_ string, profile *audience.Profile) (string, bool) {
 	}
 	_, ok := p.lanes[laneWebhook]
 	return laneWebhook, ok
+}
+
+// inApp is the lane of what only apps get, "" without one.
+func (p *providers) inApp() string {
+	if _, ok := p.lanes[laneInApp]; ok {
+		return laneInApp
+	}
+	return ""
 }
 
 // describe says where the pushes of each platform go.

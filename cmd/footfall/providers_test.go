@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"footfall/audience"
+	"github.com/nats-io/nats.go"
+
 	"footfall/push"
 	"footfall/push/fake"
 	"footfall/push/webhook"
@@ -142,6 +144,22 @@ func TestCredentialsRotateWithoutRestart(t *testing.T) {
 		n := push.Notification{MID: "e5133745-bdc3-8e22-9c09-3ff2964918bd", App: "shop", Device: "shop.d1", Platform: push.IOS,
 			Token: fake.DeviceToken("d1"), Title: "Hello", ExpiresAt: time.Now().Add(time.Minute)}
 		return p.lanes[lane].Send(t.Context(), &n)
+	}
+	// What only apps get has a lane of its own, which no platform leads to.
+	nc, err := server.Connect("an app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.Subscribe("down.shop.d2", func(m *nats.Msg) { _ = m.Respond([]byte(`{"ok":true}`)) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	inside := push.Notification{MID: "e5133745-bdc3-8e22-9c09-3ff2964918bd", App: "shop", Device: "d2", Title: "Hello", ExpiresAt: time.Now().Add(time.Minute)}
+	if o := p.lanes[p.inApp()].Send(t.Context(), &inside); o.Class != push.Accepted || o.Reason != "in_app" {
+		t.Errorf("in the app: %+v", o)
 	}
 	for _, tt := range []struct {
 		lane, file string

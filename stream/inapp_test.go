@@ -1,0 +1,85 @@
+package stream
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"footfall/outbox"
+	"footfall/push"
+)
+
+// TestInAppWithoutAToken: a device that never registered, one whose token is dead, and one that has a token, under each
+// in_app; through a restart while the app is away. Whoever has no way to hear keeps the claim free.
+func TestInAppWithoutAToken(t *testing.T) {
+	apps := &recorder{}
+	var away atomic.Bool
+	away.Store(true)
+	apps.say = func(*push.Notification) push.Outcome {
+		if away.Load() {
+			return push.Outcome{Class: push.RetryNow, Reason: "not connected", RetryAfter: time.Second}
+		}
+		return push.Outcome{Class: push.Accepted, Reason: "in_app", Sent: true}
+	}
+	r := newRig(t)
+	r.tune = func(c *Config) { c.Providers["inapp"], c.InApp = apps, "inapp" }
+	var docs []string
+	for _, mode := range []string{"also", "only", "default"} {
+		line := "      in_app: " + mode + "\n"
+		if mode == "default" {
+			line = ""
+		}
+		docs = append(docs, strings.Replace(strings.Replace(testCampaign, "campaign: welcome", "campaign: "+mode, 1), "      ttl: 15m\n", "      ttl: 15m\n"+line, 1))
+	}
+	r.yaml = strings.Join(docs, "---\n")
+	r.start()
+	r.register("token")
+	r.mustAsk("device.shop.refused", map[string]any{"platform": "ios", "locale": "en", "consent": map[string]any{"push": false}})
+	for _, device := range []string{"stranger", "token", "refused"} {
+		r.enter(device, noon)
+	}
+	r.await("the pushes of who has a token", func() bool { return len(r.provider.pushes()) == 2 })
+	r.await("both apps to be asked", func() bool { return len(apps.pushes()) >= 3 })
+	r.halt()
+	away.Store(false)
+	r.clock.set(noon.Add(2 * time.Minute)) // when everything is due again
+	r.start()
+	defer r.halt()
+	r.await("everything to be accepted", func() bool {
+		f := r.gw.Status().Funnel
+		return f["also"]["push.accepted"] == 2 && f["only"]["push.accepted"] == 2 && f["default"]["push.accepted"] == 1
+	})
+	got := map[string]bool{}
+	for _, n := range apps.pushes() {
+		got[n.Campaign+" "+n.Device] = true
+		if n.Token != "" || n.Title != "Welcome to Store k01" || n.ReceiptKey == "" {
+			t.Errorf("the app of %s gets %+v", n.Device, n)
+		}
+	}
+	if want := "map[also stranger:true only stranger:true only token:true]"; fmt.Sprint(got) != want {
+		t.Errorf("in the app: %v, want %s", got, want)
+	}
+	f := r.gw.Status().Funnel
+	if f["default"]["held.no_token"] != 1 || f["also"]["held.opted_out"] != 1 || f["only"]["held.opted_out"] != 1 {
+		t.Errorf("held: %v", f)
+	}
+	if n := r.states()[outbox.StateAccepted]; n != 5 {
+		t.Errorf("%d accepted, want 5", n)
+	}
+}
+
+// TestInAppNeedsAChannel: without one, a campaign that is for apps holds its push with a reason.
+func TestInAppNeedsAChannel(t *testing.T) {
+	r := newRig(t)
+	r.yaml = strings.Replace(testCampaign, "      ttl: 15m\n", "      ttl: 15m\n      in_app: only\n", 1)
+	r.start()
+	defer r.halt()
+	r.register("d1")
+	r.enter("d1", noon)
+	r.await("the hold", func() bool { return r.gw.Status().Funnel["welcome"]["held.no_token"] == 1 })
+	if n := len(r.provider.pushes()); n != 0 {
+		t.Errorf("%d pushes", n)
+	}
+}
