@@ -84,9 +84,18 @@ func rehearsed(t *testing.T, rec *Recording, fs []fences.Fence, yaml string, ask
 	return out
 }
 
+func marshal(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // TestRehearsalOfTheOwnLog: a gateway's own input log, whose beginning has aged out, rehearsed with the same fences and
 // campaigns gives the very pushes that the gateway decided on in that time, though claims, caps, visits and events of before
-// decide about them; and it reads the same from the running gateway and from the files of a stopped one.
+// decide about them; and it reads the same from the running gateway and from the files of a stopped one, as what-if does.
 func TestRehearsalOfTheOwnLog(t *testing.T) {
 	r := newRig(t)
 	r.yaml = strings.ReplaceAll(whatIfCampaigns+`---
@@ -146,7 +155,7 @@ steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
 		}
 		r.settle()
 	}
-	walk(900)
+	walk(600)
 	for p := range Partitions { // of different length
 		l := r.gw.logs[p]
 		state, err := l.state(t.Context())
@@ -159,7 +168,7 @@ steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
 			}
 		}
 	}
-	walk(900)
+	walk(600)
 
 	live, err := ReadRecording(t.Context(), r.nc)
 	if err != nil {
@@ -177,6 +186,17 @@ steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
 		}
 		return out, json.Unmarshal(m.Data, &out)
 	})
+	// What-if asks the ledger of a stopped gateway what it asks a running one.
+	questions := map[string]WhatIfRequest{}
+	answers := map[string]string{}
+	for i, name := range names {
+		q := WhatIfRequest{App: "shop", Device: name, Lat: r.fences[i%5].Shape.Center().Lat, Lon: 30.52, Accuracy: 5, At: now.Add(time.Minute).UnixMilli()}
+		got, err := r.gw.WhatIf(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		questions[name], answers[name] = q, marshal(t, got)
+	}
 	r.halt()
 	halted = true
 
@@ -195,6 +215,23 @@ steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
 	ask := func(q PastQuery) (out Pasts, err error) {
 		err = d.View(func(tx *db.Tx) error { out, err = PastsOf(t.Context(), tx, &q); return err })
 		return out, err
+	}
+	lib, err := campaign.ParseLibrary("c.yaml", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	campaigns, err := campaign.NewSet(lib.Campaigns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, q := range questions {
+		got, err := WhatIfStored(t.Context(), d, track.DefaultRules(), fs, campaigns, q, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := marshal(t, got); text != answers[name] {
+			t.Errorf("what if %s: stopped\n%s\nrunning\n%s", name, text, answers[name])
+		}
 	}
 	again := rehearsed(t, stopped, fs, yaml, ask)
 	want, all := map[string]bool{}, 0

@@ -64,28 +64,34 @@ func NewRehearsal(cfg RehearsalConfig) (_ *Rehearsal, err error) {
 			_ = r.db.Close()
 		}
 	}()
+	r.worker, err = newLoneWorker(r.db, rulebook{&cfg.Rules, cfg.Fences, cfg.Campaigns}, now, cfg.Logger)
+	return r, err
+}
+
+// newLoneWorker returns a worker that decides without a gateway around it: nothing is sent, every platform has a provider,
+// and nobody will report anything.
+func newLoneWorker(d *db.DB, book rulebook, now func() time.Time, log *slog.Logger) (*worker, error) {
 	count := new(counters)
-	events, err := openEventLog(r.db, count, now)
+	events, err := openEventLog(d, count, now)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := receipt.NewKeyring(receipt.Secrets{randomBytes(32)}) // nobody will send a receipt
+	keys, err := receipt.NewKeyring(receipt.Secrets{randomBytes(32)})
 	if err != nil {
 		return nil, err
 	}
-	w := newWorker(0, cfg.Rules, progress{}, 1)
-	w.fences, w.db, w.log, w.now, w.count = func() *fences.Set { return cfg.Fences }, r.db, cfg.Logger, now, count
+	w := newWorker(0, *book.rules, progress{}, 1)
+	w.fences, w.db, w.log, w.now, w.count = func() *fences.Set { return book.fences }, d, log, now, count
 	w.settler = &settler{
 		room:      new([]byte),
-		campaigns: func() *campaign.Set { return cfg.Campaigns },
+		campaigns: func() *campaign.Set { return book.campaigns },
 		lane:      func(string, *audience.Profile) (string, bool) { return "rehearsal", true },
 		inApp:     "rehearsal",
-		events:    events, count: count, log: cfg.Logger, onPush: func() {},
+		events:    events, count: count, log: log, onPush: func() {},
 		keys: keys, keepFacts: keepAll, keepCodes: keepAll, keep: keepAll, reports: keepAll, keepVisits: audience.KeepVisits, keepEvents: audience.KeepEvents,
 	}
 	w.settler.journeys, w.settler.wakes = func() *journeySet { return &journeySet{} }, newWakes()
-	r.worker = w
-	return r, nil
+	return w, nil
 }
 
 // keepAll is longer than any recording.

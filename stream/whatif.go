@@ -33,6 +33,56 @@ type WhatIfRequest struct {
 	At       int64     `json:"at,omitzero"`  // Unix ms, of the position and of its arrival; 0: now
 	// Backwards leaves out the device's presence when At lies before its last position, which would make it late.
 	Backwards bool `json:"backwards,omitzero"`
+	// Campaigns (YAML) and Fences (GeoJSON) are drafts, taken as if they had been active all along: beside those that are, and
+	// instead of those with the same id.
+	Campaigns string `json:"campaigns,omitempty"`
+	Fences    string `json:"fences,omitempty"`
+}
+
+// rulebook is what a position is judged by.
+type rulebook struct {
+	rules     *track.Rules
+	fences    *fences.Set
+	campaigns *campaign.Set
+}
+
+// with adds the drafts of a question to what is active.
+func (b rulebook) with(q *WhatIfRequest) (rulebook, error) {
+	if q.Campaigns != "" {
+		lib, err := campaign.ParseLibrary("campaigns", []byte(q.Campaigns))
+		if err != nil {
+			return b, fmt.Errorf("%w: %w", ErrQuery, err)
+		}
+		drafts := map[string]bool{}
+		for _, c := range lib.Campaigns {
+			drafts[c.ID] = true
+		}
+		all := slices.DeleteFunc(slices.Clone(b.campaigns.All()), func(c *campaign.Campaign) bool { return drafts[c.ID] })
+		if b.campaigns, err = campaign.NewSet(append(all, lib.Campaigns...)); err != nil {
+			return b, fmt.Errorf("%w: %w", ErrQuery, err)
+		}
+	}
+	if q.Fences != "" {
+		fs, findings := fences.Parse("fences", []byte(q.Fences), fences.Options{})
+		if fences.HasErrors(findings) {
+			return b, fmt.Errorf("%w: the fences have errors; footfall fence check says which", ErrQuery)
+		}
+		drafts := map[fences.ID]bool{}
+		for i := range fs {
+			drafts[fs[i].ID] = true
+		}
+		for i := range int32(b.fences.Len()) {
+			if f := b.fences.At(i); !drafts[f.ID] {
+				fs = append(fs, *f)
+			}
+		}
+		set, err := fences.NewSet(fs, nil) // of no later generation than any device: they are no edit
+		if err != nil {
+			return b, fmt.Errorf("%w: %w", ErrQuery, err)
+		}
+		b.fences = set
+	}
+	return b, nil
 }
 
 // WhatIf is the answer to a WhatIfRequest: what the gateway would decide, and what would have to be different for more
@@ -72,22 +122,75 @@ func (g *Gateway) WhatIf(ctx context.Context, q WhatIfRequest) (*WhatIf, error) 
 		return nil, ErrNotRunning
 	}
 	q.At = cmp.Or(q.At, g.cfg.Now().UnixMilli())
-	w := g.workers[wire.Partition(id, Partitions)]
-	fix := track.Fix{
-		FixedAt: q.At, ReceivedAt: q.At, HasPosition: true, Lat: q.Lat, Lng: q.Lon, AccuracyM: q.Accuracy, Source: track.SourceStream,
+	book, err := rulebook{&g.cfg.Rules, g.fences.Load(), g.campaigns.Load()}.with(&q)
+	if err != nil {
+		return nil, err
 	}
+	w := g.workers[wire.Partition(id, Partitions)]
 	var out *WhatIf
 	var failed error
-	asked := w.ask(ctx, func(*track.Tracker, *fences.Set) { out, failed = w.whatIf(ctx, id, &fix, &q, &g.cfg.Rules) })
+	asked := w.ask(ctx, func(*track.Tracker, *fences.Set) { out, failed = w.whatIf(ctx, id, q.fix(), &q, book) })
 	return out, errors.Join(asked, failed)
 }
 
+// WhatIfStored is Gateway.WhatIf for a gateway that is not running: on what its ledger holds, which fences and campaigns are
+// not part of. d may be opened for reading.
+func WhatIfStored(ctx context.Context, d *db.DB, rules track.Rules, fs []fences.Fence, campaigns *campaign.Set, q WhatIfRequest, now time.Time) (*WhatIf, error) {
+	id, err := wire.JoinDevice(q.App, cmp.Or(q.Device, "what-if"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrQuery, err)
+	}
+	q.At = cmp.Or(q.At, now.UnixMilli())
+	catalogue, _, err := loadCatalogue(d)
+	if err != nil {
+		return nil, err
+	}
+	set, err := fences.NewSet(fs, catalogue)
+	if err != nil {
+		return nil, err
+	}
+	book, err := rulebook{&rules, set, campaigns}.with(&q)
+	if err != nil {
+		return nil, err
+	}
+	clock := func() time.Time { return time.UnixMilli(q.At) }
+	w, err := newLoneWorker(d, book, clock, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	err = d.View(func(tx *db.Tx) error {
+		mark, err := loadProgress(tx, wire.Partition(id, Partitions))
+		if err != nil {
+			return err
+		}
+		w.mark, w.through = mark, mark.Committed // what comes now is newer than all that the device has sent
+		row, err := tx.Get(presenceKey(id))
+		if errors.Is(err, db.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return w.tracker.Restore(id, row)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return w.whatIf(ctx, id, q.fix(), &q, book)
+}
+
+func (q *WhatIfRequest) fix() *track.Fix {
+	return &track.Fix{
+		FixedAt: q.At, ReceivedAt: q.At, HasPosition: true, Lat: q.Lat, Lng: q.Lon, AccuracyM: q.Accuracy, Source: track.SourceStream,
+	}
+}
+
 // whatIf answers on the worker's goroutine, so that presence and ledger are of one moment.
-func (w *worker) whatIf(ctx context.Context, id track.DeviceID, fix *track.Fix, q *WhatIfRequest, rules *track.Rules) (*WhatIf, error) {
+func (w *worker) whatIf(ctx context.Context, id track.DeviceID, fix *track.Fix, q *WhatIfRequest, book rulebook) (*WhatIf, error) {
 	if err := w.flush(ctx); err != nil {
 		return nil, err
 	}
-	set := w.fences()
+	rules, set := book.rules, book.fences
 	out := &WhatIf{Device: string(id), At: fix.FixedAt, Inside: []InsideOf{}, Decisions: []Decision{}}
 	before, known := w.tracker.Presence(id)
 	if q.Device == "" {
@@ -106,7 +209,7 @@ func (w *worker) whatIf(ctx context.Context, id track.DeviceID, fix *track.Fix, 
 		return out, nil
 	}
 	batch := wire.SealBatch(wire.AppendRecord(nil, &wire.Record{Kind: wire.KindPing, Device: id, Fix: *fix, ReceivedAt: fix.ReceivedAt}))
-	twin := w.twin(rules, set)
+	twin := w.twin(book)
 	if known {
 		row, _ := w.tracker.Encode(nil, id)
 		if err := twin.tracker.Restore(id, row); err != nil {
@@ -151,7 +254,7 @@ func (w *worker) whatIf(ctx context.Context, id track.DeviceID, fix *track.Fix, 
 	out.Nearest = near(set, fix, rules, func(f *fences.Fence) bool { return q.Fence == "" || f.ID == q.Fence })
 	out.mark()
 	if q.Campaign != "" {
-		if err := out.about(q.Campaign, twin.settler.campaigns(), set, fix, rules); err != nil {
+		if err := out.about(q.Campaign, book.campaigns, set, fix, rules); err != nil {
 			return nil, err
 		}
 	}
@@ -159,14 +262,15 @@ func (w *worker) whatIf(ctx context.Context, id track.DeviceID, fix *track.Fix, 
 }
 
 // twin is a worker that takes one record more than w, and changes nothing but what it is given.
-func (w *worker) twin(rules *track.Rules, set *fences.Set) *worker {
-	t := newWorker(w.partition, *rules, progress{Epoch: w.mark.Epoch, Committed: w.through, Gen: w.mark.Gen}, w.through.seq()+1)
+func (w *worker) twin(book rulebook) *worker {
+	t := newWorker(w.partition, *book.rules, progress{Epoch: w.mark.Epoch, Committed: w.through, Gen: w.mark.Gen}, w.through.seq()+1)
 	count := new(counters)
 	dry := *w.settler
 	dry.count, dry.log, dry.onPush, dry.wakes = count, slog.New(slog.DiscardHandler), func() {}, newWakes()
+	dry.campaigns = func() *campaign.Set { return book.campaigns }
 	dry.room = nil // that of w.settler belongs to the writer goroutine
 	dry.events = &eventLog{wake: make(chan struct{}, 1), count: count, now: w.now}
-	t.fences, t.settler, t.db, t.log, t.now, t.count = func() *fences.Set { return set }, &dry, w.db, dry.log, w.now, count
+	t.fences, t.settler, t.db, t.log, t.now, t.count = func() *fences.Set { return book.fences }, &dry, w.db, dry.log, w.now, count
 	return t
 }
 
@@ -235,7 +339,7 @@ func (w *WhatIf) mark() {
 func (w *WhatIf) about(id string, campaigns *campaign.Set, set *fences.Set, f *track.Fix, rules *track.Rules) error {
 	c, ok := campaigns.Find(id)
 	if !ok {
-		return fmt.Errorf("%w: no active campaign has the id %q", ErrQuery, id)
+		return fmt.Errorf("%w: no campaign that is active or a draft has the id %q", ErrQuery, id)
 	}
 	asked := false
 	for i := range w.Decisions {

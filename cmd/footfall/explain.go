@@ -30,18 +30,23 @@ type explainCmd struct {
 	Zone    string        `help:"Time zone for the times shown; default the fence's." placeholder:"ZONE"`
 	JSON    bool          `name:"json" help:"Print the whole record as JSON."`
 
-	WhatIf   string  `name:"what-if" help:"Ask the running gateway what one more position would do: latitude, longitude and a time (RFC 3339, 15:04, or left out for now). Nothing is stored and nothing is sent." placeholder:"LAT,LON[,TIME]"`
-	Accuracy float32 `help:"Accuracy of the --what-if position in metres; 0 is unknown." default:"10" placeholder:"M"`
-	Campaign string  `help:"With --what-if: this campaign alone, also when it would not be asked." placeholder:"ID"`
-	Fence    string  `help:"Only what happened at this fence; with --what-if, measure this one." placeholder:"ID"`
+	WhatIf    string  `name:"what-if" help:"Say what one more position would do: latitude, longitude and a time (RFC 3339, 15:04, or left out for now). Nothing is stored and nothing is sent." placeholder:"LAT,LON[,TIME]"`
+	Accuracy  float32 `help:"Accuracy of the --what-if position in metres; 0 is unknown." default:"10" placeholder:"M"`
+	Campaign  string  `help:"With --what-if: this campaign alone, also when it would not be asked." placeholder:"ID"`
+	Campaigns string  `help:"With --what-if: a draft, file or folder. Its campaigns are asked beside the active ones, and instead of those with the same id." placeholder:"PATH"`
+	Fences    string  `help:"With --what-if: a draft, file or folder. Its fences count beside the active ones, and instead of those with the same id." placeholder:"PATH"`
+	Config    string  `short:"c" help:"With --what-if and --data: the gateway's configuration file, for its rules, fences and campaigns." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
+	Fence     string  `help:"Only what happened at this fence; with --what-if, measure this one." placeholder:"ID"`
 }
 
 func (c *explainCmd) Run(e *env) error {
 	if c.WhatIf != "" {
 		return c.whatIf(e)
 	}
-	if c.Campaign != "" {
-		return usage("--campaign goes with --what-if")
+	for flag, text := range map[string]string{"campaign": c.Campaign, "campaigns": c.Campaigns, "fences": c.Fences} {
+		if text != "" {
+			return usage("--%s goes with --what-if", flag)
+		}
 	}
 	id, err := c.device()
 	if err != nil {

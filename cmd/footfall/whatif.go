@@ -1,23 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"footfall/campaign"
 	"footfall/fences"
+	"footfall/internal/db"
 	"footfall/stream"
 	"footfall/stream/wire"
 )
 
-// whatIf asks the running gateway what one more position would do.
+// whatIf says what one more position would do.
 func (c *explainCmd) whatIf(e *env) error {
-	if c.Gateway.Data != "" {
-		return usage("--what-if asks a running gateway; for recorded positions see footfall campaign backtest")
-	}
 	if c.At != "" {
 		return usage("the time of --what-if is its third part: --what-if 50.45,30.52,%s", c.At)
 	}
@@ -55,8 +56,8 @@ func (c *explainCmd) whatIf(e *env) error {
 		}
 		q.At = at.UnixMilli()
 	}
-	var answer stream.WhatIf
-	if err := c.Gateway.ask(stream.WhatIfSubject, q, &answer, 10*time.Second); err != nil {
+	answer, err := c.askWhatIf(e, &q)
+	if err != nil {
 		return err
 	}
 	if c.JSON {
@@ -68,8 +69,85 @@ func (c *explainCmd) whatIf(e *env) error {
 	if q.Device == "" {
 		who = "a phone that nobody has seen yet"
 	}
-	writeWhatIf(e.out, who, &answer, loc)
+	writeWhatIf(e.out, who, answer, loc)
 	return nil
+}
+
+// maxDrafts is how much a question may carry: NATS takes a megabyte.
+const maxDrafts = 900 << 10
+
+// askWhatIf asks the running gateway, or the ledger of one that is not running.
+func (c *explainCmd) askWhatIf(e *env, q *stream.WhatIfRequest) (*stream.WhatIf, error) {
+	var lib *campaign.Library
+	var fs []fences.Fence
+	cfg, err := loadConfig(c.Config, e.environ)
+	if err != nil {
+		return nil, err
+	}
+	if c.Gateway.Data != "" {
+		cfg.Fences.Path, cfg.Campaigns.Path = cmp.Or(c.Fences, cfg.Fences.Path), cmp.Or(c.Campaigns, cfg.Campaigns.Path)
+		if cfg.Fences.Path == "" || cfg.Campaigns.Path == "" {
+			return nil, usage("a ledger does not know fences and campaigns; give --fences and --campaigns, or --config FILE")
+		}
+	} else {
+		cfg.Fences.Path, cfg.Campaigns.Path = c.Fences, c.Campaigns // the drafts alone: it has the others
+	}
+	if cfg.Fences.Path != "" {
+		set, err := loadFenceSet(e.err, cfg.Fences.Path, cfg.Fences.options())
+		if err != nil {
+			return nil, err
+		}
+		for i := range int32(set.Len()) {
+			fs = append(fs, *set.At(i))
+		}
+	}
+	if cfg.Campaigns.Path != "" {
+		if lib, err = campaign.LoadLibrary(cfg.Campaigns.Path); err != nil {
+			return nil, err
+		}
+	}
+	var answer *stream.WhatIf
+	if c.Gateway.Data != "" {
+		campaigns, err := campaign.NewSet(lib.Campaigns)
+		if err != nil {
+			return nil, err
+		}
+		err = c.Gateway.open(db.OpenReadOnly, func(d *db.DB) (err error) {
+			answer, err = stream.WhatIfStored(e.ctx, d, cfg.rules(), fs, campaigns, *q, time.Now())
+			return err
+		})
+		return answer, err
+	}
+	if cfg.Fences.Path != "" {
+		q.Fences = string(fences.Marshal(fs))
+	}
+	if cfg.Campaigns.Path != "" {
+		if q.Campaigns, err = draftText(cfg.Campaigns.Path); err != nil {
+			return nil, err
+		}
+	}
+	if n := len(q.Fences) + len(q.Campaigns); n > maxDrafts {
+		return nil, fmt.Errorf("the drafts are %d KB, too large for one question (%d KB); give a file with what differs", n>>10, maxDrafts>>10)
+	}
+	err = c.Gateway.ask(stream.WhatIfSubject, q, &answer, 10*time.Second)
+	return answer, err
+}
+
+// draftText is the text of a campaign file, or of those of a folder.
+func draftText(path string) (string, error) {
+	files, err := campaign.Files(path)
+	if err != nil {
+		return "", err
+	}
+	var docs []string
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return "", err
+		}
+		docs = append(docs, strings.TrimPrefix(string(text), "\ufeff"))
+	}
+	return strings.Join(docs, "\n---\n"), nil
 }
 
 func writeWhatIf(w io.Writer, who string, a *stream.WhatIf, loc *time.Location) {
