@@ -21,6 +21,9 @@ func (o *Outbox) CancelCampaign(ctx context.Context, id, reason string) (n int, 
 	o.markStopping(id, +1)
 	defer o.markStopping(id, -1)
 	defer o.Notify() // rows handed back by the mark, in case of an error
+	if err := o.recover(ctx); err != nil {
+		return 0, fmt.Errorf("cancel campaign %s: %w", id, err)
+	}
 	for {
 		cancelled, flying, err := o.cancelPass(ctx, id, reason)
 		n += cancelled
@@ -68,8 +71,8 @@ func (o *Outbox) cancelQueue(ctx context.Context, queue []byte, id, reason strin
 		var page []*change
 		more := false
 		err := o.cfg.DB.View(func(tx *db.Tx) error {
-			return tx.Scan(ready.Key(queue), from, func(key, campaign []byte) (bool, error) {
-				if string(campaign) != id {
+			return tx.Scan(ready.Key(queue), from, func(key, val []byte) (bool, error) {
+				if _, campaign := parseDueValue(val); campaign != id {
 					return true, nil
 				}
 				_, _, mid, err := parseDue(key)
@@ -80,11 +83,11 @@ func (o *Outbox) cancelQueue(ctx context.Context, queue []byte, id, reason strin
 					flying = append(flying, mid)
 					return true, nil
 				}
-				d, found, err := Get(tx, mid)
+				d, found, err := read(tx, mid)
 				if err != nil || !found || d.State.Final() {
 					return true, nil
 				}
-				page = append(page, o.final(d, StateCancelled, reason, "", d.State == StateSending))
+				page = append(page, o.final(d, StateCancelled, reason, "", false))
 				if len(page) == sweepPage {
 					from, more = db.After(key), true
 				}
@@ -98,6 +101,11 @@ func (o *Outbox) cancelQueue(ctx context.Context, queue []byte, id, reason strin
 		for _, c := range made {
 			if c.result.State == StateCancelled { // not what a phone has reported meanwhile
 				n++
+			}
+		}
+		for _, c := range page {
+			if c.refused != nil { // leased meanwhile, or ended
+				flying = append(flying, c.old.MID)
 			}
 		}
 		if err != nil {

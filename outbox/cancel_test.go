@@ -101,11 +101,11 @@ func TestBadIndexEntries(t *testing.T) {
 		err := r.db.Update(context.Background(), func(tx *db.Tx) error {
 			return errors.Join(
 				tx.Set(dueKey(&Delivery{Lane: testLane, NextAt: now - 5, MID: "orphan"}), nil),
-				tx.Set(expiryKey(now-5, "orphan"), nil),
 				tx.Set(ready.Key(byDue, []byte(testLane), []byte{}), nil),
-				tx.Set(ready.Key(byExpiry, []byte{0}), nil),
+				tx.Set(ready.Key(byDue, []byte("no/such/lane"), []byte{0}), nil),
+				tx.Set(ready.Key(bulkDue), nil),
 				tx.Set(dueKey(&Delivery{Lane: testLane, NextAt: now - 5, MID: "garbled"}), nil),
-				tx.Set(rowKey("garbled"), []byte{rowJSON, '{'}))
+				tx.Set(rowKey("garbled"), []byte{rowVersion, '{'}))
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -113,7 +113,7 @@ func TestBadIndexEntries(t *testing.T) {
 		mid := r.enter("a")
 		synctest.Wait()
 		r.want(mid, StateAccepted, dedupe.Committed)
-		time.Sleep(sweepAll + sweepEvery) // one from the very start
+		time.Sleep(2 * sweepEvery)
 		if err := r.db.Update(context.Background(), func(tx *db.Tx) error { return tx.Delete(rowKey("garbled")) }); err != nil {
 			t.Fatal(err)
 		}

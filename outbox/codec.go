@@ -10,19 +10,16 @@ import (
 	"footfall/internal/row"
 )
 
-// Versions of a stored delivery, its first byte. A row is read several times
-// and written three times on its way, so the current form is binary: decoding
-// it costs a tenth of the JSON that version 1 was.
-const (
-	rowJSON   = 1 // read, never written
-	rowBinary = 2
-)
+// rowVersion is the first byte of a stored delivery. A row is read several times
+// and written twice on its way, so the form is binary.
+const rowVersion = 3
 
 var errRow = errors.New("outbox: unreadable delivery")
 
-// codeOf numbers the states in stored rows: append only.
+// codeOf numbers the states in stored rows: append only. StateSending is never
+// stored: a row is being sent when a lease says so.
 var codeOf = map[State]byte{
-	StatePending: 1, StateSending: 2, StateRetryWait: 3, StateInDoubt: 4, StateAccepted: 5,
+	StatePending: 1, StateRetryWait: 3, StateInDoubt: 4, StateAccepted: 5,
 	StateFailed: 6, StateExpired: 7, StateCancelled: 8, StateDead: 9, StateSuppressed: 10,
 }
 
@@ -66,7 +63,8 @@ func (d *Delivery) encode() ([]byte, error) {
 		claim = d.Claim.Bytes()
 	}
 	b := make([]byte, 0, 128+len(d.MID)+len(d.Device)+len(d.Reason)+len(claim)+len(d.Context)+len(d.ProviderID))
-	b = append(b, rowBinary, code, flags)
+	b = append(b, rowVersion, code, flags)
+	b = binary.AppendUvarint(b, uint64(d.step)) // first, for stepOf
 	for _, n := range [...]int64{int64(d.Attempts), int64(d.Redos), int64(d.Redrives), d.CreatedAt, d.FixedAt, d.NextAt, d.ExpiresAt, d.UpdatedAt} {
 		b = binary.AppendVarint(b, n)
 	}
@@ -95,21 +93,15 @@ func decode(b []byte) (d Delivery, err error) {
 	if len(b) == 0 {
 		return d, errRow
 	}
-	switch b[0] {
-	case rowJSON:
-		if err := json.Unmarshal(b[1:], &d); err != nil {
-			return Delivery{}, fmt.Errorf("%w: %w", errRow, err)
-		}
-		return d, nil
-	case rowBinary:
-	default:
-		return d, fmt.Errorf("%w: version %d", errRow, b[0])
+	if b[0] != rowVersion {
+		return d, fmt.Errorf("%w: version %d; this Footfall writes %d", errRow, b[0], rowVersion)
 	}
 	if len(b) < 3 || int(b[1]) >= len(stateOf) || stateOf[b[1]] == none {
 		return d, errRow
 	}
 	d.State, d.Doubt, d.Bulk = stateOf[b[1]], b[2]&flagDoubt != 0, b[2]&flagBulk != 0
 	r := row.NewReader(b[3:])
+	d.step = int(r.Uvarint())
 	d.Attempts, d.Redos, d.Redrives = int(r.Varint()), int(r.Varint()), int(r.Varint())
 	d.CreatedAt, d.FixedAt, d.NextAt, d.ExpiresAt, d.UpdatedAt = r.Varint(), r.Varint(), r.Varint(), r.Varint(), r.Varint()
 	for _, dst := range [...]*string{&d.MID, &d.App, &d.Device, &d.Person, &d.Campaign, &d.Fence, &d.Lane, &d.Env, (*string)(&d.OnDoubt), &d.Reason, &d.ProviderID} {
@@ -145,4 +137,13 @@ func decode(b []byte) (d Delivery, err error) {
 		}
 	}
 	return d, nil
+}
+
+// stepOf reads the step of an encoded row, and whether it is final.
+func stepOf(b []byte) (step int, final, ok bool) {
+	if len(b) < 4 || b[0] != rowVersion || int(b[1]) >= len(stateOf) {
+		return 0, false, false
+	}
+	n, size := binary.Uvarint(b[3:])
+	return int(n), stateOf[b[1]].Final(), size > 0
 }

@@ -14,8 +14,8 @@ const reasonReported = "the phone has reported it"
 // Config.Arrived knows of it from then on: that is how one that is being sent
 // is settled, by its outcome. Final and unknown ones stay as they are.
 func (o *Outbox) Confirm(tx *db.Tx, mid string) error {
-	d, found, err := Get(tx, mid)
-	if err != nil || !found || d.State.Final() || d.State == StateSending {
+	d, found, err := read(tx, mid)
+	if err != nil || !found || d.State.Final() || o.taken(mid) {
 		return err
 	}
 	c := &change{old: d, new: confirmed(d), claim: claimCommit, tell: true,

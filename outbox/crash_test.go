@@ -198,19 +198,13 @@ func TestKilledGateway(t *testing.T) {
 }
 
 // leave makes a row look as a crash between its request and its outcome
-// leaves it.
+// leaves it: leased by a process that is no more.
 func (r *rig) leave(mid string) {
 	r.t.Helper()
-	if err := r.db.Update(context.Background(), func(tx *db.Tx) error {
-		old, _, err := Get(tx, mid)
-		if err != nil {
-			return err
-		}
-		d := old
-		d.State = StateSending
-		return put(tx, &old, &d, 0)
-	}); err != nil {
-		r.t.Fatal(err)
+	d := r.row(mid)
+	made, err := r.newOutbox(nil).writeLease(context.Background(), []*change{{old: d, new: d.asLeased(time.Now().UnixMilli())}})
+	if err != nil || len(made) != 1 || r.row(mid).State != StateSending {
+		r.t.Fatalf("%d leased, %v: %+v", len(made), err, r.row(mid))
 	}
 }
 
@@ -255,16 +249,9 @@ func TestCrashesSpendNoAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		mid := r.enter("a", expires(24*time.Hour))
-		q := r.out.lanes[testLane].entries
 		for i := range 20 {
 			r.leave(mid)
-			q.from = nil // a new start
-			due, _, err := q.collect(1)
-			if err != nil || len(due) != 1 {
-				t.Fatalf("crash %d: %d due, %v", i, len(due), err)
-			}
-			var jobs sync.WaitGroup
-			if err := q.lease(context.Background(), due, &jobs); err != nil {
+			if err := r.newOutbox(nil).recover(context.Background()); err != nil { // a new start
 				t.Fatal(err)
 			}
 			d := r.row(mid)

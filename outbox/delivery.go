@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"encoding/json"
 
 	"footfall/dedupe"
@@ -45,6 +46,8 @@ type Delivery struct {
 	// OnDoubt overrides Config.OnDoubt when it is not empty.
 	OnDoubt OnDoubt `json:"on_doubt,omitempty"`
 
+	// State is StateSending in what Get and List return while a lease says so; no
+	// row is stored with it.
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"`
 	// Attempts counts requests that may have reached the provider.
@@ -72,6 +75,8 @@ type Delivery struct {
 	// Context is what Config.Compose needs to render the message.
 	Context    json.RawMessage `json:"context,omitempty"`
 	ProviderID string          `json:"provider_id,omitempty"`
+
+	step int // how often the row was changed
 }
 
 // Route is one way to a person: whose token, through which lane.
@@ -84,12 +89,10 @@ type Route struct {
 // Route is the way that the delivery takes now.
 func (d *Delivery) Route() Route { return Route{d.Device, d.Lane, d.Env} }
 
-// sameStep reports whether nothing has happened between e and d, two readings
-// of one row. A row can go around in less than a millisecond and be due at the
-// time that it was due before, so state and times do not tell.
-func (d *Delivery) sameStep(e *Delivery) bool {
-	return d.State == e.State && d.NextAt == e.NextAt && d.UpdatedAt == e.UpdatedAt &&
-		d.Attempts == e.Attempts && d.Redos == e.Redos && d.Redrives == e.Redrives && d.Route() == e.Route()
+// asLeased is d while it is being sent, since at.
+func (d Delivery) asLeased(at int64) Delivery {
+	d.State, d.UpdatedAt, d.FirstAt = StateSending, at, cmp.Or(d.FirstAt, at)
+	return d
 }
 
 // maxRoutes bounds how many tokens one delivery tries.

@@ -565,20 +565,18 @@ func TestOldReadingOfARowIsRefused(t *testing.T) {
 		r := newRig(t, nil)
 		mid := r.enter("a")
 		lease := func(d Delivery) *change {
-			c := &change{old: d, new: d}
-			c.new.State, c.new.UpdatedAt = StateSending, time.Now().UnixMilli()
-			return c
-		}
-		record := func(c *change) (made bool) {
-			if _, err := r.out.recordAll(context.Background(), []*change{c}); err != nil {
+			c := &change{old: d, new: d.asLeased(time.Now().UnixMilli())}
+			if _, err := r.out.writeLease(context.Background(), []*change{c}); err != nil {
 				t.Fatal(err)
 			}
-			return c.made
+			return c
 		}
 		around := func(out push.Outcome) {
 			c := lease(r.row(mid))
-			if !record(c) || !record(r.out.answered(c.new, out)) {
-				t.Fatalf("not made: %+v", r.row(mid))
+			answer := r.out.answered(c.new, out)
+			answer.lease = c.lease
+			if _, err := r.out.recordAll(context.Background(), []*change{answer}); err != nil || !c.made || !answer.made {
+				t.Fatalf("not made, %v: %+v", err, r.row(mid))
 			}
 		}
 		around(push.Outcome{Class: push.Retry, Status: 503, Sent: true, RetryAfter: time.Second})
@@ -589,7 +587,7 @@ func TestOldReadingOfARowIsRefused(t *testing.T) {
 		if after.State != before.State || after.NextAt != before.NextAt || after.Redos != 1 {
 			t.Fatalf("the row went from %+v to %+v", before, after)
 		}
-		if record(lease(before)) {
+		if lease(before).made {
 			t.Errorf("leased from an old reading: %+v", r.row(mid))
 		}
 		if err := r.db.Close(); err != nil {

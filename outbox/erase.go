@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"errors"
 
 	"footfall/internal/db"
 )
@@ -14,14 +13,8 @@ func Erase(tx *db.Tx, mid string) (n int, flying bool, err error) {
 	if err != nil || !found || d.State == StateSending {
 		return 0, found && err == nil, err
 	}
-	keys := [][]byte{rowKey(mid), finishedKey(&d)}
-	if !d.State.Final() {
-		keys = [][]byte{rowKey(mid), dueKey(&d), expiryKey(d.ExpiresAt, mid)}
-	}
-	for _, key := range keys {
-		err = errors.Join(err, tx.Delete(key))
-	}
-	return len(keys), false, err
+	n, err = remove(tx, &d)
+	return n, false, err
 }
 
 // Landed returns when none of these deliveries is being sent by this process, or with ctx's error.

@@ -13,80 +13,101 @@ const (
 	sweepEvery = time.Second
 	// sweepPage bounds the rows that one step of a sweep holds.
 	sweepPage = 512
-	// sweepBack is how far before the last sweep the next one begins, for rows
-	// that were enqueued with little time left, and sweepAll how often one begins
-	// at the very start: see queue.collect. What lies between consists of deleted
-	// entries, which a sweep has to wade through every second.
-	sweepBack = 5 * time.Second
-	sweepAll  = 10 * time.Minute
+	// sweepShare: sweeps may take this share of the time. They read the whole of
+	// what waits, and wade through what has been deleted there.
+	sweepShare = 50
 )
 
 // expireRows ends rows whose time is up while their lane cannot: it is paused,
-// its breaker is open, it has too much to do, or there is no such lane.
+// its breaker is open, it has too much to do, or there is no such lane. No row
+// expires before it is due, so a lane that has caught up with what is due has
+// none of them.
 func (o *Outbox) expireRows(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	var last int64 // up to here everything has been swept
-	var all time.Time
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		var from []byte
-		full := time.Since(all) >= sweepAll
-		if !full {
-			from = ready.Key(byExpiry, ms(last-sweepBack.Milliseconds()))
-		}
-		begun, now := time.Now(), o.nowMS()
-		switch err := o.sweep(ctx, from, now); {
-		case err != nil && ctx.Err() == nil:
-			o.cfg.Logger.Error("expired rows cannot be settled", "err", err)
-		case err == nil:
-			if last = now; full {
-				all = begun
-			}
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
+		begun := time.Now()
+		for _, r := range o.unattended() {
+			if err := o.sweep(ctx, r.prefix, r.from, r.to); err != nil && ctx.Err() == nil {
+				o.cfg.Logger.Error("expired rows cannot be settled", "err", err)
+			}
+		}
+		timer.Reset(max(sweepEvery, sweepShare*time.Since(begun)))
 	}
 }
 
-// sweep ends the rows with an expiry up to now. Those in flight have their
-// answer coming and are left alone; those that another process has leased may
-// have been sent.
-func (o *Outbox) sweep(ctx context.Context, from []byte, now int64) error {
+// keyRange is a part of the ready index.
+type keyRange struct{ prefix, from, to []byte }
+
+// unattended lists the parts of the ready index with due rows that no lane may
+// be going to settle: those of lanes that have not caught up, and what lies
+// between the lanes.
+func (o *Outbox) unattended() (ranges []keyRange) {
+	due := ms(o.nowMS() + 1)
+	for _, queue := range queues {
+		all := ready.Key(queue)
+		from := all
+		for _, name := range o.Lanes() {
+			lane := duePrefix(queue, name)
+			ranges = append(ranges, keyRange{all, from, lane})
+			if q := o.lanes[name].queueOf(&Delivery{Bulk: bytes.Equal(queue, bulkDue)}); !q.caughtUp.Load() {
+				ranges = append(ranges, keyRange{lane, lane, ready.Key(queue, []byte(name), due)})
+			}
+			from = pastPrefix(lane)
+		}
+		ranges = append(ranges, keyRange{all, from, pastPrefix(all)})
+	}
+	return ranges
+}
+
+// pastPrefix is the first key after all that begin with a key of the ready
+// index, whose last byte is never the highest.
+func pastPrefix(key []byte) []byte {
+	past := bytes.Clone(key)
+	past[len(past)-1]++
+	return past
+}
+
+// sweep ends the rows of a part of the ready index that have expired. Those in
+// flight have their answer coming and are left alone.
+func (o *Outbox) sweep(ctx context.Context, prefix, from, to []byte) error {
+	now := o.nowMS()
 	for {
 		var page []*change
 		var orphans [][]byte
 		var cause error
 		more := false
 		err := o.cfg.DB.View(func(tx *db.Tx) error {
-			// Beyond now lie the entries of all that was delivered within its time: deleted, and no row among them.
-			return tx.ScanRange(ready.Key(byExpiry), from, ready.Key(byExpiry, ms(now+1)), func(key, _ []byte) (bool, error) {
-				mid, err := parseExpiry(key)
+			return tx.ScanRange(prefix, from, to, func(key, val []byte) (bool, error) {
+				if at, _ := parseDueValue(val); at > now {
+					return true, nil
+				}
+				_, _, mid, err := parseDue(key)
 				if err == nil && o.taken(mid) {
 					return true, nil
 				}
 				var d Delivery
 				if err == nil {
 					var found bool
-					if d, found, err = Get(tx, mid); err == nil && (!found || d.State.Final()) {
+					if d, found, err = read(tx, mid); err == nil && (!found || d.State.Final()) {
 						err = errNoRow
 					}
 				}
-				if err != nil {
-					orphans = append(orphans, bytes.Clone(key))
-					cause = err
-					from, more = db.After(key), len(orphans) == sweepPage
-					return !more, nil
+				switch lane := o.lanes[d.Lane]; {
+				case err != nil:
+					orphans, cause = append(orphans, bytes.Clone(key)), err
+				case lane == nil:
+					page = append(page, o.final(d, StateExpired, "there is no lane "+d.Lane, push.Expired, false))
+				default:
+					page = append(page, o.final(d, StateExpired, "waited too long in lane "+d.Lane, push.Expired, false))
 				}
-				reason := "waited too long in lane " + d.Lane
-				if o.lanes[d.Lane] == nil {
-					reason = "there is no lane " + d.Lane
-				}
-				page = append(page, o.final(d, StateExpired, reason, push.Expired, d.State == StateSending))
-				if len(page) == sweepPage {
-					from, more = db.After(key), true
+				if more = len(page)+len(orphans) == sweepPage; more {
+					from = db.After(key)
 				}
 				return !more, nil
 			})

@@ -3,8 +3,10 @@ package outbox
 import (
 	"context"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Outbox sends what Enqueue has written. Safe for concurrent use.
@@ -17,6 +19,11 @@ type Outbox struct {
 	inFlight map[string]struct{} // message ids leased by this process
 	stopping map[string]int      // campaigns that CancelCampaign is clearing
 	counts   counts
+	spent    [][]byte // keys of leases that say nothing any more
+
+	leaseID      atomic.Uint64 // the number of the last lease
+	recovering   sync.Mutex
+	recoveredAll bool // what a dead process had leased; guarded by recovering
 
 	// outcomes wait to be recorded; there is room for all that lanes may hold,
 	// so that a worker never waits for the disk.
@@ -41,6 +48,7 @@ func New(cfg Config) (*Outbox, error) {
 		outcomes: make(chan *change, heldPerWorker*cfg.Workers*max(1, len(cfg.Providers))),
 	}
 	o.changed.L = &o.mu
+	o.leaseID.Store(rand.Uint64())
 	for name, p := range cfg.Providers {
 		o.lanes[name] = newLane(o, name, p)
 	}
@@ -51,6 +59,9 @@ func New(cfg Config) (*Outbox, error) {
 // flight and records their outcomes, and returns nil. That takes as long as
 // Config.AttemptTimeout at most, unless the database refuses to write.
 func (o *Outbox) Run(ctx context.Context) error {
+	if !o.recoverUntil(ctx) {
+		return nil
+	}
 	var sending, recording sync.WaitGroup
 	recording.Go(func() { o.recordOutcomes(ctx) })
 	for _, l := range o.lanes {

@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -38,6 +37,8 @@ type queue struct {
 	held    atomic.Int64 // leased and not settled
 	starved atomic.Bool  // waits for one of them to end
 	waiting atomic.Bool  // had more due rows than it might lease
+	// caughtUp: the last look found no due row that it did not settle.
+	caughtUp atomic.Bool
 
 	// settled are the rows that ended while collect looks: its snapshot may be
 	// older and show them as they were before. nil: it does not look.
@@ -89,6 +90,7 @@ func (q *queue) feed(ctx context.Context, jobs *sync.WaitGroup) (wait time.Durat
 	for ctx.Err() == nil {
 		n, wait := q.allowed()
 		if n == 0 {
+			q.caughtUp.Store(false)
 			return wait, nil
 		}
 		resumed := q.from != nil
@@ -97,6 +99,7 @@ func (q *queue) feed(ctx context.Context, jobs *sync.WaitGroup) (wait time.Durat
 			return 0, err
 		}
 		q.waiting.Store(len(due) == n)
+		q.caughtUp.Store(len(due) < n)
 		if len(due) == 0 {
 			if resumed {
 				continue // rows may have come in behind the place where this pass went on: begin a new one
@@ -191,7 +194,7 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 	q.watchSettled(true)
 	defer q.watchSettled(false)
 	err = o.cfg.DB.View(func(tx *db.Tx) error {
-		return tx.Scan(prefix, from, func(key, campaign []byte) (bool, error) {
+		return tx.Scan(prefix, from, func(key, val []byte) (bool, error) {
 			if first && full {
 				q.fullAt, q.fullCost = begun, time.Since(begun)
 			}
@@ -205,10 +208,10 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 				wait = time.Duration(at-now) * time.Millisecond
 				return false, nil
 			}
-			if o.taken(mid) || o.isStopping(string(campaign)) {
+			if _, campaign := parseDueValue(val); o.taken(mid) || o.isStopping(campaign) {
 				return true, nil
 			}
-			row, found, err := Get(tx, mid)
+			row, found, err := read(tx, mid)
 			if err == nil && (!found || row.State.Final() || row.NextAt != at || row.Lane != q.l.name) {
 				err = errNoRow
 			}
@@ -233,8 +236,7 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 }
 
 // lease settles what is due: most rows become leased and are handed to the
-// workers; those that a crash has left leased become in doubt, expired ones
-// expire, and those of a device that is to be spared are put off. It returns
+// workers; expired ones expire, and those of a device that is to be spared are put off. It returns
 // once that has been decided; it is written while the next rows are looked for.
 func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup) error {
 	l, o := q.l, q.l.o
@@ -247,11 +249,6 @@ func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup
 		switch {
 		case cand.err != nil:
 			orphans, cause = append(orphans, cand.key), cand.err
-			continue
-		case d.State == StateSending:
-			// Not in flight here, and the database has one process at a time: the
-			// one that leased it is dead, or could not record what it was told.
-			others = append(others, o.leftBehind(d))
 			continue
 		case d.ExpiresAt <= now:
 			others = append(others, o.final(d, StateExpired, "waited too long in lane "+l.name, push.Expired, false))
@@ -269,9 +266,7 @@ func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup
 		if !o.take(d.MID) {
 			continue
 		}
-		c := &change{old: d, new: d}
-		c.new.State, c.new.UpdatedAt, c.new.FirstAt = StateSending, now, cmp.Or(d.FirstAt, now)
-		leases = append(leases, c)
+		leases = append(leases, &change{old: d, new: d.asLeased(now)})
 	}
 	if err := o.discard(ctx, orphans, cause); err != nil {
 		return err
@@ -290,7 +285,7 @@ func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup
 	q.leasing <- struct{}{}
 	jobs.Go(func() {
 		defer func() { <-q.leasing }()
-		made, err := o.recordAll(ctx, leases)
+		made, err := o.writeLease(ctx, leases)
 		for _, c := range leases {
 			if !c.made {
 				q.ended(c.old.MID)

@@ -23,9 +23,9 @@ type change struct {
 	outcome  push.Outcome
 	tell     bool // call OnOutcome
 	another  bool // the token was refused: ask Another
-	// ours: the row is leased by this process, so nobody else changes it, and it
-	// need not be read again.
-	ours bool
+	// lease is set when the row is leased by this process: nobody else changes it
+	// then, and it need not be read again.
+	lease *lease
 
 	// What came of it, valid once made or refused is set.
 	made    bool
@@ -52,20 +52,21 @@ const hookTries = 3
 // again.
 func (o *Outbox) apply(tx *db.Tx, c *change) error {
 	c.refused, c.odd = nil, nil
-	stored, found, err := c.old, true, error(nil)
-	if !c.ours {
-		stored, found, err = Get(tx, c.old.MID)
-	}
-	if err != nil {
-		return err
-	}
-	if !found || !stored.sameStep(&c.old) {
-		c.refused = errStale
-		return nil
+	old := &c.old
+	if c.lease == nil {
+		stored, found, err := read(tx, old.MID)
+		if err != nil {
+			return err
+		}
+		if !found || stored.step != old.step || stored.CreatedAt != old.CreatedAt || o.taken(old.MID) {
+			c.refused = errStale
+			return nil
+		}
 	}
 	d, claim := c.new, c.claim
+	var err error
 	arrived := false
-	if o.cfg.Arrived != nil && d.State != StateSending && d.State != StateAccepted {
+	if o.cfg.Arrived != nil && d.State != StateAccepted {
 		if arrived, err = o.cfg.Arrived(tx, d.MID); err != nil {
 			return err
 		}
@@ -81,23 +82,23 @@ func (o *Outbox) apply(tx *db.Tx, c *change) error {
 			d.State, d.NextAt, claim = StatePending, d.UpdatedAt, claimKeep
 		}
 	}
-	if c.refused = follow(stored.State, d.State); c.refused != nil {
+	if c.refused = follow(old.State, d.State); c.refused != nil {
 		return nil
 	}
-	if err := put(tx, &stored, &d, o.cfg.KeepFinished); err != nil {
+	if err := put(tx, old, &d, o.cfg.KeepFinished); err != nil {
 		return err
 	}
 	if c.odd, err = settleClaim(tx, &d, claim); err != nil {
 		return err
 	}
 	if (c.tell || arrived) && c.hookErr == nil {
-		if err := o.callHook(tx, &stored, d, c.outcome); err != nil {
+		if err := o.callHook(tx, old, d, c.outcome); err != nil {
 			return fmt.Errorf("%w: %w", errHook, err)
 		}
 	}
 	c.result = d
 	if o.walked != nil {
-		o.walked(stored.State, d.State)
+		o.walked(old.State, d.State)
 	}
 	return nil
 }
@@ -280,9 +281,16 @@ func (o *Outbox) gather(first *change, many bool, linger *time.Timer) []*change 
 	return batch
 }
 
-// settled gives the rows and their places in the lanes free.
+// settled gives the rows and their places in the lanes free. One whose outcome
+// could not be recorded stays leased: it is in doubt at the next start.
 func (o *Outbox) settled(batch []*change) {
 	for _, c := range batch {
+		if !c.made && c.refused == nil {
+			continue
+		}
+		if c.lease.open.Add(-1) == 0 {
+			o.spend(c.lease.key)
+		}
 		if l := o.lanes[c.old.Lane]; l != nil {
 			l.queueOf(&c.old).ended(c.old.MID)
 		}

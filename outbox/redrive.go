@@ -29,7 +29,7 @@ var (
 // and after. Its expiry stays. A claim that was released is taken back, if it is
 // still free. The caller calls Outbox.Notify once the transaction has committed.
 func Redrive(tx *db.Tx, mid string) (old, d Delivery, err error) {
-	old, found, err := Get(tx, mid)
+	old, found, err := read(tx, mid)
 	now := tx.Now().UnixMilli()
 	switch {
 	case err != nil:
@@ -64,7 +64,7 @@ func Redrive(tx *db.Tx, mid string) (old, d Delivery, err error) {
 // Purge removes a final delivery and returns it. The claim of a dead one, which
 // was kept for a retry, is released unless the message was ever in doubt.
 func Purge(tx *db.Tx, mid string) (Delivery, error) {
-	d, found, err := Get(tx, mid)
+	d, found, err := read(tx, mid)
 	switch {
 	case err != nil:
 		return d, err
@@ -78,5 +78,22 @@ func Purge(tx *db.Tx, mid string) (Delivery, error) {
 			return d, err
 		}
 	}
-	return d, errors.Join(tx.Delete(rowKey(mid)), tx.Delete(finishedKey(&d)))
+	_, err = remove(tx, &d)
+	return d, err
+}
+
+// remove deletes a row and its entry in an index, and returns how many keys that
+// were.
+func remove(tx *db.Tx, d *Delivery) (n int, err error) {
+	keys := [][]byte{rowKey(d.MID)}
+	switch {
+	case !d.State.Final():
+		keys = append(keys, dueKey(d))
+	case d.State != StateAccepted:
+		keys = append(keys, finishedKey(d))
+	}
+	for _, key := range keys {
+		err = errors.Join(err, tx.Delete(key))
+	}
+	return len(keys), err
 }

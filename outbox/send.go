@@ -32,7 +32,7 @@ func (l *lane) send(ctx context.Context, leased *change) {
 			l.pacer.hold(d.App+"/"+d.Device, c.new.NextAt)
 		}
 	}
-	c.ours = true
+	c.lease = leased.lease
 	l.o.outcomes <- c // has room for all that the lanes may hold
 }
 

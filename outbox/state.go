@@ -40,7 +40,7 @@ var arrows = map[State][]State{
 
 	// Leased. Back to what it was when nothing was sent; to pending also when
 	// another token is to be tried; cancelled when its campaign is over by the
-	// time it is composed, or when a crash has left it.
+	// time it is composed. No row is stored as this: a lease says it.
 	StateSending: {StatePending, StateRetryWait, StateInDoubt, StateAccepted, StateFailed,
 		StateExpired, StateCancelled, StateDead, StateSuppressed},
 

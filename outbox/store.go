@@ -10,15 +10,15 @@ import (
 )
 
 // Key spaces. A row that is not final has one entry by due time, in one of the
-// two queues, and one by expiry; a final one has one entry in the finished
-// space, and both live for Config.KeepFinished. Leasing a row moves no entry.
+// two queues, and is due before it expires. A final one has one entry in the
+// finished space, and both live for Config.KeepFinished; those that were
+// accepted, nearly all, have none. Leasing a row moves nothing.
 var (
-	rows     = db.Register(0x05, "deliveries", 2)           // mid
-	ready    = db.Register(0x06, "delivery ready index", 2) // "q" or "b", lane, next_at, mid -> campaign; "x", expires_at, mid
-	finished = db.Register(0x07, "finished deliveries", 1)  // state, updated_at, mid
+	rows     = db.RegisterSince(0x05, "deliveries", 3, 3)           // mid
+	ready    = db.RegisterSince(0x06, "delivery ready index", 3, 3) // "q" or "b", lane, next_at, mid -> expires_at, campaign
+	finished = db.Register(0x07, "finished deliveries", 1)          // state, updated_at, mid
 	byDue    = []byte("q")
 	bulkDue  = []byte("b")
-	byExpiry = []byte("x")
 )
 
 // queues are the parts of the ready index that are ordered by due time.
@@ -38,7 +38,20 @@ func rowKey(mid string) []byte { return rows.Key([]byte(mid)) }
 func dueKey(d *Delivery) []byte {
 	return ready.Key(d.queue(), []byte(d.Lane), ms(d.NextAt), []byte(d.MID))
 }
-func expiryKey(at int64, mid string) []byte { return ready.Key(byExpiry, ms(at), []byte(mid)) }
+
+// dueValue is what the ready index says of d, so that its row need not be read
+// to see whether it has expired or its campaign has ended.
+func dueValue(d *Delivery) []byte { return append(ms(d.ExpiresAt), d.Campaign...) }
+
+// parseDueValue returns zeros for what dueValue has not written: such a row has
+// expired.
+func parseDueValue(val []byte) (expiresAt int64, campaign string) {
+	if len(val) < 8 {
+		return 0, ""
+	}
+	return int64(binary.BigEndian.Uint64(val)), string(val[8:])
+}
+
 func finishedKey(d *Delivery) []byte {
 	return finished.Key([]byte(d.State), ms(d.UpdatedAt), []byte(d.MID))
 }
@@ -52,15 +65,6 @@ func parseDue(key []byte) (lane string, at int64, mid string, err error) {
 	return string(parts[1]), int64(binary.BigEndian.Uint64(parts[2])), string(parts[3]), nil
 }
 
-// parseExpiry reads a key of the index by expiry.
-func parseExpiry(key []byte) (mid string, err error) {
-	parts, ok := ready.Split(key)
-	if !ok || len(parts) != 3 || len(parts[1]) != 8 {
-		return "", fmt.Errorf("outbox: bad expiry key % x", key)
-	}
-	return string(parts[2]), nil
-}
-
 // ErrIncomplete: a delivery lacks what it cannot be sent without.
 var ErrIncomplete = errors.New("outbox: incomplete delivery")
 
@@ -72,11 +76,11 @@ func Enqueue(tx *db.Tx, d *Delivery) error {
 	if d.MID == "" || d.Lane == "" || d.CreatedAt <= 0 || d.ExpiresAt <= 0 {
 		return fmt.Errorf("%w: mid %q, lane %q, created %d, expires %d", ErrIncomplete, d.MID, d.Lane, d.CreatedAt, d.ExpiresAt)
 	}
-	switch _, found, err := Get(tx, d.MID); {
-	case err != nil:
-		return err
-	case found:
+	switch _, err := tx.Get(rowKey(d.MID)); {
+	case err == nil:
 		return nil
+	case !errors.Is(err, db.ErrNotFound):
+		return fmt.Errorf("outbox: read delivery: %w", err)
 	}
 	if err := follow(none, StatePending); err != nil {
 		return err
@@ -86,11 +90,22 @@ func Enqueue(tx *db.Tx, d *Delivery) error {
 	if row.NextAt <= 0 {
 		row.NextAt = row.CreatedAt
 	}
+	row.NextAt = min(row.NextAt, row.ExpiresAt)
 	return put(tx, nil, &row, 0)
 }
 
 // Get returns the delivery with this message id.
 func Get(tx *db.Tx, mid string) (Delivery, bool, error) {
+	d, found, err := read(tx, mid)
+	if err != nil || !found || d.State.Final() {
+		return d, found, err
+	}
+	leased, err := readLeases(tx)
+	return leased.seen(d), err == nil, err
+}
+
+// read is Get without the leases: a row that is being sent is as it was before.
+func read(tx *db.Tx, mid string) (Delivery, bool, error) {
 	val, err := tx.Get(rowKey(mid))
 	if errors.Is(err, db.ErrNotFound) {
 		return Delivery{}, false, nil
@@ -116,18 +131,25 @@ func (f *Filter) match(d *Delivery) bool {
 
 // List calls fn for the deliveries that f selects until fn returns false. With
 // a State the matching index is read: final ones come oldest first, others by
-// lane and due time. Without one every row is read, in the order of the message
-// ids. Nothing is loaded ahead.
+// lane and due time. Without one, and for StateAccepted, which nearly all are,
+// every row is read, in the order of the message ids. Nothing is loaded ahead.
 func List(tx *db.Tx, f Filter, fn func(*Delivery) bool) error {
+	leased, err := readLeases(tx)
+	if err != nil {
+		return err
+	}
 	n := 0
 	visit := func(d *Delivery) bool {
+		if !d.State.Final() {
+			*d = leased.seen(*d)
+		}
 		if !f.match(d) {
 			return true
 		}
 		n++
 		return fn(d) && (f.Limit <= 0 || n < f.Limit)
 	}
-	if f.State == "" {
+	if f.State == "" || f.State == StateAccepted {
 		return tx.Scan(rows.Prefix(), nil, func(_, val []byte) (bool, error) {
 			d, err := decode(val)
 			if err != nil {
@@ -143,7 +165,7 @@ func List(tx *db.Tx, f Filter, fn func(*Delivery) bool) error {
 			if !ok || len(parts) < 2 {
 				return false, fmt.Errorf("outbox: bad index key % x", key)
 			}
-			d, found, err := Get(tx, string(parts[len(parts)-1])) // the message id comes last
+			d, found, err := read(tx, string(parts[len(parts)-1])) // the message id comes last
 			if err != nil || !found {
 				return err == nil, err
 			}
@@ -212,6 +234,10 @@ func OldestDue(tx *db.Tx, lane string) (at int64, found bool, err error) {
 // put writes the row and its index entries; old is the stored row, nil for a
 // new one. MID, Bulk and ExpiresAt never change. A final row lives for keep.
 func put(tx *db.Tx, old, d *Delivery, keep time.Duration) error {
+	d.step = 1
+	if old != nil {
+		d.step = old.step + 1
+	}
 	val, err := d.encode()
 	if err != nil {
 		return err
@@ -231,22 +257,15 @@ func put(tx *db.Tx, old, d *Delivery, keep time.Duration) error {
 	}
 	if final {
 		until := time.UnixMilli(d.UpdatedAt).Add(keep)
-		if was {
-			if err := tx.Delete(expiryKey(d.ExpiresAt, d.MID)); err != nil {
+		if d.State != StateAccepted {
+			if err := tx.SetUntil(finishedKey(d), nil, until); err != nil {
 				return err
 			}
 		}
-		return errors.Join(
-			tx.SetUntil(rowKey(d.MID), val, until),
-			tx.SetUntil(finishedKey(d), nil, until))
-	}
-	if !was {
-		if err := tx.Set(expiryKey(d.ExpiresAt, d.MID), nil); err != nil {
-			return err
-		}
+		return tx.SetUntil(rowKey(d.MID), val, until)
 	}
 	if !was || moved {
-		if err := tx.Set(dueKey(d), []byte(d.Campaign)); err != nil {
+		if err := tx.Set(dueKey(d), dueValue(d)); err != nil {
 			return err
 		}
 	}

@@ -94,7 +94,7 @@ type DB struct {
 const queueLen = 2 * maxGroup
 
 // Open opens or creates the database of cfg. The error wraps ErrLocked,
-// ErrNewerFormat, ErrForeign, ErrDiskFull or ErrReadOnly where one of those is
+// ErrNewerFormat, ErrOlderFormat, ErrForeign, ErrDiskFull or ErrReadOnly where one of those is
 // the reason, names the directory and says what to do; the directory is then
 // as it was.
 func Open(cfg Config) (*DB, error) { return open(cfg, mode{files: cfg.Dir}) }

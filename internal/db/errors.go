@@ -22,6 +22,8 @@ var (
 	ErrLocked = errors.New("db: directory in use")
 	// ErrNewerFormat: a newer Footfall wrote this directory.
 	ErrNewerFormat = errors.New("db: newer format")
+	// ErrOlderFormat: this directory was written by a Footfall that is too old.
+	ErrOlderFormat = errors.New("db: older format")
 	// ErrForeign: the directory holds a database that is not Footfall's, or one
 	// whose key spaces mean something else.
 	ErrForeign = errors.New("db: not a footfall database")

@@ -11,7 +11,7 @@ import (
 // Spaces of the tests; their prefixes are far from those of the product.
 var (
 	testSpace  = Register(0xF1, "test", 1)
-	otherSpace = Register(0xF2, "other", 3)
+	otherSpace = RegisterSince(0xF2, "other", 3, 2)
 )
 
 // childRoles are what the test binary can be started as, see child.

@@ -110,6 +110,7 @@ func TestNewerAndForeignFormats(t *testing.T) {
 		{"newer layout", formatKey, binary.AppendUvarint(nil, 9), ErrNewerFormat, []string{"layout", "9", "1"}},
 		{"another owner", spaceKey(0xF2), []byte(`{"name":"bananas","version":1}`), ErrForeign, []string{"bananas", "other", "0xf2"}},
 		{"older space", spaceKey(0xF2), []byte(`{"name":"other","version":2}`), nil, nil},
+		{"older than readable", spaceKey(0xF2), []byte(`{"name":"other","version":1}`), ErrOlderFormat, []string{"other", "1", "2", "older Footfall"}},
 		{"unknown space", spaceKey(0xEE), []byte(`{"name":"of a tool","version":1}`), nil, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -17,7 +17,7 @@ const (
 )
 
 var (
-	metaSpace = register(Space{metaPrefix, "registry", formatVersion})
+	metaSpace = register(Space{metaPrefix, "registry", formatVersion, formatVersion})
 	formatKey = metaSpace.Key([]byte("footfall"))
 )
 
@@ -64,6 +64,10 @@ func (d *DB) checkFormat() error {
 				}
 				if row.Version > s.version {
 					return d.newer(s.name, row.Version, s.version)
+				}
+				if row.Version < s.oldest {
+					return fmt.Errorf("%w: %s was written by an older Footfall: %s has version %d, this binary reads %d and later; use the binary that made it, or another directory",
+						ErrOlderFormat, d.cfg.Dir, s.name, row.Version, s.oldest)
 				}
 			}
 			if row.Version < s.version {

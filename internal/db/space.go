@@ -26,6 +26,7 @@ type Space struct {
 	prefix  byte
 	name    string
 	version int
+	oldest  int // the oldest version that this binary can read
 }
 
 // registry holds the spaces of this binary. Spaces are registered by package
@@ -39,15 +40,22 @@ var registry struct {
 // which keeps the result in a package variable. The version belongs to the
 // encoding of the values (from 1): raise it when an older binary could no
 // longer read what is written. A newer binary must read every older encoding,
-// because Open records the new version and leaves the rows as they are.
+// because Open records the new version and leaves the rows as they are; one that
+// does not says so with RegisterSince.
 //
 // A duplicate prefix, the reserved prefix 0, an empty name or a version below
 // 1 panics: it is a mistake in the program, found at its first start.
 func Register(prefix byte, name string, version int) Space {
-	if prefix == metaPrefix || name == "" || version < 1 {
-		panic(fmt.Sprintf("db: bad space %#02x %q version %d", prefix, name, version))
+	return RegisterSince(prefix, name, version, 1)
+}
+
+// RegisterSince is Register for an encoding that cannot read versions before
+// oldest: Open refuses a database that has one.
+func RegisterSince(prefix byte, name string, version, oldest int) Space {
+	if prefix == metaPrefix || name == "" || version < 1 || oldest < 1 || oldest > version {
+		panic(fmt.Sprintf("db: bad space %#02x %q version %d since %d", prefix, name, version, oldest))
 	}
-	return register(Space{prefix, name, version})
+	return register(Space{prefix, name, version, oldest})
 }
 
 func register(s Space) Space {
