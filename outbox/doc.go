@@ -35,8 +35,9 @@
 //
 // # What a crash does
 //
-// A row is leased, durably, before its request is made. After a crash the
-// leased rows, and only those, may have been sent: the next start finds them
+// A row is leased, durably, before its request is made: one record names a whole
+// batch, and the rows are written again only with their outcomes. After a crash
+// the leased rows, and only those, may have been sent: the next start finds them
 // in doubt and sends them again under the same message id, which the phone,
 // the provider's collapse id and the SDK use to show one, unless the phone has
 // reported the message meanwhile ([Outbox.Confirm]). That is the only case
