@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -77,5 +80,100 @@ steps:
 	cancel()
 	if code := <-ended; code != 0 {
 		t.Errorf("serve ended with %d: %s", code, &serveErr)
+	}
+}
+
+var (
+	yamlBlock    = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	consoleBlock = regexp.MustCompile("(?s)```console\n[$] footfall (journey simulate [^\n]*)\n(.*?)```")
+	shellWord    = regexp.MustCompile(`"([^"]*)"|\S+`)
+)
+
+// TestDocumentedSimulations: what the page about journeys shows of journey simulate is what it prints. Run with -update after a
+// change, and read the difference.
+func TestDocumentedSimulations(t *testing.T) {
+	page, err := filepath.Abs("../../docs/journeys.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("lunch.yaml", yamlBlock.FindSubmatch(text)[1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	fresh := consoleBlock.ReplaceAllFunc(text, func(block []byte) []byte {
+		count++
+		m := consoleBlock.FindSubmatch(block)
+		var args []string
+		for _, w := range shellWord.FindAllStringSubmatch(string(m[1]), -1) {
+			args = append(args, cmp.Or(w[1], w[0]))
+		}
+		code, out, errs := runCLI(t, args...)
+		if code != 0 || out != string(m[2]) {
+			t.Logf("%s: %d, %s%s", m[1], code, out, errs)
+		}
+		return []byte("```console\n$ footfall " + string(m[1]) + "\n" + out + "```")
+	})
+	if count < 2 {
+		t.Fatalf("found %d simulations", count)
+	}
+	if bytes.Equal(fresh, text) {
+		return
+	}
+	if !*update {
+		t.Fatal("the page shows something else; run: go test ./cmd/footfall -run Documented -update")
+	}
+	if err := os.WriteFile(page, fresh, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSimulate: people of a simulation join segments by what happens to them, open pushes, and have their calls answered; what
+// makes no sense is refused with what would.
+func TestSimulate(t *testing.T) {
+	path := file(t, "wh.yaml", `segments: {gold: 'tags.loyalty == "gold"'}
+---
+journey: wh
+zone: Europe/Kyiv
+entry: {joins: gold}
+window: {to: never}
+goal: {leaves: gold}
+steps:
+  - webhook: {to: crm, body: {d: "{{ device.id }}"}, delivered: [{tag: {told: true}}], failed: [{emit: missed}]}
+  - id: offer
+    push: {template: {locales: {en: {title: Hi, body: "Gold {{ tags.told }}"}}}}
+  - wait_for: {up_to: 4h, branches: {seen: {opened: offer, then: [{exit: opened}]}}}
+`)
+	for _, tt := range []struct {
+		args []string
+		code int
+		says []string
+	}{
+		{[]string{"tag loyalty=gold", "+1h opened offer"}, 0, []string{"joins gold", `1  calls crm with {"d":"shop.simulated"}`, "1  webhook → delivered", `offer  push "Hi" "Gold true"`, "3  waits until Sat 2026-11-28 16:00:01", "13:00:00  opens the push of offer", "ended: exit"}},
+		{[]string{"--calls", "failed"}, 0, []string{"joins gold", "webhook → failed", "emits missed", "3  wait_for → not_triggered", "ended: finished"}},
+		{[]string{"tag loyalty=gold", "+1h tag loyalty=null"}, 0, []string{"leaves gold", "3  goal\n", "ended: goal"}},
+		{[]string{"--json", "joins gold", "+1h leaves gold"}, 0, []string{`"text": "ended: goal"`}},
+		{[]string{"--profile", `{"tags":{"loyalty":"gold"}}`, "tag loyalty=gold"}, 0, []string{"profile"}},
+		{[]string{"joins silver"}, 2, []string{"waits for nobody to join or leave silver"}},
+		{[]string{"+1x nothing"}, 2, []string{"is not a duration"}},
+		{[]string{"evnt view"}, 2, []string{"nothing called evnt happens; there are event, enter"}},
+		{[]string{"event"}, 2, []string{"event what?"}},
+		{[]string{"event view phones"}, 2, []string{`"phones" is no NAME=VALUE`}},
+		{[]string{"--profile", `{"platform":"pc"}`}, 2, []string{"--profile: platform"}},
+		{[]string{"--journey", "x"}, 2, []string{"holds no journey x; there are wh"}},
+	} {
+		code, out, errs := runCLI(t, append([]string{"journey", "simulate", path, "--at", "2026-11-28T12:00"}, tt.args...)...)
+		if code != tt.code {
+			t.Errorf("%q: code %d: %s%s", tt.args, code, out, errs)
+		}
+		for _, want := range tt.says {
+			if !strings.Contains(out+errs, want) {
+				t.Errorf("%q: no %q in\n%s%s", tt.args, want, out, errs)
+			}
+		}
 	}
 }

@@ -15,15 +15,16 @@ import (
 )
 
 type journeyCmd struct {
-	Check   journeyCheckCmd `cmd:"" help:"Check campaign and journey files: every problem at once, with its place. Exit code 3 when something is wrong."`
-	List    journeyListCmd  `cmd:"" help:"List the journeys of the running gateway."`
-	Show    journeyShowCmd  `cmd:"" help:"Show the steps of a journey and who waits where; with --device, where a person is and why."`
-	Enter   journeyEnterCmd `cmd:"" help:"Put a person into a journey that takes people in by API."`
-	Pause   journeyPause    `cmd:"" help:"Let nobody move on. Nobody is lost: what happens meanwhile is remembered."`
-	Resume  journeyResume   `cmd:"" help:"Let a paused journey go on."`
-	Stop    journeyStop     `cmd:"" help:"End everybody's way through a journey and cancel the pushes that are owed. Holds through restarts."`
-	Start   journeyStart    `cmd:"" help:"Let people into a stopped journey again."`
-	Migrate journeyMigrate  `cmd:"" help:"Move people who are under way to the version that is in the files."`
+	Check    journeyCheckCmd    `cmd:"" help:"Check campaign and journey files: every problem at once, with its place. Exit code 3 when something is wrong."`
+	Simulate journeySimulateCmd `cmd:"" help:"Lead a made-up person through a journey of a file: what would happen when. Nothing is stored or sent, and no gateway is asked."`
+	List     journeyListCmd     `cmd:"" help:"List the journeys of the running gateway."`
+	Show     journeyShowCmd     `cmd:"" help:"Show the steps of a journey and who waits where; with --device, where a person is and why."`
+	Enter    journeyEnterCmd    `cmd:"" help:"Put a person into a journey that takes people in by API."`
+	Pause    journeyPause       `cmd:"" help:"Let nobody move on. Nobody is lost: what happens meanwhile is remembered."`
+	Resume   journeyResume      `cmd:"" help:"Let a paused journey go on."`
+	Stop     journeyStop        `cmd:"" help:"End everybody's way through a journey and cancel the pushes that are owed. Holds through restarts."`
+	Start    journeyStart       `cmd:"" help:"Let people into a stopped journey again."`
+	Migrate  journeyMigrate     `cmd:"" help:"Move people who are under way to the version that is in the files."`
 }
 
 type journeyCheckCmd struct {
