@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -359,6 +361,7 @@ func (s *stepper) run(i int) {
 					v = r.Entry[t.property]
 				}
 				s.effects = append(s.effects, Effect{Kind: SetTag, Step: st.id, Name: t.name, Value: v})
+				s.tag(t.name, v)
 			}
 		case stepEmit:
 			s.mark(st.id, "")
@@ -411,6 +414,18 @@ func (s *stepper) run(i int) {
 		i = next
 	}
 	s.end(WhyFinished)
+}
+
+// tag lets the steps that follow see a tag that the ledger gets as an effect of this one. The profile stays as it is.
+func (s *stepper) tag(name string, value any) {
+	patch, err := json.Marshal(map[string]any{"tags": map[string]any{name: value}})
+	p := *s.f.Profile
+	p.Tags = maps.Clone(p.Tags)
+	if err != nil || p.Merge(patch, s.now) != nil {
+		return // it will be refused as well
+	}
+	f := *s.f
+	f.Profile, s.f = &p, &f
 }
 
 func (s *stepper) split(st *step) int {

@@ -99,6 +99,9 @@ func TestStories(t *testing.T) {
 			{0, enter, false, "2 +1m; entered step.1.vip step.1.vip.1.yes tag:r=true tag:gone=<nil>"},
 			{minute, Input{Kind: Timer}, false, "finished; ended.finished"},
 		}},
+		{"a split asks for tags that were set just before", small("  - tag: {vip: null, tier: gold}\n  - split: [{if: 'tags.vip', then: [{exit: old}]}, {name: gold, if: 'tags.tier == \"gold\"', then: [{exit: new}]}]\n"), []happening{
+			{0, enter, false, "exit; entered tag:vip=<nil> tag:tier=gold step.2.gold ended.exit"},
+		}},
 		{"until a day", small("  - wait: {tag: birthday, offset: -3, at: \"10:00\", yearly: true, zone: device, fallback: UTC}\n"), []happening{
 			{0, enter, false, "1 +" + (time.Date(2027, 3, 2, 8, 0, 0, 0, time.UTC).Sub(time.UnixMilli(t0))).String() + "; entered"},
 		}},
