@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"footfall/audience"
+	"footfall/fences"
 	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/outbox"
@@ -75,8 +76,9 @@ type NameAnswer struct {
 type ExplainRequest struct {
 	App    string `json:"app"`
 	Device string `json:"device"`
-	From   int64  `json:"from,omitzero"` // Unix ms, 0: as far back as kept
-	To     int64  `json:"to,omitzero"`   // Unix ms, 0: now
+	From   int64  `json:"from,omitzero"`   // Unix ms, 0: as far back as kept
+	To     int64  `json:"to,omitzero"`     // Unix ms, 0: now
+	Fence  string `json:"fence,omitempty"` // say also how near the device has come to this one
 }
 
 // queryPatience bounds how long a person's question may take of a busy gateway.
@@ -137,7 +139,7 @@ func (g *Gateway) answerExplain(r micro.Request) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), queryPatience)
 	defer cancel()
-	e, err := g.Explain(ctx, track.DeviceID(id), q.From, q.To)
+	e, err := g.ExplainAt(ctx, track.DeviceID(id), q.From, q.To, fences.ID(q.Fence))
 	switch {
 	case errors.Is(err, ErrUnknownDevice):
 		_ = r.Error("404", err.Error(), nil)

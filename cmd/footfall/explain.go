@@ -128,7 +128,7 @@ func (c *explainCmd) ask(id track.DeviceID, from, to int64) (ex stream.Explanati
 		return ex, err
 	}
 	app, device, _ := wire.SplitDevice(id)
-	err = c.Gateway.ask(stream.ExplainSubject, stream.ExplainRequest{App: app, Device: device, From: from, To: to}, &ex, 10*time.Second)
+	err = c.Gateway.ask(stream.ExplainSubject, stream.ExplainRequest{App: app, Device: device, From: from, To: to, Fence: c.Fence}, &ex, 10*time.Second)
 	return ex, err
 }
 
@@ -158,6 +158,9 @@ func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
 	for i := range ex.Decisions {
 		writeDecision(w, &ex.Decisions[i], ex.Deliveries, loc, false)
 	}
+	if ex.Closest != nil {
+		writeApproach(w, ex.Closest, loc)
+	}
 	if ex.Live == nil {
 		return
 	}
@@ -171,6 +174,21 @@ func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
 	for _, n := range ex.Live.Nearest {
 		writeNearest(w, &n)
 	}
+}
+
+// writeApproach says how near a device came to a fence, by the positions that are still kept.
+func writeApproach(w io.Writer, a *stream.Approach, loc *time.Location) {
+	if a.Nearest == nil {
+		fmt.Fprintln(w, "  how near it came to a fence cannot be said: no position of this time is kept")
+		return
+	}
+	fmt.Fprintf(w, "\nclosest approach of %s kept since %s\n", countOf(a.Positions, "position"), stamp3(a.KeptSince, loc))
+	fmt.Fprintf(w, "  at %s,", stamp3(a.At, loc))
+	if a.AccuracyM > 0 {
+		fmt.Fprintf(w, " ±%.0f m,", a.AccuracyM)
+	}
+	fmt.Fprintln(w, " from")
+	writeNearest(w, a.Nearest)
 }
 
 // writeNearest says how far a fence is, and what the position lacks to enter it.
