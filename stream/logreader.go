@@ -201,16 +201,16 @@ func (f *feed) run(ctx context.Context, created int64) {
 	}
 }
 
-// untilLook is the time to the next look. All partitions look in the same moment, so that a quiet gateway wakes up once for
-// them.
-func untilLook() time.Duration {
+// untilNext is the time to the next whole multiple of every. What all partitions do that often they do in the same moment, so that
+// the gateway wakes up once for them.
+func untilNext(every time.Duration) time.Duration {
 	now := time.Now()
-	return now.Truncate(lookEvery).Add(lookEvery).Sub(now)
+	return now.Truncate(every).Add(every).Sub(now)
 }
 
 // follow returns when following has ended, or has to because the log holds something else than it was handed.
 func (f *feed) follow(ctx context.Context, created int64) {
-	look := time.NewTimer(untilLook())
+	look := time.NewTimer(untilNext(lookEvery))
 	defer look.Stop()
 	if !f.source.shared() { // nobody else writes
 		look.Stop()
@@ -227,7 +227,7 @@ func (f *feed) follow(ctx context.Context, created int64) {
 		case <-look.C:
 			now, err := f.source.state(ctx)
 			if err != nil {
-				look.Reset(untilLook())
+				look.Reset(untilNext(lookEvery))
 				break
 			}
 			next := f.nextSeq()
@@ -238,7 +238,7 @@ func (f *feed) follow(ctx context.Context, created int64) {
 				owed = now.last
 				look.Reset(lookAgain)
 			default:
-				look.Reset(untilLook())
+				look.Reset(untilNext(lookEvery))
 			}
 		}
 	}

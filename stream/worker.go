@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// offsetEvery is how often the position of effectless input is committed.
+	// offsetEvery is how often the position of effectless input is committed, by all partitions in the same moment: they
+	// share one commit then, which claims would have to wait for sixteen times.
 	offsetEvery = time.Second
 	// checkpointRows is how many presence rows one checkpoint transaction writes.
 	checkpointRows = 2_000
@@ -101,7 +102,7 @@ func (w *worker) newGroup() *effects {
 // run processes until ctx ends, then commits what it has and writes a last checkpoint, so that the next start
 // has nothing to read again.
 func (w *worker) run(ctx context.Context) error {
-	tick := time.NewTimer(offsetEvery)
+	tick := time.NewTimer(untilNext(offsetEvery))
 	defer tick.Stop()
 	ticking := true // not while there is nothing to write: a partition without input wakes nobody
 	// Checkpoints of the partitions are spread over the interval.
@@ -112,7 +113,7 @@ func (w *worker) run(ctx context.Context) error {
 		}
 		if !ticking && w.unwritten() {
 			ticking = true
-			tick.Reset(offsetEvery)
+			tick.Reset(untilNext(offsetEvery))
 			if missed := time.Since(w.nextCheck); missed > 0 { // while there was nothing to check
 				w.nextCheck = w.nextCheck.Add((missed/w.checkpoint + 1) * w.checkpoint)
 			}
@@ -149,7 +150,7 @@ func (w *worker) run(ctx context.Context) error {
 				}
 			}
 			if ticking = w.unwritten(); ticking {
-				tick.Reset(offsetEvery)
+				tick.Reset(untilNext(offsetEvery))
 			}
 		case q := <-w.queries:
 			q.fn(w.tracker, w.fences())

@@ -137,6 +137,9 @@ func (s *Logs) tend() {
 			}
 			s.dirty.Store(false)
 			for _, l := range s.parts {
+				l.startFlush()
+			}
+			for _, l := range s.parts {
 				if err := l.Flush(); err != nil {
 					s.cfg.Logger.Error("stored input could not be flushed to the disk; it is tried again", "dir", l.dir, "err", err)
 					s.soil()
@@ -423,6 +426,16 @@ func (l *Log) expire(now time.Time) (wait time.Duration, err error) {
 	return wait, errors.Join(err, l.unlink(gone))
 }
 
+// startFlush begins what the next Flush waits for.
+func (l *Log) startFlush() {
+	l.mu.Lock()
+	file, dirty := l.file, l.dirty
+	l.mu.Unlock()
+	if dirty {
+		startWriteback(file) // only Flush closes it
+	}
+}
+
 // Flush returns when the disk has what was stored. It is called every Config.Sync; one call at a time.
 func (l *Log) Flush() error {
 	l.mu.Lock()
@@ -437,7 +450,7 @@ func (l *Log) Flush() error {
 	for _, f := range old {
 		errs = append(errs, f.Sync(), f.Close())
 	}
-	errs = append(errs, file.Sync()) // only flush closes it, after another has taken its place
+	errs = append(errs, file.Sync()) // only Flush closes it, after another has taken its place
 	if names {
 		errs = append(errs, syncDir(l.dir))
 	}
