@@ -75,6 +75,7 @@ templates:
       en: {title: "'quotes' and \"more\"", body: "{{ tags.first | default: 'friend' }}, 10:00 - yes & no %"}
   other:
     kind: background
+    badge: inc
     data: {refresh: fences}
 `
 
@@ -143,7 +144,7 @@ func TestFormatKnowsEveryField(t *testing.T) {
 		reflect.TypeFor[PushStep](): {"Template", "TTL", "Variants", "Voucher", "AllDevices", "InApp"},
 		reflect.TypeFor[Variant]():  {"Name", "Share", "Template"},
 		reflect.TypeFor[Template](): {"Name", "DefaultLocale", "Required", "Sound", "Thread", "Collapse", "TTL", "Data", "Locales",
-			"Background", "Badge", "Category", "Importance", "Relevance", "Style", "Actions", "Looks"},
+			"Background", "Badge", "BadgeInc", "Category", "Importance", "Relevance", "Style", "Actions", "Looks"},
 		reflect.TypeFor[LocaleText]():   {"Locale", "Title", "Subtitle", "Body", "Image", "Link", "Alt", "Labels", "Platforms"},
 		reflect.TypeFor[ActionText]():   {"ID", "Label", "Link", "Foreground", "Destructive"},
 		reflect.TypeFor[Look]():         {"Sound", "Category", "Channel", "Color", "Icon", "Visibility", "Sticky", "Raw"},

@@ -86,7 +86,8 @@ func (s *source) look(k field, t *Template) bool {
 		v, _ := s.word(k, kindWords, []string{"liveactivity"})
 		t.Background = v == "background"
 	case "badge":
-		if v, isText := k.val.(*ast.StringNode); isText && v.Value == "none" {
+		if v, isText := k.val.(*ast.StringNode); isText && (v.Value == "none" || v.Value == "inc") {
+			t.BadgeInc = v.Value == "inc"
 			return true
 		}
 		if v, ok := s.integer(k, 0, maxBadge); ok {
@@ -251,7 +252,7 @@ func (s *source) checkLook(t *Template, at pos) {
 		}
 	}
 	s.checkRaw(t, at)
-	if t.Background && (t.Badge == nil && len(t.Data) == 0) {
+	if t.Background && (t.Badge == nil && !t.BadgeInc && len(t.Data) == 0) {
 		s.fail(at, CodeMissing, "data: {refresh: fences}", "a background push shows nothing, so it needs data or a badge")
 	}
 }
@@ -277,6 +278,9 @@ func (t *Template) texts(l *LocaleText) []Text {
 func (t *Template) dress(out *Content, l *LocaleText, platform string, rc RenderContext) (field string, err error) {
 	out.Background, out.Badge, out.Category, out.Importance = t.Background, t.Badge, t.Category, t.Importance
 	out.Relevance, out.Style = t.Relevance, t.Style
+	if t.BadgeInc {
+		out.Badge, out.Counted = new(1), true // in a preview; a delivery counts
+	}
 	if k := t.Looks[platform]; k != nil {
 		out.Channel, out.Color, out.Icon, out.Visibility, out.Sticky = k.Channel, k.Color, k.Icon, k.Visibility, k.Sticky
 		out.Raw = k.Raw
@@ -319,6 +323,9 @@ func (t *Template) documentLook(m *members) {
 	}
 	if t.Badge != nil {
 		m.add("badge", *t.Badge)
+	}
+	if t.BadgeInc {
+		m.add("badge", "inc")
 	}
 	m.text("category", t.Category, "")
 	m.text("importance", t.Importance, "")

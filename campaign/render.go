@@ -30,6 +30,7 @@ type Content struct {
 	Alt        string   `json:"alt,omitempty"` // of the image
 	Actions    []Button `json:"actions,omitempty"`
 	Badge      *int     `json:"badge,omitempty"` // nil leaves it
+	Counted    bool     `json:"counted,omitempty"`
 	Category   string   `json:"category,omitempty"`
 	Importance string   `json:"importance,omitempty"` // "" is active
 	Relevance  float64  `json:"relevance,omitempty"`

@@ -28,7 +28,7 @@ import (
 //	  data: {coupon: BDAY18}           # key and text, for the app
 //	  kind: alert                      # or background: nothing is shown, the app is woken with data
 //	  importance: active               # passive, time_sensitive, critical (needs push.apns.critical_alerts)
-//	  badge: 1                         # number on the icon; none leaves it
+//	  badge: 1                         # number on the icon; none leaves it, inc counts what is unread
 //	  category: offer                  # set of buttons that the app has registered
 //	  relevance: 0.8                   # place in a summary, 0 to 1
 //	  style: data                      # android: display or data; default: the provider's
@@ -61,6 +61,7 @@ type Template struct {
 
 	Background bool             `json:",omitzero"`
 	Badge      *int             `json:",omitzero"` // nil leaves it
+	BadgeInc   bool             `json:",omitzero"` // one more than what the device has unread
 	Category   string           `json:",omitzero"`
 	Importance string           `json:",omitzero"` // "" is active
 	Relevance  float64          `json:",omitzero"`

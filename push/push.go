@@ -73,6 +73,9 @@ type Notification struct {
 	Actions []Action
 	// Badge is the number on the app's icon, 0 removes it. Nil leaves it.
 	Badge *int
+	// Counted: Badge is what the gateway counts as unread on this device. Phones
+	// that count their notifications by themselves (Android) are not told it.
+	Counted bool
 	// Importance is how much the notification may disturb; empty is Active.
 	Importance Importance
 	// Relevance, 0 to 1, orders the notifications of one app in a summary (iOS).

@@ -34,6 +34,8 @@ type deliveryContext struct {
 
 	Collapse string `json:"collapse,omitempty"` // replaces on the phone; the same at every attempt
 
+	Counted bool `json:"counted,omitempty"` // counts towards the badge of its device; see countBadge
+
 	Journey string         `json:"journey,omitempty"` // version of the journey that it is a step of
 	Step    string         `json:"step,omitempty"`
 	Entry   map[string]any `json:"entry,omitempty"` // what the person entered by
@@ -127,6 +129,12 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	n := Notification(&content)
 	n.MID, n.ReceiptKey, n.App, n.Device = d.MID, g.cfg.Receipts.Key(d.App, device, d.MID), d.App, device
 	n.CollapseID = dc.Collapse
+	if n.Counted = dc.Counted; n.Counted {
+		if n.Badge, err = nextBadge(tx, d.Device); err != nil {
+			g.cfg.Logger.Error("a badge could not be counted", "mid", d.MID, "err", err)
+			return nil, ""
+		}
+	}
 	n.Token, n.Env, n.Platform = p.Token, cmp.Or(d.Env, p.Env), push.Platform(p.Platform)
 	n.Campaign, n.Revision, n.Fence, n.ExpiresAt = d.Campaign, c.Revision(), d.Fence, time.UnixMilli(d.ExpiresAt)
 	return n, ""
@@ -137,7 +145,7 @@ func Notification(c *campaign.Content) *push.Notification {
 	n := &push.Notification{
 		Title: c.Title, Subtitle: c.Subtitle, Body: c.Body, Image: c.Image, Alt: c.Alt, Link: c.Link,
 		Sound: c.Sound, Thread: c.Thread, Category: c.Category, Data: c.Data, Silent: c.Background,
-		Badge: c.Badge, Importance: push.Importance(c.Importance), Relevance: c.Relevance,
+		Badge: c.Badge, Counted: c.Counted, Importance: push.Importance(c.Importance), Relevance: c.Relevance,
 		Style: c.Style, Channel: c.Channel, Color: c.Color, Icon: c.Icon, Visibility: c.Visibility, Sticky: c.Sticky, Raw: c.Raw,
 	}
 	for _, b := range c.Actions {
@@ -196,6 +204,9 @@ func (g *Gateway) outcome(tx *db.Tx, old, d *outbox.Delivery, o push.Outcome) er
 		if d.Env != "" {
 			err = keepEnv(tx, d)
 		}
+	}
+	if err == nil && d.State == outbox.StateAccepted && old.State != outbox.StateAccepted {
+		err = countBadge(tx, d)
 	}
 	if err != nil {
 		return err

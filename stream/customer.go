@@ -78,6 +78,11 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 	if err != nil {
 		return err
 	}
+	if ev.Name == appOpened {
+		if err := readUpTo(tx, string(in.device), min(cmp.Or(int64(ev.T), in.receivedAt), in.receivedAt)); err != nil {
+			return err
+		}
+	}
 	if err := s.eventChanges(tx, in.device, ev.Name); err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type Export struct {
 	Receipts      map[string][]receipt.Fact `json:"receipts,omitempty"` // by message
 	Vouchers      map[string]voucher.Code   `json:"vouchers,omitempty"` // by message
 	OpenHours     []OpenHours               `json:"open_hours,omitempty"`
+	Unread        map[string][]int64        `json:"unread,omitempty"` // by device: when what its badge counts was accepted
 	Claims        []ClaimData               `json:"claims,omitempty"`
 	Sends         []SendData                `json:"sends,omitempty"`
 	Entries       []EntryData               `json:"entries,omitempty"`
@@ -104,6 +105,12 @@ func ExportFrom(tx *db.Tx, rules track.Rules, q ExportRequest) (x Export, err er
 	}
 	switch q.Part {
 	case "devices":
+		if q.Skip == 0 {
+			x.Unread, err = t.unread(tx)
+		}
+		if err != nil {
+			return x, err
+		}
 		x.Devices, err = t.exportDevices(tx, rules)
 		x.Devices, x.More = pageOf(x.Devices, q.Skip, 1)
 		if err == nil && q.Skip == 0 {
@@ -192,6 +199,9 @@ func pageOf[T any](rows []T, skip, most int) (page []T, more bool) {
 func (x *Export) Add(page *Export) {
 	x.Devices = append(x.Devices, page.Devices...)
 	x.OpenHours = append(x.OpenHours, page.OpenHours...)
+	if x.Unread == nil {
+		x.Unread = page.Unread // of the first page, which has all of it
+	}
 	x.Decisions = append(x.Decisions, page.Decisions...)
 	x.Deliveries = append(x.Deliveries, page.Deliveries...)
 	x.Claims = append(x.Claims, page.Claims...)

@@ -359,7 +359,10 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 	for subject := range t.subjects {
 		rows = append(rows, besttime.Key(besttime.Person, subject))
 	}
-	if err := erase("hours of opens"); err != nil {
+	for _, id := range t.devices {
+		rows = append(rows, badgeKey(string(id)))
+	}
+	if err := erase("hours of opens, counts of unread pushes"); err != nil {
 		return err
 	}
 	for subject := range t.subjects {

@@ -188,6 +188,7 @@ func (q *inquiry) owe(out *CampaignDecision, c *campaign.Campaign, dec *campaign
 	if devices[0].Device != q.profile.Device || len(devices) > 1 {
 		cause.By = q.profile.Device
 	}
+	cause.Counted = c.TemplateOf(dec.Variant).BadgeInc
 	if j := q.in.journey; j != nil {
 		cause.Journey, cause.Step, cause.Entry = j.revision, j.step, j.entry
 	}

@@ -123,6 +123,11 @@ func (s *settler) addFact(tx *db.Tx, d *outbox.Delivery, in *input, f receipt.Fa
 		return nil
 	}
 	t.receipts[receiptStored]++
+	if opens(f) { // of the device that the person holds, whichever the message began on
+		if err := readUpTo(tx, string(in.device), max(f.At, d.UpdatedAt)); err != nil {
+			return err
+		}
+	}
 	if err := onlyFirst(tx, d, &change); err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ var templates = []struct{ name, yaml string }{
 	{"background", `{kind: background, badge: 0, data: {refresh: fences}}`},
 	{"platforms", `{style: data, ios: {sound: chime.caf, category: apple}, android: {channel: offers, color: "#ff0066", icon: ic_offer, visibility: public, sound: chime}, hms: {channel: offers, color: "#ff0066"}, web: {sticky: true},
       locales: {en: {title: Everywhere, body: The same, ios: {title: On an iPhone}, android: {body: On Android}, web: {title: In a browser}, hms: {title: On Huawei}}}}`},
+	{"badge_inc", `{badge: inc, locales: {en: {title: News}}}`},
 	{"raw", `{data: {a: "1"}, locales: {en: {title: "Now & here"}},
       ios: {raw: {aps: {target-content-id: "7", alert: {title-loc-key: HELLO}}, shop: {n: 9007199254740993, list: [1, 2.5, "<x>", true]}}},
       android: {raw: {android: {direct_boot_ok: true, notification: {ticker: Sale, vibrate_timings: ["0.1s"]}}}},

@@ -168,7 +168,7 @@ func build(n *push.Notification, style Style, channel, subtitle string, extra ma
 		set("color", n.Color)
 		set("icon", n.Icon)
 		set("visibility", n.Visibility)
-		if n.Badge != nil {
+		if n.Badge != nil && !n.Counted {
 			set("badge", strconv.Itoa(*n.Badge))
 		}
 	default:
@@ -181,7 +181,7 @@ func build(n *push.Notification, style Style, channel, subtitle string, extra ma
 			Sound:             sound(n),
 			Color:             n.Color,
 			Icon:              n.Icon,
-			NotificationCount: n.Badge,
+			NotificationCount: badge(n),
 			Priority:          priorities[n.Importance],
 			Visibility:        visibilities[n.Visibility],
 		}
@@ -245,6 +245,15 @@ func apple(n *push.Notification, subtitle string, data map[string]string) *messa
 		c.FCMOptions = &messaging.APNSFCMOptions{ImageURL: n.Image}
 	}
 	return c
+}
+
+// badge is the number that a launcher adds for the notification; nil is one, and
+// it adds up what it shows.
+func badge(n *push.Notification) *int {
+	if n.Counted {
+		return nil
+	}
+	return n.Badge
 }
 
 func sound(n *push.Notification) string {

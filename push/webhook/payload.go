@@ -62,9 +62,12 @@ type Push struct {
 	// icon, Importance "passive", "time_sensitive" or "critical" (absent: active),
 	// Relevance 0 to 1. Style ("display" or "data"), Channel, Color, Icon and
 	// Visibility are for Android, Sticky for browsers.
-	Alt        string          `json:"alt,omitempty"`
-	Actions    []push.Action   `json:"actions,omitempty"`
-	Badge      *int            `json:"badge,omitempty"`
+	Alt     string        `json:"alt,omitempty"`
+	Actions []push.Action `json:"actions,omitempty"`
+	Badge   *int          `json:"badge,omitempty"`
+	// Counted: Badge is the number of this device's unread pushes, to be left out
+	// for phones that count by themselves (Android).
+	Counted    bool            `json:"badge_counted,omitempty"`
 	Importance push.Importance `json:"importance,omitempty"`
 	Relevance  float64         `json:"relevance,omitempty"`
 	Style      string          `json:"style,omitempty"`
@@ -108,7 +111,7 @@ func compose(n *push.Notification, token bool, now time.Time) (body []byte, redu
 		Campaign: n.Campaign, Fence: n.Fence,
 		Silent: n.Silent, Title: n.Title, Subtitle: n.Subtitle, Body: n.Body,
 		Image: n.Image, Link: n.Link, Sound: n.Sound, Thread: n.Thread, Category: n.Category, Data: n.Data,
-		Alt: n.Alt, Actions: n.Actions, Badge: n.Badge, Importance: n.Importance, Relevance: n.Relevance, Style: n.Style,
+		Alt: n.Alt, Actions: n.Actions, Badge: n.Badge, Counted: n.Counted, Importance: n.Importance, Relevance: n.Relevance, Style: n.Style,
 		Channel: n.Channel, Color: n.Color, Icon: n.Icon, Visibility: n.Visibility, Sticky: n.Sticky, Raw: n.Raw,
 		CollapseID: exchange.CollapseID(n), ReceiptKey: n.ReceiptKey,
 	}
