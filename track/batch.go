@@ -107,10 +107,13 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 		found[i&(BatchSize-1)] = family
 		h := tab.hashShort(family, in[i].Word, in[i].Tail)
 		hashes[i&(BatchSize-1)] = h
-		s := tab.sub(h)
-		subs[i&(BatchSize-1)] = s
-		slots := s.slots
-		if p := home(h, len(slots)); p < len(slots) {
+		subs[i&(BatchSize-1)] = tab.sub(h)
+	}
+	// A loop of its own, as short as can be: a processor looks some hundred instructions ahead of a load that it waits for, and
+	// the more of them are loads, the more of them wait together. With 100,000 devices decisions take 9 % less (docs/performance.md).
+	for i := range in {
+		slots := subs[i&(BatchSize-1)].slots
+		if p := home(hashes[i&(BatchSize-1)], len(slots)); p < len(slots) {
 			warm += slots[p]
 		}
 	}
