@@ -141,11 +141,16 @@ func TestPayloadLimit(t *testing.T) {
 	if data, _, err := compose(&n, form{}); err != nil || len(data) != MaxPayload {
 		t.Errorf("with an &: %d bytes, %v", len(data), err)
 	}
-	// One byte over with a subtitle: sent without it.
+	// To the byte with a subtitle: sent with it. One byte over: without it.
 	n.Subtitle = "s"
-	data, _, err := compose(&n, form{})
-	if err != nil || len(data) != MaxPayload || bytes.Contains(data, []byte("subtitle")) {
-		t.Errorf("with a subtitle: %d bytes, %v", len(data), err)
+	n.Body = n.Body[len(`,"subtitle":"s"`):]
+	if data, reduced, err := compose(&n, form{}); err != nil || reduced || len(data) != MaxPayload {
+		t.Errorf("with a subtitle: %d bytes, reduced %v, %v", len(data), reduced, err)
+	}
+	n.Body = "x" + n.Body
+	data, reduced, err := compose(&n, form{})
+	if err != nil || !reduced || bytes.Contains(data, []byte("subtitle")) || len(data) > MaxPayload {
+		t.Errorf("a byte over with a subtitle: %d bytes, reduced %v, %v", len(data), reduced, err)
 	}
 }
 
