@@ -28,7 +28,7 @@ func (r *Rule) Change(p Person, now int64) (Change, bool) {
 	}
 	fits := func(with ...alternative) (Change, bool) {
 		c := Change{Profile: *p.Profile}
-		c.Profile.Tags = maps.Clone(p.Profile.Tags)
+		c.Profile.Tags, c.Profile.UserTags = maps.Clone(p.Profile.AllTags()), nil
 		for i, a := range with {
 			if i > 0 {
 				c.Text += " and "

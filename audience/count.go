@@ -180,7 +180,12 @@ func personOf(tx *db.Tx, p *Profile, r *Rule) (person Person, err error) {
 // scanProfiles calls fn for every profile from a key on, in order of device.
 func scanProfiles(ctx context.Context, tx *db.Tx, from []byte, fn func(*Profile) (bool, error)) error {
 	n := 0
-	err := tx.Scan(profileSpace.Prefix(), from, func(key, val []byte) (bool, error) {
+	tagged := false // most ledgers have no tags of persons: one look instead of one for each profile
+	err := tx.Scan(tagSpace.Prefix(), nil, func(_, _ []byte) (bool, error) { tagged = true; return false, nil })
+	if err != nil {
+		return fmt.Errorf("audience: read the tags of persons: %w", err)
+	}
+	err = tx.Scan(profileSpace.Prefix(), from, func(key, val []byte) (bool, error) {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
@@ -189,6 +194,9 @@ func scanProfiles(ctx context.Context, tx *db.Tx, from []byte, fn func(*Profile)
 			return false, fmt.Errorf("damaged key % x", key)
 		}
 		p, err := decode(string(parts[0]), val)
+		if err == nil && tagged {
+			p.UserTags, err = UserTags(tx, p.Subject())
+		}
 		if err != nil {
 			return false, err
 		}

@@ -71,7 +71,7 @@ var csvFields = []string{"user", "platform", "token", "env", "locale", "zone", "
 //	4f2a,1001,uk-UA,gold,42,press|vip
 //	77b0,,,null,,
 //
-// An empty cell leaves what is stored as it is, null removes it. A tag without
+// A column user_tags.NAME tags the person rather than the device. An empty cell leaves what is stored as it is, null removes it. A tag without
 // a type is text. Every line is checked, as [Profile.Merge] would, before
 // anything is returned: the error joins one *[RowError] per fault, the first
 // 100, and there are no rows beside it.
@@ -122,7 +122,7 @@ func ReadCSV(r io.Reader) ([]Row, error) {
 type csvColumn struct {
 	name string // field, or tag
 	typ  TagType
-	tag  bool
+	of   string // "tags" or "user_tags"; "" for a field
 }
 
 type csvReader struct {
@@ -141,8 +141,8 @@ func (c *csvReader) header(cells []string) {
 	for i, cell := range cells {
 		cell = strings.TrimPrefix(cell, "\ufeff") // written by spreadsheets
 		col := csvColumn{name: cell, typ: TagString}
-		if name, ok := strings.CutPrefix(cell, "tags."); ok {
-			col.tag = true
+		if of, name, ok := strings.Cut(cell, "."); ok && (of == "tags" || of == "user_tags") {
+			col.of = of
 			if at := strings.LastIndex(name, ":"); at >= 0 {
 				col.typ, name = TagType(name[at+1:]), name[:at]
 			}
@@ -151,16 +151,16 @@ func (c *csvReader) header(cells []string) {
 				c.fail(1, i+1, "%q is not a type of tag; there are %s", col.typ, joined(tagTypes))
 			}
 		} else if cell != "device" && !slices.Contains(csvFields, cell) {
-			c.fail(1, i+1, "no such column: %q; there are device, %s and tags.NAME", cell, strings.Join(csvFields, ", "))
+			c.fail(1, i+1, "no such column: %q; there are device, %s, tags.NAME and user_tags.NAME", cell, strings.Join(csvFields, ", "))
 		}
-		key := fmt.Sprint(col.tag, col.name)
+		key := col.of + "." + col.name
 		if seen[key] {
 			c.fail(1, i+1, "column %q a second time", cell)
 		}
 		seen[key] = true
 		c.columns = append(c.columns, col)
 	}
-	if !seen["falsedevice"] {
+	if !seen[".device"] {
 		c.fail(1, 0, "there is no column device")
 	}
 }
@@ -178,7 +178,7 @@ func joined[S ~string](list []S) string {
 
 func (c *csvReader) row(line int, cells []string) {
 	before := len(c.errs)
-	patch, tags, consent := map[string]any{}, map[string]any{}, map[string]any{}
+	patch, tags, consent := map[string]any{}, map[string]map[string]any{"tags": {}, "user_tags": {}}, map[string]any{}
 	device := ""
 	for i, col := range c.columns {
 		cell := cells[i]
@@ -187,7 +187,7 @@ func (c *csvReader) row(line int, cells []string) {
 			continue
 		}
 		switch {
-		case !col.tag && col.name == "device":
+		case col.of == "" && col.name == "device":
 			device = cell
 			if !validDevice(cell) {
 				c.fail(line, i+1, "%s cannot be a device; 1 to 64 of A-Z a-z 0-9 _ -", quoted(cell))
@@ -195,12 +195,12 @@ func (c *csvReader) row(line int, cells []string) {
 				c.fail(line, i+1, "device %s a second time; the first is in line %d", cell, first)
 			}
 		case cell == "":
-		case col.tag:
+		case col.of != "":
 			v, problem := tagOf(cell, col.typ)
 			if problem != "" {
 				c.fail(line, i+1, "%s: %s is not %s", col.name, quoted(cell), problem)
 			}
-			tags[col.name] = v
+			tags[col.of][col.name] = v
 		case strings.HasPrefix(col.name, "consent."):
 			v, problem := tagOf(cell, TagBoolean)
 			if problem != "" {
@@ -214,8 +214,10 @@ func (c *csvReader) row(line int, cells []string) {
 		}
 	}
 	c.seen[device] = line
-	if len(tags) > 0 {
-		patch["tags"] = tags
+	for of, set := range tags {
+		if len(set) > 0 {
+			patch[of] = set
+		}
 	}
 	if len(consent) > 0 {
 		patch["consent"] = consent
@@ -293,9 +295,9 @@ func csvProblem(err error) error {
 // different kinds is written as text, and a text that would be read as a
 // removal or as nothing is left out.
 func WriteCSV(w io.Writer, ps []Profile, tokens bool) error {
-	types := map[string]TagType{}
+	types := map[string]TagType{} // "tags.NAME", "user_tags.NAME"
 	for i := range ps {
-		for name, v := range ps[i].Tags {
+		for name, v := range columnsOf(&ps[i]) {
 			typ := typeOf(v)
 			if old, ok := types[name]; ok && old != typ {
 				typ = TagString
@@ -311,7 +313,7 @@ func WriteCSV(w io.Writer, ps []Profile, tokens bool) error {
 		}
 	}
 	for _, name := range names {
-		header = append(header, "tags."+name+":"+string(types[name]))
+		header = append(header, name+":"+string(types[name]))
 	}
 	out := csv.NewWriter(w)
 	if err := out.Write(header); err != nil {
@@ -329,9 +331,10 @@ func WriteCSV(w io.Writer, ps []Profile, tokens bool) error {
 				record = append(record, f.v)
 			}
 		}
+		tags := columnsOf(p)
 		for _, name := range names {
 			cell := ""
-			if v, ok := p.Tags[name]; ok {
+			if v, ok := tags[name]; ok {
 				cell = cellOf(v)
 			}
 			if cell == removed {
@@ -345,6 +348,18 @@ func WriteCSV(w io.Writer, ps []Profile, tokens bool) error {
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// columnsOf are the tags of a profile and of its subject by column.
+func columnsOf(p *Profile) map[string]any {
+	out := make(map[string]any, len(p.Tags)+len(p.UserTags))
+	for name, v := range p.Tags {
+		out["tags."+name] = v
+	}
+	for name, v := range p.UserTags {
+		out["user_tags."+name] = v
+	}
+	return out
 }
 
 func typeOf(v any) TagType {

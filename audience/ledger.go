@@ -23,6 +23,9 @@ func Get(tx *db.Tx, device string) (Profile, bool, error) {
 		return Profile{}, false, fmt.Errorf("audience: read profile of %s: %w", device, err)
 	}
 	p, err := decode(device, val)
+	if err == nil {
+		p.UserTags, err = UserTags(tx, p.Subject())
+	}
 	return p, err == nil, err
 }
 
@@ -82,6 +85,9 @@ func DevicesOf(tx *db.Tx, person string) ([]string, error) {
 // history. A device without a profile is not an error.
 func Erase(tx *db.Tx, device string) error {
 	if err := eraseHistory(tx, device); err != nil {
+		return err
+	}
+	if err := putUserTags(tx, "d:"+device, nil); err != nil {
 		return err
 	}
 	old, found, err := Get(tx, device)

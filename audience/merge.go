@@ -59,19 +59,22 @@ type Merged struct {
 	Changed      bool     // something other than UpdatedAt differs
 	TokenChanged bool     // the token was set, replaced or removed
 	Unknown      []string // JSON paths that this version does not know, sorted; they were ignored
+
+	userTags tagChange // see Update
 }
 
 // Merge applies the payload of device.<app>.<device>, received at (Unix ms):
 //
 //	{"user":,"platform":"ios|android|web|hms","token":,"env":"prod|sandbox","locale":"uk-UA",
-//	 "zone":"Europe/Kyiv","tags":{},"consent":{"location":true,"push":true},"sdk":,"os":}
+//	 "zone":"Europe/Kyiv","tags":{},"user_tags":{},"consent":{"location":true,"push":true},"sdk":,"os":}
 //
 // It is a JSON merge patch (RFC 7396): a field that is absent stays, null
 // removes, an object (tags, consent) merges member by member, a list replaces.
 // An update is applied whole or not at all: with an error the profile is
 // untouched, and the error joins one [*FieldError] per fault. Fields that this
 // version does not know are ignored, so that an older gateway takes a newer
-// SDK's update; [Profile.Apply] reports them.
+// SDK's update; [Profile.Apply] reports them. user_tags are checked, and not
+// applied: they belong to the subject, see [Update].
 //
 // A token that differs from the stored one sets TokenAt and clears TokenDead;
 // the same token again does neither, since apps send it at every start and that
@@ -83,8 +86,8 @@ func (p *Profile) Merge(patch []byte, at int64) error {
 
 // Check validates an update without a profile, for a collector that answers
 // before the update is applied. An update that passes can still be refused by
-// Apply for one reason: the profile's tags would grow past [MaxTags] or
-// [MaxTagsBytes].
+// Apply for one reason: the profile's or the person's tags would grow past
+// [MaxTags] or [MaxTagsBytes].
 func Check(patch []byte) (unknown []string, err error) {
 	var p Profile
 	m, err := p.Apply(patch, 0)
@@ -98,13 +101,18 @@ func (p *Profile) Apply(patch []byte, at int64) (Merged, error) {
 	m := merger{p: &next}
 	m.document(patch)
 	if len(m.errs) == 0 {
-		m.checkTags()
+		if err := checkTags("tags", next.Tags); err != nil {
+			m.errs = append(m.errs, err)
+		}
+		if _, _, err := m.userTags.apply(nil); err != nil {
+			m.errs = append(m.errs, err)
+		}
 	}
 	if len(m.errs) > 0 {
 		return Merged{}, errors.Join(m.errs...)
 	}
 	slices.Sort(m.unknown)
-	res := Merged{Unknown: m.unknown, TokenChanged: next.Token != p.Token}
+	res := Merged{Unknown: m.unknown, userTags: m.userTags, TokenChanged: next.Token != p.Token}
 	if res.TokenChanged {
 		next.TokenAt, next.TokenDead = at, false
 	}
@@ -120,9 +128,10 @@ func (p *Profile) Apply(patch []byte, at int64) (Merged, error) {
 
 // merger applies one update to p and collects every fault.
 type merger struct {
-	p       *Profile
-	errs    []error
-	unknown []string
+	p        *Profile
+	errs     []error
+	unknown  []string
+	userTags tagChange
 }
 
 func (m *merger) fail(field, problem, allowed string) {
@@ -180,6 +189,8 @@ func (m *merger) field(name string, raw json.RawMessage) {
 		m.text(&p.OS, name, raw, fmt.Sprintf("1 to %d bytes of text", MaxVersionBytes), printable(MaxVersionBytes))
 	case "tags":
 		m.tags(raw)
+	case "user_tags":
+		m.userTags = m.tagChange(name, raw)
 	case "consent":
 		m.consent(raw)
 	default:
@@ -248,27 +259,13 @@ func (m *merger) consent(raw json.RawMessage) {
 }
 
 func (m *merger) tags(raw json.RawMessage) {
-	if isNull(raw) {
+	change := m.tagChange("tags", raw)
+	if change.reset {
 		m.p.Tags = nil
-		return
 	}
-	var doc map[string]json.RawMessage
-	if json.Unmarshal(raw, &doc) != nil {
-		m.fail("tags", "not an object", `an object of names and values, such as {"loyalty":"gold","visits":3}`)
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(doc)) {
-		if _, ok := printable(MaxTagNameBytes)(name); !ok {
-			m.fail("tags."+quoted(name), "not a tag name", fmt.Sprintf("1 to %d bytes without control characters or spaces at the ends", MaxTagNameBytes))
-			continue
-		}
-		if isNull(doc[name]) {
+	for name, v := range change.set {
+		if v == nil {
 			delete(m.p.Tags, name)
-			continue
-		}
-		v, problem := tagValue(doc[name])
-		if problem != "" {
-			m.fail("tags."+name, problem, fmt.Sprintf("text up to %d bytes, a number, true or false, a list of up to %d texts, or null to remove", MaxTagBytes, MaxTagItems))
 			continue
 		}
 		if m.p.Tags == nil {
@@ -276,6 +273,36 @@ func (m *merger) tags(raw json.RawMessage) {
 		}
 		m.p.Tags[name] = v
 	}
+}
+
+// tagChange reads an object of tags, or null.
+func (m *merger) tagChange(field string, raw json.RawMessage) (change tagChange) {
+	if isNull(raw) {
+		return tagChange{reset: true}
+	}
+	var doc map[string]json.RawMessage
+	if json.Unmarshal(raw, &doc) != nil {
+		m.fail(field, "not an object", `an object of names and values, such as {"loyalty":"gold","visits":3}`)
+		return change
+	}
+	change.set = make(map[string]any, len(doc))
+	for _, name := range slices.Sorted(maps.Keys(doc)) {
+		if _, ok := printable(MaxTagNameBytes)(name); !ok {
+			m.fail(field+"."+quoted(name), "not a tag name", fmt.Sprintf("1 to %d bytes without control characters or spaces at the ends", MaxTagNameBytes))
+			continue
+		}
+		if isNull(doc[name]) {
+			change.set[name] = nil
+			continue
+		}
+		v, problem := tagValue(doc[name])
+		if problem != "" {
+			m.fail(field+"."+name, problem, fmt.Sprintf("text up to %d bytes, a number, true or false, a list of up to %d texts, or null to remove", MaxTagBytes, MaxTagItems))
+			continue
+		}
+		change.set[name] = v
+	}
+	return change
 }
 
 // tagValue reads one of the four kinds of value that a tag may have.
@@ -318,10 +345,10 @@ func tagValue(raw json.RawMessage) (v any, problem string) {
 	}
 }
 
-// checkTags enforces the limits on the profile as a whole.
-func (m *merger) checkTags() {
+// checkTags enforces the limits on all tags together; nil when they hold.
+func checkTags(field string, tags map[string]any) error {
 	size := 0
-	for name, v := range m.p.Tags {
+	for name, v := range tags {
 		size += len(name)
 		switch v := v.(type) {
 		case string:
@@ -334,12 +361,13 @@ func (m *merger) checkTags() {
 			size += 8
 		}
 	}
-	if n := len(m.p.Tags); n > MaxTags {
-		m.fail("tags", fmt.Sprintf("the profile would have %d tags", n), fmt.Sprintf("at most %d", MaxTags))
+	switch n := len(tags); {
+	case n > MaxTags:
+		return &FieldError{Field: field, Problem: fmt.Sprintf("there would be %d tags", n), Allowed: fmt.Sprintf("at most %d", MaxTags)}
+	case size > MaxTagsBytes:
+		return &FieldError{Field: field, Problem: fmt.Sprintf("the tags would take %d bytes", size), Allowed: fmt.Sprintf("at most %d", MaxTagsBytes)}
 	}
-	if size > MaxTagsBytes {
-		m.fail("tags", fmt.Sprintf("the profile's tags would take %d bytes", size), fmt.Sprintf("at most %d", MaxTagsBytes))
-	}
+	return nil
 }
 
 func isNull(raw json.RawMessage) bool { return bytes.Equal(bytes.TrimSpace(raw), []byte("null")) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestMerge(t *testing.T) {
@@ -58,7 +59,7 @@ func TestMerge(t *testing.T) {
 			if diff := cmp.Diff(tt.want, p); diff != "" {
 				t.Errorf("profile (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(tt.report, got); diff != "" {
+			if diff := cmp.Diff(tt.report, got, cmpopts.IgnoreUnexported(Merged{})); diff != "" {
 				t.Errorf("report (-want +got):\n%s", diff)
 			}
 		})

@@ -23,6 +23,7 @@ type Profile struct {
 	Locale          string         // BCP 47 in canonical form, "uk-UA"
 	Zone            string         // IANA zone of the phone
 	Tags            map[string]any // values are string, float64, bool or []string
+	UserTags        map[string]any // of the subject, likewise; see AllTags. Put does not write them
 	ConsentLocation *bool          // nil: not said
 	ConsentPush     *bool          // nil: not said
 	SDK, OS         string         // versions as the app names them

@@ -359,7 +359,7 @@ type Person struct {
 // Match reports whether the person fits at the time now (Unix ms). problem
 // says why a rule could not be evaluated, in which case it does not fit.
 func (r *Rule) Match(p Person, now int64) (fits bool, problem string) {
-	env := scope{Tags: p.Profile.Tags, Device: map[string]string{}, SignedIn: p.Profile.Person != ""}
+	env := scope{Tags: p.Profile.AllTags(), Device: map[string]string{}, SignedIn: p.Profile.Person != ""}
 	app, _, _ := strings.Cut(p.Profile.Device, ".")
 	language, _, _ := strings.Cut(p.Profile.Locale, "-")
 	for i, v := range []string{p.Profile.Platform, p.Profile.Locale, language, p.Profile.Zone, p.Profile.OS, p.Profile.SDK, app} {
@@ -579,9 +579,10 @@ func versionOf(v any) any {
 func (r *Rule) Describe(p Person) string {
 	var parts []string
 	source := r.text()
-	for _, name := range slices.Sorted(maps.Keys(p.Profile.Tags)) {
+	tags := p.Profile.AllTags()
+	for _, name := range slices.Sorted(maps.Keys(tags)) {
 		if strings.Contains(source, name) {
-			parts = append(parts, fmt.Sprintf("%s = %v", name, p.Profile.Tags[name]))
+			parts = append(parts, fmt.Sprintf("%s = %v", name, tags[name]))
 		}
 	}
 	if r.events {

@@ -105,8 +105,8 @@ func NewContext(c *Campaign, in Input, now time.Time) RenderContext {
 		Fence:    map[string]any{"id": string(tr.FenceID)},
 		Campaign: map[string]any{"id": c.ID, "name": c.Name},
 	}
-	if len(p.Tags) > 0 {
-		rc.Person["tags"] = p.Tags
+	if tags := p.AllTags(); len(tags) > 0 {
+		rc.Person["tags"] = tags
 	}
 	if f := tr.Fence; f != nil {
 		if f.Location != nil {

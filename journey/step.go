@@ -612,7 +612,7 @@ func (w *wait) until(now int64, r *Run, f *Facts) (due int64, why string, ok boo
 func (w *wait) day(t time.Time, r *Run, p *audience.Profile) (int64, bool) {
 	v, _ := r.Entry[w.property].(string)
 	if w.tag != "" {
-		v, _ = p.Tags[w.tag].(string)
+		v, _ = p.AllTags()[w.tag].(string)
 	}
 	if len(v) < len(time.DateOnly) {
 		return 0, false

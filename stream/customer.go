@@ -26,7 +26,7 @@ func (s *settler) settleDevice(tx *db.Tx, in *input, t *tally) error {
 		return err
 	}
 	before := p
-	made, err := p.Apply(in.payload, in.receivedAt)
+	made, err := audience.Update(tx, &p, in.payload, in.receivedAt)
 	if err != nil {
 		if errors.Is(err, audience.ErrPatch) {
 			t.refused["device_profile"]++

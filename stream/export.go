@@ -24,6 +24,7 @@ type Export struct {
 	Deliveries    []outbox.Delivery         `json:"deliveries,omitempty"`
 	Receipts      map[string][]receipt.Fact `json:"receipts,omitempty"` // by message
 	Vouchers      map[string]voucher.Code   `json:"vouchers,omitempty"` // by message
+	Tags          map[string]any            `json:"tags,omitempty"`     // of the person
 	OpenHours     []OpenHours               `json:"open_hours,omitempty"`
 	Unread        map[string][]int64        `json:"unread,omitempty"` // by device: when what its badge counts was accepted
 	Claims        []ClaimData               `json:"claims,omitempty"`
@@ -116,6 +117,9 @@ func ExportFrom(tx *db.Tx, rules track.Rules, q ExportRequest) (x Export, err er
 		if err == nil && q.Skip == 0 {
 			x.OpenHours, err = t.openHours(tx)
 		}
+		if err == nil && q.Skip == 0 && t.person != "" {
+			x.Tags, err = audience.UserTags(tx, "p:"+t.person)
+		}
 	case "decisions":
 		for _, id := range t.devices {
 			err = tx.Scan(decisionSpace.Key([]byte(id)), nil, func(_, val []byte) (bool, error) {
@@ -198,6 +202,9 @@ func pageOf[T any](rows []T, skip, most int) (page []T, more bool) {
 // Add puts a page behind what is there.
 func (x *Export) Add(page *Export) {
 	x.Devices = append(x.Devices, page.Devices...)
+	if page.Tags != nil {
+		x.Tags = page.Tags
+	}
 	x.OpenHours = append(x.OpenHours, page.OpenHours...)
 	if x.Unread == nil {
 		x.Unread = page.Unread // of the first page, which has all of it

@@ -356,6 +356,12 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 	if err != nil {
 		return err
 	}
+	if t.person != "" {
+		rows = append(rows, audience.UserTagsKey("p:"+t.person))
+	}
+	if err := erase("tags of the person"); err != nil {
+		return err
+	}
 	for subject := range t.subjects {
 		rows = append(rows, besttime.Key(besttime.Person, subject))
 	}

@@ -114,8 +114,8 @@ func TestJourney(t *testing.T) {
 	}
 	err = r.db.View(func(tx *db.Tx) error {
 		p, _, err := audience.Get(tx, "shop.one")
-		if p.Tags["abandoned"] != "phones" {
-			t.Errorf("tags %v", p.Tags)
+		if p.AllTags()["abandoned"] != "phones" {
+			t.Errorf("tags %v", p.AllTags())
 		}
 		return err
 	})

@@ -500,14 +500,14 @@ func (s *settler) apply(tx *db.Tx, j *journey.Journey, subject string, old, run 
 // kindJourney is the kind of the decision about the pushes of a journey.
 const kindJourney = "journey"
 
-// setTag changes the profile as an update from the app would.
+// setTag tags the person, or the device while nobody is signed in on it, as an update from the app would.
 func (s *settler) setTag(tx *db.Tx, p *audience.Profile, e *journey.Effect, counts map[string]int64) error {
-	patch, err := json.Marshal(map[string]any{"tags": map[string]any{e.Name: e.Value}})
+	patch, err := json.Marshal(map[string]any{"user_tags": map[string]any{e.Name: e.Value}})
 	if err != nil {
 		return err
 	}
 	before := *p
-	made, err := p.Apply(patch, tx.Now().UnixMilli())
+	made, err := audience.Update(tx, p, patch, tx.Now().UnixMilli())
 	if err != nil {
 		if errors.Is(err, audience.ErrPatch) { // too many tags, or a name that a tag cannot have
 			counts["tag_refused"]++

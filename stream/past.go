@@ -246,8 +246,8 @@ func registrationOf(p *audience.Profile) (json.RawMessage, error) {
 	if p.Reachable() {
 		text("token", "rehearsal")
 	}
-	if len(p.Tags) > 0 {
-		patch["tags"] = p.Tags
+	if tags := p.AllTags(); len(tags) > 0 {
+		patch["tags"] = tags
 	}
 	consent := map[string]bool{}
 	if p.ConsentPush != nil {

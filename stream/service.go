@@ -50,6 +50,9 @@ const (
 	VoucherAddSubject   = "footfall.v1.voucher.add"   // VoucherRequest -> VoucherAnswer
 	VoucherCodesSubject = "footfall.v1.voucher.codes" // VoucherRequest -> VoucherCodes
 
+	TagSetSubject = "footfall.v1.tag.set" // TagRequest -> TagAnswer
+	TagGetSubject = "footfall.v1.tag.get" // TagRow without tags -> Tags
+
 	JourneyListSubject    = "footfall.v1.journey.list"    // nothing -> []JourneyView
 	JourneyShowSubject    = "footfall.v1.journey.show"    // JourneyRequest -> JourneyView
 	JourneyEnterSubject   = "footfall.v1.journey.enter"   // JourneyEnter -> JourneyEntered
@@ -121,6 +124,8 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 		group.AddEndpoint("voucher-list", answer(func(context.Context, struct{}) (any, error) { return g.VoucherPools() }), micro.WithEndpointSubject("voucher.list")),
 		group.AddEndpoint("voucher-add", answer(func(ctx context.Context, q VoucherRequest) (any, error) { return g.AddVouchers(ctx, q) }), micro.WithEndpointSubject("voucher.add")),
 		group.AddEndpoint("voucher-codes", answer(func(_ context.Context, q VoucherRequest) (any, error) { return g.ListVouchers(q) }), micro.WithEndpointSubject("voucher.codes")),
+		group.AddEndpoint("tag-set", answer(func(ctx context.Context, q TagRequest) (any, error) { return g.SetTags(ctx, q) }), micro.WithEndpointSubject("tag.set")),
+		group.AddEndpoint("tag-get", answer(g.tags), micro.WithEndpointSubject("tag.get")),
 		group.AddEndpoint("stats", micro.HandlerFunc(func(r micro.Request) { _ = r.RespondJSON(g.Status()) })),
 	)
 	return svc, err

@@ -40,6 +40,7 @@ type cli struct {
 	Replay   replayCmd   `cmd:"" help:"Run recorded positions through the gateway's rules and print the transitions."`
 	Backtest backtestCmd `cmd:"" help:"Say what drafts of campaigns and fences would have done with the gateway's recorded input, or a trace: who, when, where, what held the rest, and how that differs from what happened. Nothing is sent."`
 	Audience audienceCmd `cmd:"" help:"Ask who fits a rule."`
+	Tag      tagCmd      `cmd:"" help:"Tag people: what holds on all their devices."`
 	Voucher  voucherCmd  `cmd:"" help:"Work with pools of codes of which each push gets its own."`
 	Forget   forgetCmd   `cmd:"" help:"Erase a device or a person everywhere, and say what was erased."`
 	Export   exportCmd   `cmd:"" help:"Print everything that is kept about a device or a person."`

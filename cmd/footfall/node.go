@@ -86,8 +86,17 @@ func (n *node) open() error {
 	if n.metrics, err = listenMetrics(n.cfg.Metrics.Listen); err != nil {
 		return err
 	}
-	n.gateway, err = stream.New(gc)
-	return redacted(err, sc.URL)
+	if n.gateway, err = stream.New(gc); err != nil {
+		return redacted(err, sc.URL)
+	}
+	if n.http != nil {
+		token, err := readSecret("config: nats.token_file", n.cfg.NATS.TokenFile)
+		if err != nil {
+			return err
+		}
+		n.http.mux.Handle("/v1/tags", n.gateway.TagsHandler(token))
+	}
+	return nil
 }
 
 // run serves until ctx ends or a part fails. sources are the watchers of fences and campaigns.

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestVoucherCommands: codes go from a file into the pool of a running gateway, a file with a mistake changes nothing, neither
-// does the same file again, and list and export say what there is.
-func TestVoucherCommands(t *testing.T) {
+// TestVoucherAndTagCommands: codes go from a file into the pool of a running gateway, a file with a mistake changes nothing, neither
+// does the same file again, and list and export say what there is. The same of people's tags.
+func TestVoucherAndTagCommands(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	listening := &announcement{word: "listening on", text: make(chan string, 1)}
@@ -51,6 +51,32 @@ func TestVoucherCommands(t *testing.T) {
 		code, out, errs := runCLI(t, append([]string{"voucher"}, tt.args...)...)
 		if code != tt.code || !strings.Contains(out, tt.out) {
 			t.Errorf("voucher %v: %d, %q%s; want %d, %q", tt.args, code, out, errs, tt.code, tt.out)
+		}
+	}
+	tags := file(t, "tags.jsonl", `{"user":"olena","tags":{"loyalty":"silver","visits":3}}`+"\n"+`{"user":"taras","tags":{"loyalty":"gold"}}`+"\n")
+	for _, tt := range []struct {
+		code int
+		out  string
+		args []string
+	}{
+		{0, "no tags\n", []string{"show", "olena", "--server", server}},
+		{3, "bad.jsonl: line 2: tags.a: an object;", []string{"import", file(t, "bad.jsonl", `{"user":"olena","tags":{"a":1}}`+"\n"+`{"user":"olena","tags":{"a":{}}}`+"\n"), "--server", server}},
+		{1, "", []string{"import", file(t, "worse.jsonl", "loyalty=gold\n"), "--server", server}},
+		{0, "2 lines ok\n", []string{"import", tags, "--check", "--server", server}},
+		{0, "no tags\n", []string{"show", "olena", "--server", server}},
+		{0, "2 lines stored, 2 changed\n", []string{"import", tags, "--server", server}},
+		{0, "2 lines stored, 0 changed\n", []string{"import", tags, "--server", server}},
+		{0, "olena changed\n", []string{"set", "olena", "loyalty=gold", "visits=null", "vip=true", `groups=["press"]`, "--server", server}},
+		{0, "olena is so already\n", []string{"set", "olena", "vip=true", "--server", server}},
+		{0, "groups=[\"press\"]\nloyalty=\"gold\"\nvip=true\n", []string{"show", "olena", "--server", server}},
+		{1, "", []string{"set", "olena", `a={"b":1}`, "--server", server}},
+		{1, "", []string{"show", "--device", "shop.nobody", "--server", server}},
+		{2, "", []string{"show", "--device", "nobody", "--server", server}},
+		{2, "", []string{"set", "olena", "loyalty", "--server", server}},
+	} {
+		code, out, errs := runCLI(t, append([]string{"tag"}, tt.args...)...)
+		if code != tt.code || !strings.Contains(out, tt.out) {
+			t.Errorf("tag %v: %d, %q%s; want %d, %q", tt.args, code, out, errs, tt.code, tt.out)
 		}
 	}
 	cancel()

@@ -123,6 +123,10 @@ func (c *Client) Register(d Device) error {
 	return c.add(classDevice, json.RawMessage(payload))
 }
 
+// SetTags queues tags of the person who is signed in: they hold on all their devices. A tag that is nil is removed. While
+// nobody is signed in they are kept for the device, and go to the person who signs in next.
+func (c *Client) SetTags(tags map[string]any) error { return c.Register(Device{UserTags: tags}) }
+
 // Event queues what the customer did. It gets an id, so that it counts once however often it is sent.
 func (c *Client) Event(name string, props map[string]any) error {
 	return c.add(classEvent, struct {

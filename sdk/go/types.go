@@ -29,12 +29,13 @@ type wirePing struct {
 // forget: "user", "token", "tags", …
 type Device struct {
 	User     string         `json:"user,omitempty"`
-	Platform string         `json:"platform,omitempty"` // ios, android, web or hms
-	Token    string         `json:"token,omitempty"`    // of the push service
-	Env      string         `json:"env,omitempty"`      // prod or sandbox, of Apple
-	Locale   string         `json:"locale,omitempty"`   // uk-UA
-	Zone     string         `json:"zone,omitempty"`     // Europe/Kyiv
-	Tags     map[string]any `json:"tags,omitempty"`     // a tag that is nil is forgotten
+	Platform string         `json:"platform,omitempty"`  // ios, android, web or hms
+	Token    string         `json:"token,omitempty"`     // of the push service
+	Env      string         `json:"env,omitempty"`       // prod or sandbox, of Apple
+	Locale   string         `json:"locale,omitempty"`    // uk-UA
+	Zone     string         `json:"zone,omitempty"`      // Europe/Kyiv
+	Tags     map[string]any `json:"tags,omitempty"`      // a tag that is nil is forgotten
+	UserTags map[string]any `json:"user_tags,omitempty"` // see Client.SetTags
 	Consent  *Consent       `json:"consent,omitempty"`
 	SDK      string         `json:"sdk,omitempty"`
 	OS       string         `json:"os,omitempty"`

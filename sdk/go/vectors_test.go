@@ -40,6 +40,11 @@ type vectors struct {
 			}
 		}
 	}
+	Tags []struct {
+		Name             string
+		Set              map[string]any
+		Subject, Payload string
+	}
 	Messages []struct {
 		Name     string
 		Now      int64
@@ -64,6 +69,22 @@ func loadVectors(t *testing.T) (v vectors) {
 		t.Fatalf("%d and %d cases", len(v.Outbox), len(v.Messages))
 	}
 	return v
+}
+
+func TestTagVectors(t *testing.T) {
+	list := loadVectors(t).Tags
+	if len(list) < 2 {
+		t.Fatalf("%d cases", len(list))
+	}
+	for _, c := range list {
+		client := &Client{cfg: Config{Store: memory{}}, now: time.Now, wake: make(chan struct{}, 1), queue: newQueue("shop", "d1", Limits{}, nil)}
+		if err := client.SetTags(c.Set); err != nil {
+			t.Fatal(err)
+		}
+		if subject, payload, ok := client.queue.request(); !ok || subject != c.Subject || string(payload) != c.Payload {
+			t.Errorf("%s: %s %s, want %s %s", c.Name, subject, payload, c.Subject, c.Payload)
+		}
+	}
 }
 
 func TestOutboxVectors(t *testing.T) {

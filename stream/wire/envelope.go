@@ -8,7 +8,7 @@ const maxID = 128
 // the packages that consume them.
 //
 //   - event: name (required, a token), t (Unix ms, optional), id (text of 1 to 128 bytes), props (object)
-//   - device: user, platform, token, env, locale, zone, sdk, os (text or null), tags, consent (object or null)
+//   - device: user, platform, token, env, locale, zone, sdk, os (text or null), tags, user_tags, consent (object or null)
 //   - receipt: see ParseReceipt
 //
 // Unknown members are kept. The error is a *PayloadError. It does not allocate but for text with escapes.
@@ -123,8 +123,8 @@ func (d *decoder) eventMember(f *fields, e *envelope, key []byte) bool {
 	return d.skip()
 }
 
-// deviceFields are the members of a device payload in the order of their bits; the last two are objects.
-var deviceFields = [...]string{"user", "platform", "token", "env", "locale", "zone", "sdk", "os", "tags", "consent"}
+// deviceFields are the members of a device payload in the order of their bits; the last three are objects.
+var deviceFields = [...]string{"user", "platform", "token", "env", "locale", "zone", "sdk", "os", "tags", "user_tags", "consent"}
 
 func (d *decoder) deviceMember(f *fields, key []byte) bool {
 	for i, name := range deviceFields {
@@ -135,11 +135,11 @@ func (d *decoder) deviceMember(f *fields, key []byte) bool {
 			f.once(1 << i)
 			return d.word("null")
 		}
-		if i < len(deviceFields)-2 {
+		if i < len(deviceFields)-3 {
 			var text []byte
 			return d.text(f, 1<<i, &text, "user, platform, token, env, locale, zone, sdk and os must be text or null")
 		}
-		return d.object(f, 1<<i, "tags and consent must be objects or null")
+		return d.object(f, 1<<i, "tags, user_tags and consent must be objects or null")
 	}
 	return d.skip()
 }

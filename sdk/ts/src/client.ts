@@ -90,6 +90,14 @@ export class Client {
     await this.#add("device", d);
   }
 
+  /**
+   * Queues tags of the person who is signed in: they hold on all their devices. A tag that is null is removed. While nobody
+   * is signed in they are kept for the device, and go to the person who signs in next.
+   */
+  async setTags(tags: Record<string, unknown>): Promise<void> {
+    await this.register({ user_tags: tags });
+  }
+
   /** Queues what the customer did. It has an id, such as the order's, so that it counts once however often it is sent. */
   async event(name: string, props?: Record<string, unknown>, id: string = randomID()): Promise<void> {
     await this.#add("event", { name, t: this.now(), id, props });

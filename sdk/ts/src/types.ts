@@ -21,6 +21,8 @@ export interface Device {
   locale?: string | null;
   zone?: string | null;
   tags?: Record<string, unknown> | null;
+  /** Of the person rather than the device; see Client.setTags. */
+  user_tags?: Record<string, unknown> | null;
   consent?: { location?: boolean; push?: boolean } | null;
   sdk?: string | null;
   os?: string | null;

@@ -78,3 +78,11 @@ class Bag {
   setItem(k, v) { this.#m.set(k, v); }
   removeItem(k) { this.#m.delete(k); }
 }
+
+for (const c of vectors.tags) {
+  test(`tags: ${c.name}`, async () => {
+    const client = await Client.offline({ url: "", app: "shop", device: "d1" });
+    await client.setTags(c.set);
+    assert.deepEqual(client.queue.request(), { subject: c.subject, payload: c.payload });
+  });
+}
