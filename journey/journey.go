@@ -55,11 +55,31 @@ type Match struct {
 	Opened string         // id of the push step whose push is opened; "": one of the others
 	Watch  *Watch         // the segment that is joined or left; nil: one of the others
 	Leaves bool           // it is left
+	Stands standing       // a place that the person is in or out of; 0: one of the others
 	Event  string         // name; "": a transition
 	Where  map[string]any // properties that must be equal
 	Same   []string       // properties that must be those of the entry's event
 	Kind   track.Kind     // of the transition
 	Sel    campaign.Selector
+}
+
+// standing is whether a branch waits for a person to be within the fences of Sel, or in none of them.
+type standing uint8
+
+const (
+	inside standing = iota + 1
+	outside
+)
+
+// openVisit is how long a visit is taken to go on whose end was not seen.
+const openVisit = 12 * time.Hour
+
+// holds reports whether the person is where a branch wants them.
+func (m *Match) holds(f *Facts, now int64) bool {
+	within := slices.ContainsFunc(f.Visits, func(v audience.Visit) bool {
+		return v.Until == 0 && v.At > now-openVisit.Milliseconds() && m.Sel.Has(fences.ID(v.Fence), v.Tags)
+	})
+	return within == (m.Stands == inside)
 }
 
 // An Entry lets in who does what it matches.
@@ -293,6 +313,9 @@ func (j *Journey) idOf(i int) string {
 func (m *Match) happens(in *Input, entry map[string]any) bool {
 	if m.Opened != "" {
 		return in.Kind == Opened && in.Step == m.Opened
+	}
+	if m.Stands != 0 {
+		return false // see holds
 	}
 	if m.Watch != nil {
 		return in.Kind == Membered && in.Watch == m.Watch.ID && in.OK != m.Leaves

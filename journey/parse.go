@@ -298,6 +298,13 @@ func (r *reader) happening(k campaign.Field, m *Match) {
 	case "opened":
 		m.Opened = k.ID()
 		r.opened = append(r.opened, k)
+	case "inside", "outside":
+		m.Stands = inside
+		if k.Name() == "outside" {
+			m.Stands = outside
+		}
+		m.Sel = k.Selector()
+		r.j.needs.Visits = true
 	case "joins", "leaves":
 		m.Leaves = k.Name() == "leaves"
 		m.Watch = r.watch(k)
@@ -347,7 +354,7 @@ func (r *reader) match(f campaign.Field, what string, more []string, other func(
 			where = k
 		case "same":
 			same = k
-		case "event", "enter", "exit", "dwell", "joins", "leaves", "opened":
+		case "event", "enter", "exit", "dwell", "joins", "leaves", "opened", "inside", "outside":
 			if count++; count > 1 {
 				k.FailKey(campaign.CodeConflict, "", "%s has one kind; this is another", what)
 				return
@@ -686,7 +693,7 @@ func (r *reader) waitFor(f campaign.Field, i int, id string, depth int) {
 		for _, k := range members {
 			name := branchName(k)
 			var then campaign.Field
-			m, _ := r.match(k, "a branch", []string{"then", "opened"}, func(t campaign.Field) { then = t })
+			m, _ := r.match(k, "a branch", []string{"then", "opened", "inside", "outside"}, func(t campaign.Field) { then = t })
 			bs = append(bs, branch{name: name, match: m, to: r.then(then, id+"."+name, depth)})
 		}
 	}

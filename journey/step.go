@@ -271,7 +271,11 @@ func (s *stepper) await(st *step) bool {
 	}
 	for k := range st.branches {
 		b := &st.branches[k]
-		if b.name == notTriggered || !b.match.happens(s.in, r.Entry) {
+		if b.match.Stands != 0 {
+			if s.in.Kind != Transition || !b.match.holds(s.f, s.now) {
+				continue
+			}
+		} else if b.name == notTriggered || !b.match.happens(s.in, r.Entry) {
 			continue
 		}
 		s.triggered(st, b.name)
@@ -292,10 +296,12 @@ func (s *stepper) triggered(st *step, name string) {
 	}
 }
 
-// opened is the branch of a wait_for for a push that has been opened before the run came there; "" when there is none.
-func (s *stepper) opened(st *step) string {
+// already is the branch of a wait_for that need not be waited for when the run comes there: its push has been opened, or the
+// person is where it wants them; "" when there is none.
+func (s *stepper) already(st *step) string {
 	for i := range st.branches {
-		if step := st.branches[i].match.Opened; step != "" && slices.Contains(s.r.Opened, step) {
+		m := &st.branches[i].match
+		if m.Opened != "" && slices.Contains(s.r.Opened, m.Opened) || m.Stands != 0 && m.holds(s.f, s.now) {
 			return st.branches[i].name
 		}
 	}
@@ -394,7 +400,7 @@ func (s *stepper) run(i int) {
 			}
 			s.mark(st.id, "over already")
 		case stepWaitFor:
-			got := s.opened(st)
+			got := s.already(st)
 			if got == "" || st.full {
 				r.At, r.Since, r.Due, r.Got = st.id, s.now, s.now+st.upTo.Milliseconds(), got
 				return

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"footfall/audience"
+	"footfall/fences"
 	"footfall/internal/db"
 	"footfall/journey"
 )
@@ -212,6 +213,25 @@ func TestFirstLook(t *testing.T) {
 	if n := r.count("welcome", "entered"); n != 0 {
 		t.Errorf("%d joined by an edit of files", n)
 	}
+}
+
+// TestJourneyStanding: who leaves both of two fences by one ping is out.
+func TestJourneyStanding(t *testing.T) {
+	r := newRig(t)
+	r.fences = []fences.Fence{store(t, "k01", 50.4501, 30.5234), store(t, "k02", 50.4502, 30.5235)}
+	r.yaml = "journey: s\nentry: {event: ordered}\nwindow: {to: never}\nsteps:\n  - wait_for: {up_to: 4h, branches: {here: {inside: {all: true}}}}\n" +
+		"  - wait_for: {up_to: 4h, branches: {gone: {outside: {all: true}}}}\n"
+	r.start()
+	defer r.halt()
+	r.register("a")
+	r.mustAsk("ping.shop.a", []map[string]any{ping(noon.Add(-time.Minute), 50.47, 30.53), ping(noon, 50.4501, 30.5234)})
+	r.event("a", "o", "ordered", "x")
+	r.settle()
+	r.awaitCounts("s", map[string]int64{"entered": 1, "step.1.here": 1, "step.2.gone": 0})
+	r.clock.set(noon.Add(5 * time.Minute))
+	r.mustAsk("ping.shop.a", []map[string]any{ping(noon.Add(3*time.Minute), 50.46, 30.53), ping(noon.Add(5*time.Minute), 50.4601, 30.53)})
+	r.settle()
+	r.awaitCounts("s", map[string]int64{"step.2.gone": 1, "ended.finished": 1})
 }
 
 // BenchmarkSweep is a sweep over profiles in memory, with a purchase and four views each, for one segment by events: what a joining
