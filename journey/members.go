@@ -101,7 +101,12 @@ func Member(tx *db.Tx, watch, subject string) (m Membership, err error) {
 		return m, nil
 	case err != nil:
 		return m, fmt.Errorf("journey: member of %s: %w", watch, err)
-	case len(val) != 9:
+	}
+	return parseMember(watch, val)
+}
+
+func parseMember(watch string, val []byte) (m Membership, err error) {
+	if len(val) != 9 {
 		return m, fmt.Errorf("journey: a member of %s is damaged: % x", watch, val)
 	}
 	return Membership{Known: true, In: val[0] == 1, Since: int64(binary.BigEndian.Uint64(val[1:]))}, nil

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"footfall/audience"
 	"footfall/dedupe"
 	"footfall/funnel"
 	"footfall/internal/db"
+	"footfall/journey"
 	"footfall/outbox"
 	"footfall/receipt"
 	"footfall/track"
@@ -31,6 +33,8 @@ type Export struct {
 	Sends         []SendData                `json:"sends,omitempty"`
 	Entries       []EntryData               `json:"entries,omitempty"`
 	Subscriptions []ChangeData              `json:"subscriptions,omitempty"`
+	Runs          []RunData                 `json:"journey_runs,omitempty"`
+	Segments      []SegmentData             `json:"segments,omitempty"` // those that journeys watch
 	// More says that the part goes on behind so many: ask again with Skip.
 	More bool `json:"more,omitempty"`
 }
@@ -80,9 +84,42 @@ type ChangeData struct {
 	Why    string `json:"why"`
 }
 
+// RunData is a person's way through a journey. Entry is what the person entered by, Path the last steps taken.
+type RunData struct {
+	Journey string            `json:"journey"`
+	Subject string            `json:"subject"`
+	Device  string            `json:"device"`
+	Fence   string            `json:"fence,omitempty"`
+	Entered int64             `json:"entered"`
+	Entry   map[string]any    `json:"entry,omitempty"`
+	At      string            `json:"at,omitempty"` // the step at which it waits; "" when it has ended
+	Due     int64             `json:"due,omitempty"`
+	Arms    map[string]string `json:"arms,omitempty"` // by experiment
+	Path    []StepData        `json:"path,omitempty"`
+	Opened  []string          `json:"opened,omitempty"`
+	Goals   []string          `json:"goals,omitempty"`
+	Ended   int64             `json:"ended,omitempty"`
+	Why     string            `json:"why,omitempty"`
+}
+
+// StepData is one step of a run.
+type StepData struct {
+	Step string `json:"step"`
+	At   int64  `json:"at"`
+	Note string `json:"note,omitempty"`
+}
+
+// SegmentData says since when a person is in a segment that a journey watches, or out of it.
+type SegmentData struct {
+	Segment string `json:"segment"`
+	Subject string `json:"subject"`
+	In      bool   `json:"in"`
+	Since   int64  `json:"since"`
+}
+
 // ExportParts are the parts of an Export, in their order. Each is small enough to be sent, a page at a time.
 func ExportParts() []string {
-	return []string{"devices", "decisions", "deliveries", "claims", "sends", "entries", "subscriptions"}
+	return []string{"devices", "decisions", "deliveries", "claims", "sends", "entries", "subscriptions", "journeys"}
 }
 
 // ExportRequest asks for a part about somebody.
@@ -189,6 +226,12 @@ func ExportFrom(tx *db.Tx, rules track.Rules, q ExportRequest) (x Export, err er
 			x.Subscriptions = append(x.Subscriptions, ChangeData{c.Device, c.At, c.Joined, c.Why})
 		}
 		x.Subscriptions, x.More = pageOf(x.Subscriptions, q.Skip, exportPage)
+	case "journeys":
+		err = t.exportJourneys(tx, &x)
+		x.Runs, x.More = pageOf(x.Runs, q.Skip, exportPage/6) // a long way has 4 KiB, and what it began with as much again
+		if q.Skip > 0 {
+			x.Segments = nil // the first page has all of them
+		}
 	}
 	return x, err
 }
@@ -215,6 +258,8 @@ func (x *Export) Add(page *Export) {
 	x.Sends = append(x.Sends, page.Sends...)
 	x.Entries = append(x.Entries, page.Entries...)
 	x.Subscriptions = append(x.Subscriptions, page.Subscriptions...)
+	x.Runs = append(x.Runs, page.Runs...)
+	x.Segments = append(x.Segments, page.Segments...)
 	if x.Receipts == nil {
 		x.Receipts, x.Vouchers = map[string][]receipt.Fact{}, map[string]voucher.Code{}
 	}
@@ -229,6 +274,7 @@ func (x *Export) Rows(part string) int {
 	return map[string]int{
 		"devices": len(x.Devices), "decisions": len(x.Decisions), "deliveries": len(x.Deliveries), "claims": len(x.Claims),
 		"sends": len(x.Sends), "entries": len(x.Entries), "subscriptions": len(x.Subscriptions),
+		"journeys": len(x.Runs),
 	}[part]
 }
 
@@ -263,6 +309,26 @@ func (t *target) exportDevices(tx *db.Tx, rules track.Rules) (out []DeviceData, 
 		}
 	}
 	return out, nil
+}
+
+func (t *target) exportJourneys(tx *db.Tx, x *Export) error {
+	err := journey.RunsOf(tx, t.hasRun, func(id, subject string, r *journey.Run) {
+		d := RunData{
+			Journey: id, Subject: subject, Device: r.Device, Fence: r.Fence, Entered: r.Entered, Entry: r.Entry, At: r.At, Due: r.Due,
+			Arms: r.Arms, Opened: r.Opened, Goals: r.Goals, Ended: r.Ended, Why: r.Why,
+		}
+		for _, m := range r.Path {
+			d.Path = append(d.Path, StepData(m))
+		}
+		x.Runs = append(x.Runs, d)
+	})
+	if err != nil {
+		return err
+	}
+	return journey.MembersOf(tx, func(subject string) bool { return t.subjects[subject] }, func(watch, subject string, m journey.Membership) {
+		segment, _, _ := strings.Cut(watch, "@")
+		x.Segments = append(x.Segments, SegmentData{segment, subject, m.In, m.Since})
+	})
 }
 
 func (t *target) exportClaims(tx *db.Tx, x *Export) error {

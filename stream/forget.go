@@ -104,6 +104,8 @@ func (t *target) has(device, subject string) bool {
 	return slices.Contains(t.devices, track.DeviceID(device)) || t.person != "" && subject == "p:"+t.person
 }
 
+func (t *target) hasRun(subject, device string) bool { return t.subjects[subject] || t.has(device, "") }
+
 func (t *target) hasDelivery(d *outbox.Delivery) bool {
 	return t.has(d.Device, "p:"+d.Person) || t.has(cameBy(d), "") || slices.ContainsFunc(d.Tried, func(r outbox.Route) bool { return t.has(r.Device, "") })
 }
@@ -293,7 +295,7 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 	}
 	// Runs of journeys, so that no timer of theirs pushes any more.
 	err := g.cfg.DB.View(func(tx *db.Tx) (err error) {
-		rows, err = journey.RowsOf(tx, func(subject, device string) bool { return t.subjects[subject] || t.has(device, "") })
+		rows, err = journey.RowsOf(tx, t.hasRun)
 		return err
 	})
 	if err == nil {

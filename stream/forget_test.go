@@ -23,12 +23,14 @@ import (
 	"footfall/track"
 )
 
+func holds(data []byte, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return bytes.Contains(data, []byte(w)) })
+}
+
 // traces lists every row of the ledger and every message of the streams that holds one of the words.
 func (r *rig) traces(words ...string) (found []string) {
 	r.t.Helper()
-	has := func(data []byte) bool {
-		return slices.ContainsFunc(words, func(w string) bool { return bytes.Contains(data, []byte(w)) })
-	}
+	has := func(data []byte) bool { return holds(data, words) }
 	err := r.db.View(func(tx *db.Tx) error {
 		for space := 1; space < 256; space++ {
 			err := tx.Scan([]byte{byte(space)}, nil, func(key, val []byte) (bool, error) {
@@ -118,6 +120,27 @@ func sameOwner(device string) string {
 	}
 }
 
+// leaveRest leaves what only journeys, announcements and counted badges would.
+func (r *rig) leaveRest(device, subject string) {
+	r.t.Helper()
+	due := noon.Add(9 * time.Hour).UnixMilli()
+	watch := "gold@" + subject[:1]
+	r.gw.members.mu.Lock()
+	r.gw.members.states[watch] = journey.WatchState{After: device}
+	r.gw.members.mu.Unlock()
+	err := r.db.Update(r.t.Context(), func(tx *db.Tx) error {
+		j := journey.Journey{ID: "lunch"}
+		run := journey.Run{Device: device, At: "wait", Due: due, Path: []journey.Mark{{Step: "a", At: noon.UnixMilli(), Note: "to b"}}}
+		return errors.Join(
+			j.Put(tx, subject, &journey.Run{}, &run), journey.Park(tx, journey.Wake{Journey: "paused", Subject: subject, Due: due}),
+			journey.PutMember(tx, "gold@1", subject, true, noon.UnixMilli()), journey.PutWatch(tx, watch, journey.WatchState{After: device}),
+			putPlan(tx, "week before, "+watch, "2026-11-21", plan{Began: noon.UnixMilli(), After: device}), putUnread(tx, device, []int64{noon.UnixMilli()}))
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // TestForget lets a person with two phones leave a trace of every kind, forgets the person, and looks for the names in every
 // row and every message. A neighbour on the same partition loses nothing, through a restart too; and who comes again is new.
 func TestForget(t *testing.T) {
@@ -133,7 +156,8 @@ func TestForget(t *testing.T) {
 	const person = "olena@example.com"
 	neighbour := sameOwner("zz9first")
 	for _, d := range []string{"zz9first", "zz9second"} {
-		r.mustAsk("device.shop."+d, map[string]any{"platform": "ios", "token": "token-" + d, "user": person, "locale": "en", "tags": map[string]any{"loyalty": "gold"}})
+		r.mustAsk("device.shop."+d, map[string]any{"platform": "ios", "token": "token-" + d, "user": person, "locale": "en",
+			"tags": map[string]any{"loyalty": "gold"}, "user_tags": map[string]any{"city": "Lviv"}})
 	}
 	r.register(neighbour)
 	r.ask("ping.shop.zz9first", map[string]any{"t": noon.UnixMilli(), "lat": 500, "lon": 0}) // a refusal
@@ -153,20 +177,14 @@ func TestForget(t *testing.T) {
 		}
 	}
 	r.settle()
-	err := r.db.Update(t.Context(), func(tx *db.Tx) error { // as a journey that waits would leave them
-		j := journey.Journey{ID: "lunch"}
-		return errors.Join(
-			j.Put(tx, "p:"+person, &journey.Run{}, &journey.Run{Device: "shop.zz9first", At: "wait", Due: noon.Add(9 * time.Hour).UnixMilli()}),
-			j.Put(tx, "d:shop."+neighbour, &journey.Run{}, &journey.Run{Device: "shop." + neighbour, At: "wait", Due: noon.Add(9 * time.Hour).UnixMilli()}))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r.leaveRest("shop.zz9first", "p:"+person)
+	r.leaveRest("shop."+neighbour, "d:shop."+neighbour)
 	r.await("EVENTS to have all", func() bool { return r.gw.Status().Stats.EventsOwed == 0 })
 	words := []string{"zz9first", "zz9second", "olena"}
 	if n := len(r.traces(words...)); n < 30 {
 		t.Fatalf("only %d traces before", n)
 	}
+	r.wantTraces(words...)
 	before := r.traces(neighbour)
 
 	// The export has what will be erased.
@@ -190,7 +208,8 @@ func TestForget(t *testing.T) {
 		}
 	}
 	if len(all.Devices) != 2 || all.Devices[0].Profile.Tags["loyalty"] != "gold" || len(all.Devices[0].Events) != 1 || len(all.Devices[0].Visits) != 1 ||
-		all.Devices[0].Presence == nil || len(all.Receipts) == 0 {
+		all.Devices[0].Presence == nil || len(all.Receipts) == 0 || all.Tags["city"] != "Lviv" || len(all.OpenHours) != 1 || len(all.Unread["shop.zz9first"]) != 1 ||
+		len(all.Runs) != 1 || all.Runs[0].Path[0].Note != "to b" || len(all.Segments) != 1 || all.Segments[0].Segment != "gold" {
 		t.Errorf("export: %+v", all)
 	}
 	if text, _ := json.Marshal(all); strings.Contains(string(text), neighbour) {

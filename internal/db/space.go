@@ -3,6 +3,8 @@ package db
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -80,6 +82,17 @@ func registered() map[byte]Space {
 		m[p] = s
 	}
 	return m
+}
+
+// Spaces lists the registered spaces in the order of their prefixes, without that of the registry itself.
+func Spaces() (list []Space) {
+	all := registered()
+	for _, prefix := range slices.Sorted(maps.Keys(all)) {
+		if prefix != metaPrefix {
+			list = append(list, all[prefix])
+		}
+	}
+	return list
 }
 
 // Name is the name given to Register.
