@@ -14,11 +14,11 @@ import (
 
 // Key spaces.
 var (
-	runSpace     = db.Register(0x41, "journey runs", 1)     // journey, subject -> Run
-	timerSpace   = db.Register(0x42, "journey timers", 1)   // shard, due, journey, subject
-	parkedSpace  = db.Register(0x43, "journey parked", 1)   // journey, subject -> due
-	versionSpace = db.Register(0x44, "journey versions", 1) // journey, revision -> text
-	countSpace   = db.Register(0x45, "journey counts", 1)   // journey, name -> count
+	runSpace     = db.RegisterSince(0x41, "journey runs", 2, 2) // journey, subject -> Run
+	timerSpace   = db.Register(0x42, "journey timers", 1)       // shard, due, journey, subject
+	parkedSpace  = db.Register(0x43, "journey parked", 1)       // journey, subject -> due
+	versionSpace = db.Register(0x44, "journey versions", 1)     // journey, revision -> text
+	countSpace   = db.Register(0x45, "journey counts", 1)       // journey, name -> count
 )
 
 // Shards is in how many parts timers are kept: each is looked through by itself, and a subject stays in one.

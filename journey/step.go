@@ -3,6 +3,7 @@ package journey
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"maps"
@@ -67,6 +68,7 @@ type Run struct {
 	Device   string            `json:"d"`           // that pushes go to: the one by which the person entered
 	Revision string            `json:"r"`           // of the journey
 	N        int               `json:"n"`           // the person's first run, second, …
+	By       string            `json:"i"`           // what let the person in: the same whenever that is settled, see enteredBy
 	Entered  int64             `json:"e"`           // by the gateway's clock
 	From     int64             `json:"b"`           // when what let the person in happened: what is older does not count
 	At       string            `json:"s,omitempty"` // the step at which it waits; start before the first; "" when it has ended
@@ -167,6 +169,13 @@ func (j *Journey) Step(r Run, in Input, f Facts, now int64) (_ Run, effects []Ef
 	return s.r, s.effects, true
 }
 
+// enteredBy names an entry by the id of its input, shortened. What a run owes is named by it, and not by a clock, so that the
+// same input owes the same. Two entries of one person into one journey have the same name once in 2^64.
+func enteredBy(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return base64.RawURLEncoding.EncodeToString(sum[:8])
+}
+
 type stepper struct {
 	j       *Journey
 	r       Run
@@ -185,7 +194,7 @@ func (s *stepper) take() bool {
 			return false
 		}
 		*r = Run{
-			Device: s.f.Profile.Device, Revision: s.j.Revision, N: r.N + 1, Entered: s.now, From: min(s.in.At, s.now), Since: s.now,
+			Device: s.f.Profile.Device, Revision: s.j.Revision, N: r.N + 1, By: enteredBy(s.in.ID), Entered: s.now, From: min(s.in.At, s.now), Since: s.now,
 			Fence: s.in.Fence, Entry: keptProps(s.in.Props),
 		}
 		s.count("entered")

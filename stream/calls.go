@@ -67,7 +67,7 @@ func (s *settler) journeyCall(tx *db.Tx, j *journey.Journey, subject string, run
 		return out, fmt.Errorf("step %s is no webhook", step)
 	}
 	now := tx.Now()
-	key := dedupe.Key{Campaign: j.ID, Subject: subject, Scope: step, Period: fmt.Sprintf("run %d at %d", run.N, run.Entered)}
+	key := dedupe.Key{Campaign: j.ID, Subject: subject, Scope: step, Period: runPeriod(run)}
 	mid := key.MessageID(run.Fence, 0)
 	body, problem := s.callBody(j, call, run, step, p, mid, now)
 	cause, err := json.Marshal(deliveryContext{Journey: j.Revision, Step: step, Call: body})

@@ -480,7 +480,7 @@ func (s *settler) apply(tx *db.Tx, j *journey.Journey, subject string, old, run 
 	if len(pushes) > 0 {
 		now := tx.Now().UnixMilli()
 		d := Decision{
-			ID: decisionID(track.DeviceID(run.Device), kindJourney+"."+j.ID, fences.ID(run.Cause), now), Device: run.Device, Kind: kindJourney,
+			ID: decisionID(track.DeviceID(run.Device), kindJourney+"."+j.ID+"."+run.At, fences.ID(run.By+" "+run.Cause), 0), Device: run.Device, Kind: kindJourney,
 			Fence: fences.ID(run.Fence), At: now, ReceivedAt: now, Campaigns: pushes,
 		}
 		if err := s.putDecision(tx, &d); err != nil {
@@ -538,11 +538,14 @@ type JourneyEvent struct {
 
 func (s *settler) emit(tx *db.Tx, j *journey.Journey, subject string, run *journey.Run, e *journey.Effect) error {
 	app, device, _ := wire.SplitDevice(track.DeviceID(run.Device))
-	id := decisionID(track.DeviceID(subject), "journey."+j.ID+"."+e.Step, "", run.Entered)
+	id := decisionID(track.DeviceID(subject), "journey."+j.ID+"."+e.Step, fences.ID(run.By), 0)
 	return s.events.append(tx, id, wire.JourneySubject(app, j.ID, e.Name), JourneyEvent{
 		ID: id, App: app, Device: device, Journey: j.ID, Name: e.Name, Step: e.Step, At: tx.Now().UnixMilli(), Entered: run.Entered, Entry: run.Entry,
 	})
 }
+
+// runPeriod is the period of claims of a run: one for each way through a journey.
+func runPeriod(run *journey.Run) string { return "run " + run.By }
 
 // journeyCause is what a push owes to a journey's step.
 type journeyCause struct {
@@ -564,7 +567,7 @@ func (s *settler) journeyPush(tx *db.Tx, j *journey.Journey, subject string, run
 		tr.Fence, _ = s.fences().Lookup(tr.FenceID)
 	}
 	in := input{device: track.DeviceID(p.Device), receivedAt: now.UnixMilli(), transitions: []track.Transition{*tr}, journey: &journeyCause{
-		key:      dedupe.Key{Campaign: j.ID, Subject: subject, Scope: step, Period: fmt.Sprintf("run %d at %d", run.N, run.Entered)},
+		key:      dedupe.Key{Campaign: j.ID, Subject: subject, Scope: step, Period: runPeriod(run)},
 		revision: j.Revision, step: step, entry: run.Entry,
 	}}
 	funnel := t.funnel
@@ -578,7 +581,7 @@ func (s *settler) journeyPush(tx *db.Tx, j *journey.Journey, subject string, run
 		return d, err
 	}
 	of := Decision{
-		ID: decisionID(track.DeviceID(subject), "journey."+j.ID+"."+step, "", run.Entered), Device: p.Device, Kind: "journey",
+		ID: decisionID(track.DeviceID(subject), "journey."+j.ID+"."+step, fences.ID(run.By), 0), Device: p.Device, Kind: "journey",
 		Fence: tr.FenceID, At: tr.At, ReceivedAt: in.receivedAt, Campaigns: []CampaignDecision{d},
 	}
 	return d, s.keepEntries(tx, &of, clockOf(tr), p)

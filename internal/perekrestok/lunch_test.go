@@ -1,6 +1,7 @@
 package perekrestok
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -84,6 +85,59 @@ func TestLunch(t *testing.T) {
 	}
 	t.Logf("%d people, %d messages, in %v", len(day.People), len(day.Messages), time.Since(began).Round(100*time.Millisecond))
 	f.check(t, day)
+}
+
+// TestSameInputSamePushes plays the same input twice, to gateways whose clocks go in other steps and one of which is stopped and
+// started between: every push has the same message id. What lets people in is named by the input, and no clock.
+func TestSameInputSamePushes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays two days twice")
+	}
+	day, err := New(Config{Seed: 5, Part: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	play := func(step time.Duration, stops ...time.Time) map[string]string {
+		var clock stage.Clock
+		clock.Forward(begins)
+		ph, err := stage.StartPhones(clock.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = ph.Close() }()
+		set := ph.Settings(t.TempDir())
+		set.Campaigns = Journey
+		p := NewPlay(day)
+		p.Step = step
+		p.Watch(ph)
+		for _, until := range append(stops, PausedFrom.Add(28*time.Hour)) {
+			g, err := stage.Open(set, &clock)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(p.Attach(g), p.Until(t.Context(), until)); err != nil {
+				t.Fatal(err)
+			}
+			p.Detach()
+			if err := g.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mids := map[string]string{}
+		for i := range day.People {
+			for _, s := range ph.Book.Shown(day.People[i].Token) {
+				mids[day.People[i].Device] += s.MID + " "
+			}
+		}
+		return mids
+	}
+	first := play(StepLength)
+	if len(first) < day.of(PerArm) {
+		t.Errorf("%d phones show something, want %d at least", len(first), day.of(PerArm))
+	}
+	if d := cmp.Diff(first, play(17*time.Minute, firstView.Add(5*time.Hour), PausedFrom.Add(-time.Hour))); d != "" {
+		t.Errorf("message ids by phone (-once +again):\n%s", d)
+	}
 }
 
 // check compares everybody's run and screen with what has to come of them.

@@ -20,6 +20,8 @@ import (
 // It is for one goroutine.
 type Play struct {
 	Day *Day
+	// Step is how far the clock goes at a time: StepLength, on which Person.Want stands.
+	Step time.Duration
 	// OnStep is called after each step, with the time of the day; OnShow when a phone shows the push. Both may be nil.
 	OnStep func(now time.Time)
 	OnShow func(p *Person, s fake.Shown)
@@ -37,7 +39,7 @@ type Play struct {
 
 // NewPlay makes the play of a day.
 func NewPlay(d *Day) *Play {
-	p := &Play{Day: d, byToken: map[string]int{}, now: begins}
+	p := &Play{Day: d, Step: StepLength, byToken: map[string]int{}, now: begins}
 	for i := range d.People {
 		p.byToken[d.People[i].Token] = i
 	}
@@ -74,7 +76,7 @@ func (p *Play) Until(ctx context.Context, to time.Time) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		p.now = p.now.Add(StepLength)
+		p.now = p.now.Add(p.Step)
 		if err := p.pause(ctx); err != nil {
 			return err
 		}
