@@ -224,6 +224,10 @@ func freeAddress(addr string) string {
 
 func (d *demo) run(ctx context.Context) error {
 	n := d.node
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	walkCtx, stopWalk := context.WithCancel(ctx)
+	defer stopWalk()
 	d.phones.OnShow(func(s fake.Shown) {
 		d.shown.Add(1)
 		text := s.Title
@@ -231,6 +235,7 @@ func (d *demo) run(ctx context.Context) error {
 			text += " · " + s.Subtitle
 		}
 		d.out.line("%s  SHOWN  %-18s │ %s │ %s", clockNow(), d.walk.name(s.Token), text, s.Body)
+		go d.walk.react(walkCtx, s, func(what string, p *walker) { d.out.line("%s  %s %s", clockNow(), what, p.name) })
 	})
 	if _, err := d.feed.Subscribe(wire.EventsAll, d.event); err != nil {
 		return err
@@ -238,10 +243,6 @@ func (d *demo) run(ctx context.Context) error {
 	if err := d.feed.Flush(); err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	walkCtx, stopWalk := context.WithCancel(ctx)
-	defer stopWalk()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		select {

@@ -406,7 +406,7 @@ func TestDemo(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
-	for _, want := range []string{"ENTER", "SHOWN", "Нам 18!", "We are 18!", "ping.demo.me", "funnel", "claims", "shown"} {
+	for _, want := range []string{"ENTER", "SHOWN", "Нам 18!", "We are 18!", "ping.demo.me", "funnel", "claims", "delivered", "shown"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the demo does not say %q:\n%s", want, out)
 		}

@@ -16,6 +16,7 @@ import (
 	"footfall/fences"
 	"footfall/geo"
 	"footfall/push/fake"
+	"footfall/receipt"
 	"footfall/stream/wire"
 )
 
@@ -31,7 +32,15 @@ type walkers struct {
 
 	sent    atomic.Int64 // positions answered ok
 	retried atomic.Int64
-	names   sync.Map // push token -> what to call the phone
+	phones  sync.Map // push token -> *walker
+}
+
+// walker is one phone.
+type walker struct {
+	n      int
+	device string
+	name   string
+	nc     *nats.Conn
 }
 
 // phonesPerConn is how many phones share a connection; ten thousand sockets would measure the kernel.
@@ -89,7 +98,7 @@ func (w *walkers) walk(ctx context.Context, i int) {
 		reg["tags"] = map[string]any{"name": firstNames[i/2%len(firstNames)]}
 	}
 	reg["token"] = token
-	w.names.Store(token, kind+" "+device)
+	w.phones.Store(token, &walker{n: i, device: device, name: kind + " " + device, nc: nc})
 	if !w.tell(ctx, nc, wire.ClassDevice, device, reg) {
 		return
 	}
@@ -189,10 +198,33 @@ func (w *walkers) tell(ctx context.Context, nc *nats.Conn, class wire.Class, dev
 
 // name is what to call the phone that has a push token.
 func (w *walkers) name(token string) string {
-	if n, ok := w.names.Load(token); ok {
-		return n.(string)
+	if p, ok := w.phones.Load(token); ok {
+		return p.(*walker).name
 	}
 	return "phone " + strings.ToUpper(token[:min(len(token), 6)])
+}
+
+// react is what becomes of a push on a walker's phone: it reports that it came, every third opens it within seconds, and every
+// other one of these buys something. said is called with what its owner does.
+func (w *walkers) react(ctx context.Context, s fake.Shown, said func(what string, p *walker)) {
+	found, ok := w.phones.Load(s.Token)
+	if !ok {
+		return // somebody takes part by hand
+	}
+	p := found.(*walker)
+	receipted := func(ev string) bool {
+		return w.tell(ctx, p.nc, wire.ClassReceipt, p.device, map[string]any{"mid": s.MID, "k": s.Key, "ev": ev, "t": time.Now().UnixMilli()})
+	}
+	if !receipted(receipt.Delivered) || p.n%3 != 0 || !pause(ctx, time.Duration(1+p.n%4)*time.Second) || !receipted(receipt.Opened) {
+		return
+	}
+	said("OPENED", p)
+	if p.n%2 != 0 || !pause(ctx, 2*time.Second) {
+		return
+	}
+	if w.tell(ctx, p.nc, wire.ClassEvent, p.device, map[string]any{"name": "purchase", "id": s.MID, "props": map[string]any{"value": 200 + 10*p.n, "currency": "UAH"}}) {
+		said("BOUGHT", p)
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) bool {
