@@ -367,10 +367,13 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 	for subject := range t.subjects {
 		rows = append(rows, besttime.Key(besttime.Person, subject))
 	}
+	if err := erase("hours of opens"); err != nil {
+		return err
+	}
 	for _, id := range t.devices {
 		rows = append(rows, badgeKey(string(id)))
 	}
-	if err := erase("hours of opens, counts of unread pushes"); err != nil {
+	if err := erase("counts of unread pushes"); err != nil {
 		return err
 	}
 	for subject := range t.subjects {

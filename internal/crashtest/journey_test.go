@@ -56,7 +56,7 @@ const (
 
 // TestKilledJourney ends the gateway at each of the eight points while people enter, wait, sign in, are pushed to, open
 // and buy. Nobody is lost and nothing is repeated: each count of the journey is to the unit what the people did, each
-// phone shows its one push, the tags are set on the right phones, and each event was published once.
+// phone shows its one push, the tags are set on the right people, and each event was published once.
 func TestKilledJourney(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and ends the gateway 8 times; not in -short")
@@ -223,7 +223,7 @@ func (m *mortal) ask(subject string, q, answer any) bool {
 	return err == nil && a.Header.Get("Nats-Service-Error") == "" && json.Unmarshal(a.Data, answer) == nil
 }
 
-// tags are those of a device of the shop.
+// tags are those of a device of the shop, and of its person.
 func (m *mortal) tags(device string) (tags map[string]any) {
 	m.t.Helper()
 	var x stream.Export
@@ -233,7 +233,7 @@ func (m *mortal) tags(device string) (tags map[string]any) {
 		m.t.Errorf("the gateway knows %+v of %s", x.Devices, device)
 		return nil
 	}
-	return x.Devices[0].Profile.Tags
+	return x.Devices[0].Profile.AllTags()
 }
 
 // awaitPushes waits until so many pushes of a campaign or journey have been accepted, and none is owed.
