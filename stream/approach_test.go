@@ -74,7 +74,7 @@ func TestExplainFarFromEveryFence(t *testing.T) {
 		r.mustAsk("ping.shop.d2", ping(at, 50.4501, 30.5234))
 	}
 	r.settle()
-	e, err := r.gw.Explain(t.Context(), "shop.d1", 0, 0)
+	e, err := r.gw.ExplainNear(t.Context(), "shop.d1", 0, 0, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,10 +83,10 @@ func TestExplainFarFromEveryFence(t *testing.T) {
 		math.Abs(c.Nearest.EdgeM-401) > 2 || c.Nearest.Change == "" || c.KeptSince != noon.UnixMilli() {
 		t.Fatalf("%+v", c)
 	}
-	if e, err = r.gw.Explain(t.Context(), "shop.d2", 0, 0); err != nil || e.Closest != nil {
+	if e, err = r.gw.ExplainNear(t.Context(), "shop.d2", 0, 0, ""); err != nil || e.Closest != nil {
 		t.Errorf("of a device with decisions: %+v, %v", e.Closest, err)
 	}
-	if e, err = r.gw.ExplainAt(t.Context(), "shop.d1", 0, 0, "k02"); err != nil || e.Closest.Nearest.Fence != "k02" || e.Closest.Nearest.EdgeM < 1_000 {
+	if e, err = r.gw.ExplainNear(t.Context(), "shop.d1", 0, 0, "k02"); err != nil || e.Closest.Nearest.Fence != "k02" || e.Closest.Nearest.EdgeM < 1_000 {
 		t.Errorf("to another fence: %+v, %v", e.Closest, err)
 	}
 }

@@ -29,7 +29,7 @@ type Explanation struct {
 	Person     string                `json:"person,omitempty"`
 	Live       *LivePresence         `json:"live,omitempty"` // nil when the gateway is not running or has never seen the device
 	Refusal    *Refusal              `json:"refusal,omitempty"`
-	Closest    *Approach             `json:"closest,omitempty"`    // when there are no decisions, or one fence was asked about
+	Closest    *Approach             `json:"closest,omitempty"`    // asked for, when there are no decisions; or of the one fence that was asked about
 	Decisions  []Decision            `json:"decisions"`            // oldest first, the newest 200
 	More       int                   `json:"more,omitzero"`        // older decisions in the same time that are not listed
 	Deliveries map[string]PushStatus `json:"deliveries,omitempty"` // by message id
@@ -150,11 +150,6 @@ func statusOf(tx *db.Tx, mid, asked string) (s PushStatus, ok bool, err error) {
 // Explain answers about a device of the running gateway: from and to bound the decisions in Unix ms, 0 for no
 // bound. It returns ErrUnknownDevice when there is nothing to tell.
 func (g *Gateway) Explain(ctx context.Context, id track.DeviceID, from, to int64) (Explanation, error) {
-	return g.ExplainAt(ctx, id, from, to, "")
-}
-
-// ExplainAt is Explain about one fence: it says also how near the device has come to it. The decisions are those at all fences.
-func (g *Gateway) ExplainAt(ctx context.Context, id track.DeviceID, from, to int64, fence fences.ID) (Explanation, error) {
 	var e Explanation
 	err := g.cfg.DB.View(func(tx *db.Tx) (err error) {
 		if e, err = ExplainStored(tx, id, from, to); err != nil {
@@ -180,15 +175,23 @@ func (g *Gateway) ExplainAt(ctx context.Context, id track.DeviceID, from, to int
 	if err != nil {
 		return e, fmt.Errorf("stream: ask the owner of %s: %w", id, err)
 	}
-	if len(e.Decisions) == 0 || fence != "" {
-		if e.Closest, err = g.approach(ctx, id, from, to, fence); err != nil {
-			return e, err
-		}
-	}
 	if e.Live == nil && e.Refusal == nil && !e.Registered && len(e.Decisions) == 0 {
 		return e, ErrUnknownDevice
 	}
 	return e, nil
+}
+
+// ExplainNear is Explain that says also how near the device has come to a fence; with "" to any, when there are no decisions. The
+// decisions are those at all fences. It reads what the log holds of the device's partition, which takes up to seconds.
+func (g *Gateway) ExplainNear(ctx context.Context, id track.DeviceID, from, to int64, fence fences.ID) (Explanation, error) {
+	e, err := g.Explain(ctx, id, from, to)
+	if err == nil && (fence != "" || len(e.Decisions) == 0) {
+		e.Closest, err = g.approach(ctx, id, from, to, fence)
+		if errors.Is(err, context.DeadlineExceeded) { // the rest is an answer too
+			return e, nil
+		}
+	}
+	return e, err
 }
 
 const nearestShown = 3

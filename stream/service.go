@@ -82,6 +82,9 @@ type ExplainRequest struct {
 	From   int64  `json:"from,omitzero"`   // Unix ms, 0: as far back as kept
 	To     int64  `json:"to,omitzero"`     // Unix ms, 0: now
 	Fence  string `json:"fence,omitempty"` // say also how near the device has come to this one
+	// Closest: when there are no decisions, say how near the device has come to any fence. Like Fence it has the log of the device's
+	// partition read, which takes up to seconds.
+	Closest bool `json:"closest,omitzero"`
 }
 
 // queryPatience bounds how long a person's question may take of a busy gateway.
@@ -144,7 +147,12 @@ func (g *Gateway) answerExplain(r micro.Request) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), queryPatience)
 	defer cancel()
-	e, err := g.ExplainAt(ctx, track.DeviceID(id), q.From, q.To, fences.ID(q.Fence))
+	var e Explanation
+	if q.Closest || q.Fence != "" {
+		e, err = g.ExplainNear(ctx, track.DeviceID(id), q.From, q.To, fences.ID(q.Fence))
+	} else {
+		e, err = g.Explain(ctx, track.DeviceID(id), q.From, q.To)
+	}
 	switch {
 	case errors.Is(err, ErrUnknownDevice):
 		_ = r.Error("404", err.Error(), nil)

@@ -128,7 +128,7 @@ func (c *explainCmd) ask(id track.DeviceID, from, to int64) (ex stream.Explanati
 		return ex, err
 	}
 	app, device, _ := wire.SplitDevice(id)
-	err = c.Gateway.ask(stream.ExplainSubject, stream.ExplainRequest{App: app, Device: device, From: from, To: to, Fence: c.Fence}, &ex, 10*time.Second)
+	err = c.Gateway.ask(stream.ExplainSubject, stream.ExplainRequest{App: app, Device: device, From: from, To: to, Fence: c.Fence, Closest: true}, &ex, 10*time.Second)
 	return ex, err
 }
 
