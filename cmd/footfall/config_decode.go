@@ -178,16 +178,22 @@ func (d *configDecoder) fail(n ast.Node, format string, v ...any) {
 	d.errs = append(d.errs, fmt.Errorf("%s:%d:%d: %s%s", d.file, pos.Line, pos.Column, fmt.Sprintf(format, v...), excerpt))
 }
 
-func (d *configDecoder) mapping(n ast.Node, v reflect.Value, prefix string) {
-	var pairs []*ast.MappingValueNode
+// pairsOf are the keys of a mapping with what they hold; none of an empty one.
+func pairsOf(n ast.Node) (pairs []*ast.MappingValueNode, ok bool) {
 	switch m := n.(type) {
 	case *ast.MappingNode:
-		pairs = m.Values
+		return m.Values, true
 	case *ast.MappingValueNode:
-		pairs = []*ast.MappingValueNode{m}
+		return []*ast.MappingValueNode{m}, true
 	case *ast.NullNode, *ast.CommentGroupNode:
-		return
-	default:
+		return nil, true
+	}
+	return nil, false
+}
+
+func (d *configDecoder) mapping(n ast.Node, v reflect.Value, prefix string) {
+	pairs, ok := pairsOf(n)
+	if !ok {
 		d.fail(n, "%s must be a list of \"key: value\" lines", strings.TrimSuffix("the configuration "+prefix, "."))
 		return
 	}
@@ -225,15 +231,8 @@ func (d *configDecoder) mapping(n ast.Node, v reflect.Value, prefix string) {
 
 // named reads a mapping whose keys are names of the owner's choice, each with a mapping of the same settings.
 func (d *configDecoder) named(n ast.Node, v reflect.Value, prefix string) {
-	var pairs []*ast.MappingValueNode
-	switch m := n.(type) {
-	case *ast.MappingNode:
-		pairs = m.Values
-	case *ast.MappingValueNode:
-		pairs = []*ast.MappingValueNode{m}
-	case *ast.NullNode:
-		return
-	default:
+	pairs, ok := pairsOf(n)
+	if !ok {
 		d.fail(n, "%s takes names with settings, such as crm: {url: …}", strings.TrimSuffix(prefix, "."))
 		return
 	}
