@@ -33,19 +33,9 @@ func TestLunch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var clock stage.Clock
-	clock.Forward(begins)
-	ph, err := stage.StartPhones(clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ph.Close() }()
-	set := ph.Settings(t.TempDir())
-	set.Campaigns = Journey
-	p := NewPlay(day)
-	p.Watch(ph)
+	p, ph, set, clock := newPlay(t, day)
 	open := func() *stage.Gateway {
-		g, err := stage.Open(set, &clock)
+		g, err := stage.Open(set, clock)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,6 +77,23 @@ func TestLunch(t *testing.T) {
 	f.check(t, day)
 }
 
+// newPlay makes a day's play with the phones for it, which end with the test, and settings for gateways by one clock.
+func newPlay(t *testing.T, day *Day) (*Play, *stage.Phones, *stage.Settings, *stage.Clock) {
+	t.Helper()
+	clock := new(stage.Clock)
+	clock.Forward(begins)
+	ph, err := stage.StartPhones(clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ph.Close() })
+	set := ph.Settings(t.TempDir())
+	set.Campaigns = Journey
+	p := NewPlay(day)
+	p.Watch(ph)
+	return p, ph, set, clock
+}
+
 // TestSameInputSamePushes plays the same input twice, to gateways whose clocks go in other steps and one of which is stopped and
 // started between: every push has the same message id. What lets people in is named by the input, and no clock.
 func TestSameInputSamePushes(t *testing.T) {
@@ -98,20 +105,10 @@ func TestSameInputSamePushes(t *testing.T) {
 		t.Fatal(err)
 	}
 	play := func(step time.Duration, stops ...time.Time) map[string]string {
-		var clock stage.Clock
-		clock.Forward(begins)
-		ph, err := stage.StartPhones(clock.Now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = ph.Close() }()
-		set := ph.Settings(t.TempDir())
-		set.Campaigns = Journey
-		p := NewPlay(day)
+		p, ph, set, clock := newPlay(t, day)
 		p.Step = step
-		p.Watch(ph)
 		for _, until := range append(stops, PausedFrom.Add(28*time.Hour)) {
-			g, err := stage.Open(set, &clock)
+			g, err := stage.Open(set, clock)
 			if err != nil {
 				t.Fatal(err)
 			}
