@@ -130,13 +130,15 @@ func TestStreamLimitLoweredMidRun(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// Once the pool had acknowledged the new limit the server refused what went over it.
+	// Once the pool had acknowledged the new limit the server refused what went over it. One stream may: net/http
+	// counts a request, and only then writes its headers, one request at a time; an acknowledgement gets between.
+	// What is refused so is unprocessed, and the requests above were seen once each all the same.
 	lowered := 0
 	for i := range s.dials() {
 		c := s.conn(i)
 		c.mu.Lock()
-		if c.refused > 0 {
-			t.Errorf("connection %d: %d streams over the limit", i, c.refused)
+		if c.refused > 1 {
+			t.Errorf("connection %d: %d streams over the limit, want at most 1", i, c.refused)
 		}
 		if c.limit == 10 {
 			lowered++
