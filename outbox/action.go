@@ -40,6 +40,7 @@ const (
 	laneHold  // nothing more until RetryAfter
 	lanePause // credentials refused: pause, alarm, then probe
 	laneAlarm // our configuration is wrong, the lane goes on
+	laneCalls // a call was refused: many in a row pause the lane
 )
 
 // action is what follows from one outcome.
@@ -68,6 +69,8 @@ func actionFor(class push.Class, sent bool) action {
 		return action{state: StateFailed, spend: sent, claim: claimRelease, lane: laneGood, token: sent, another: true}
 	case push.Bug, push.TooLarge:
 		return action{state: StateFailed, spend: sent, claim: claimRelease, lane: laneNeutral}
+	case push.Refused:
+		return action{state: StateFailed, spend: sent, claim: claimRelease, lane: laneCalls}
 	case push.Config:
 		return action{state: StateFailed, spend: sent, claim: claimRelease, lane: laneAlarm}
 	case push.Auth:

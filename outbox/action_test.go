@@ -20,6 +20,7 @@ func TestActionTable(t *testing.T) {
 		push.Config:       {action{StateFailed, true, false, delayNone, claimRelease, laneAlarm, false, false, false}, action{StateFailed, false, false, delayNone, claimRelease, laneAlarm, false, false, false}},
 		push.Auth:         {action{StateRetryWait, false, false, delayGate, claimKeep, lanePause, false, false, false}, action{StateRetryWait, false, false, delayGate, claimKeep, lanePause, false, false, false}},
 		push.Bug:          {action{StateFailed, true, false, delayNone, claimRelease, laneNeutral, false, false, false}, action{StateFailed, false, false, delayNone, claimRelease, laneNeutral, false, false, false}},
+		push.Refused:      {action{StateFailed, true, false, delayNone, claimRelease, laneCalls, false, false, false}, action{StateFailed, false, false, delayNone, claimRelease, laneCalls, false, false, false}},
 		push.TooLarge:     {action{StateFailed, true, false, delayNone, claimRelease, laneNeutral, false, false, false}, action{StateFailed, false, false, delayNone, claimRelease, laneNeutral, false, false, false}},
 		push.Retry:        {action{StateRetryWait, true, false, delayBackoff, claimKeep, laneBad, false, false, false}, action{StateRetryWait, false, false, delayBackoff, claimKeep, laneBad, false, false, false}},
 		push.RetryNow:     {action{StateRetryWait, false, false, delayNow, claimKeep, laneNeutral, false, false, false}, action{StateRetryWait, false, false, delayNow, claimKeep, laneNeutral, false, false, false}},

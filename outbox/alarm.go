@@ -27,6 +27,9 @@ const (
 	// AlarmText: the provider refuses what a campaign says; its deliveries are
 	// suppressed.
 	AlarmText AlarmKind = "text"
+	// AlarmCalls: a system that journeys call refuses one call after the other;
+	// the lane is paused and probes.
+	AlarmCalls AlarmKind = "calls"
 	// AlarmUnknown: the provider answers in a way that it does not document; what
 	// follows is judged by the status alone.
 	AlarmUnknown AlarmKind = "unknown_answers"
@@ -34,7 +37,7 @@ const (
 
 // AlarmKinds lists every kind, for metrics. The slice is fresh.
 func AlarmKinds() []AlarmKind {
-	return []AlarmKind{AlarmCredentials, AlarmConfiguration, AlarmProvider, AlarmTokens, AlarmForeign, AlarmText, AlarmUnknown}
+	return []AlarmKind{AlarmCredentials, AlarmConfiguration, AlarmProvider, AlarmTokens, AlarmForeign, AlarmText, AlarmCalls, AlarmUnknown}
 }
 
 // Alarm is something that an operator should look at.

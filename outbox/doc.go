@@ -61,7 +61,9 @@
 //   - one device with too many messages: its rows are put off, others pass;
 //   - too many tokens called dead: none is believed ([Outbox.TrustsTokens]);
 //   - a campaign's text refused again and again: its rows are suppressed until
-//     the text changes ([TextRefused]).
+//     the text changes ([TextRefused]);
+//   - a journey's calls refused again and again: the lane pauses as with
+//     credentials, and what waits is kept.
 //
 // A lane has two queues. Announcements (Delivery.Bulk) hold at most half of the
 // workers, leave half of a burst of the bucket alone, and get a tenth of the

@@ -40,6 +40,7 @@ type lane struct {
 	lost     time.Time // the last time that a request got no answer
 	alarms   alarms
 	texts    texts
+	refused  int // calls that were refused in a row
 	classes  map[push.Class]int64
 	finals   map[State]int64
 	unknown  int64
@@ -129,6 +130,7 @@ func (l *lane) resume() {
 	l.heldTill = time.Time{}
 	clear(l.alarms)
 	clear(l.texts)
+	l.refused = min(l.refused, callRefusals-1) // one more, and it pauses again
 	l.mu.Unlock()
 	l.guard.forget()
 	l.poke()
@@ -269,12 +271,10 @@ func (l *lane) observe(out push.Outcome) error {
 	l.judge(said)
 	switch act.lane {
 	case laneGood:
-		if l.probing {
-			l.probing = false
-			l.alarms.end(AlarmCredentials)
-			log.Info("lane is itself again", "lane", l.name)
-		}
+		l.well()
 		return nil
+	case laneCalls:
+		return l.callRefused(out)
 	case laneBad:
 		if out.Status == 0 && out.Sent {
 			// A connection that dies takes all its requests along. That is one failure, not dozens: the next

@@ -201,6 +201,10 @@ const (
 	Auth Class = "auth"
 	// Bug: we built a request that the provider cannot accept. Never retried.
 	Bug Class = "bug"
+	// Refused: the system that a journey calls does not take the call. Never
+	// retried. Unproven: it does not say whether the fault is the call's or its
+	// own.
+	Refused Class = "refused"
 	// TooLarge: the payload does not fit even after the provider shrank it.
 	TooLarge Class = "too_large"
 	// Retry: try again later, with back-off and not before RetryAfter.
@@ -224,7 +228,7 @@ const (
 // Classes lists every class in the order of their declaration, for metrics
 // and for exhaustive tests. The slice is fresh.
 func Classes() []Class {
-	return []Class{Accepted, TokenDead, TokenBad, TokenForeign, Config, Auth, Bug, TooLarge,
+	return []Class{Accepted, TokenDead, TokenBad, TokenForeign, Config, Auth, Bug, Refused, TooLarge,
 		Retry, RetryNow, DeviceRate, LaneRate, InDoubt, Expired}
 }
 
@@ -261,6 +265,7 @@ type Outcome struct {
 	// Unproven, with TokenBad: the provider's words would fit a wrong message as
 	// well as a wrong token. The outbox takes the mark off when the same text
 	// was accepted for another token; a token is not deleted on an unproven word.
+	// With Refused see there.
 	Unproven bool
 	// Doubt reports that the person may have the message whatever Class says: another channel was tried first and
 	// gave no answer. The claim is then not released.

@@ -138,7 +138,7 @@ func TestJourneyCalls(t *testing.T) {
 		t.Fatalf("explain: %+v %v", e, err)
 	}
 	mid := e.Decisions[0].Campaigns[0].MID
-	if d := e.Deliveries[mid]; d.State != outbox.StateFailed || d.Reason != "bug: no such customer" {
+	if d := e.Deliveries[mid]; d.State != outbox.StateFailed || d.Reason != "refused: no such customer" {
 		t.Errorf("explain says the call is %+v", d)
 	}
 	done, err := RetryDeliveries(t.Context(), r.db, OutboxOrder{MIDs: []string{mid}})

@@ -255,8 +255,8 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 		return exchange.Failure(err)
 	}
 	o := Classify(a.Status, a.Header, a.Body, now)
-	if n.Call != nil && aboutDevice(o.Class) {
-		o.Class, o.RetryAfter = push.Bug, 0
+	if n.Call != nil {
+		refusedCall(&o)
 	}
 	if o.Class == push.Accepted && o.ProviderID == "" {
 		o.ProviderID = n.MID
@@ -273,14 +273,16 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	return o
 }
 
-// aboutDevice reports whether a class says something of the token or its
-// device, which a call has not.
-func aboutDevice(c push.Class) bool {
-	switch c {
+// refusedCall judges an answer to a call. It has no text of a campaign that
+// could be at fault, and no token: what a receiver says of these is that it
+// does not take this one call.
+func refusedCall(o *push.Outcome) {
+	switch o.Class {
 	case push.TokenDead, push.TokenBad, push.TokenForeign, push.DeviceRate:
-		return true
+		o.Class, o.RetryAfter = push.Refused, 0
+	case push.Bug:
+		o.Class, o.Unproven = push.Refused, true
 	}
-	return false
 }
 
 func scrub(s string, n *push.Notification) string {
