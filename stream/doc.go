@@ -1,0 +1,43 @@
+// Package stream is the gateway: everything between the NATS subjects that phones publish on and the outbox that
+// sends. It owns the order in which things happen; what they mean is decided by the packages below it (track, campaign,
+// journey, audience, dedupe), which have no clock, no goroutine and no network.
+//
+// # The way of a position
+//
+//	intake ─▶ door ─▶ collector ─▶ appender ─▶ inputLog        stored: a request is answered ok here
+//	                                  │ the same batch, handed over
+//	                                  ▼
+//	                               worker ─▶ effects            one a partition; owns its devices' presence
+//	                                  │ only what has an effect
+//	                                  ▼
+//	                               settler                      on the ledger's one writer: claims, deliveries,
+//	                                  │                         decisions, events, the log's offset; one commit
+//	                        ┌─────────┴─────────┐
+//	                        ▼                   ▼
+//	                     outbox              eventLog           pushes; ev.> in the stream EVENTS
+//
+// Each arrow is a bounded queue. The door answers busy when one is full, and says "flood" to a device that takes more
+// than its share; past the door nothing is dropped, and what the ledger cannot take now waits in the log.
+//
+// # Who runs what
+//
+// Gateway.Run starts the stages from the back to the front and stops them from the front to the back. Of goroutines there
+// are one for the intake, one that decodes, and for each of the [Partitions] one that appends, one that reads the log when
+// the handing-over has been interrupted, and one worker. Everything that writes to the ledger is a function that the writer
+// of internal/db runs; two devices of one person, owned by different workers, meet there and nowhere else. Beside the
+// path run the outbox, the relay of events, the timers of journeys, the announcer, and the sweeps of segments and versions.
+//
+// # Where to look
+//
+//	transport    server, deviceauth, streams, owner: NATS itself, and who may work on an account's logs
+//	taking in    intake (embedded), library (external), door, flood, collector, positions, refusals
+//	the log      appender, log, logreader, position, progress; files in package inputlog, payloads in package wire
+//	deciding     worker, effects, settle, inquiry, decision; customer and receipts are the other kinds of input
+//	people       members, tags, devices, badge, besttime, vouchers
+//	over time    announce (schedules), journeys, wakes (timers), calls (webhook steps), stop, retire
+//	sending      compose (a push is rendered when it is sent), deliveries, retired (tokens that were called dead)
+//	telling      events, encode, report, funnelcount, counters
+//	asking       service (subjects of questions), explain, approach, whatif, forecast, journeyops, taghttp, receipthttp
+//	rehearsing   recording (the log as it was), past (what the ledger knew), rehearsal (the same code, nothing sent)
+//	privacy      export, forget
+package stream
