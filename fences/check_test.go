@@ -156,6 +156,7 @@ var checks = []check{
 	{name: "E12 priority", doc: point("a", `"radius":200,"priority":"high"`, "[1,2]"), want: []string{`E12 /properties/priority «"high"»`}},
 	{name: "E12 fraction", doc: point("a", `"radius":200,"priority":1.5`, "[1,2]"), want: []string{`E12 /properties/priority «1.5»`}},
 	{name: "E12 dwell", doc: point("a", `"radius":200,"dwell":"soon"`, "[1,2]"), want: []string{`E12 /properties/dwell «"soon"»`}, says: "PT5M"},
+	{name: "E12 no time away", doc: point("a", `"radius":200,"min_away":"soon"`, "[1,2]"), want: []string{`E12 /properties/min_away «"soon"»`}},
 	{name: "E12 long stay", doc: point("a", `"radius":200,"min_stay":"P8D"`, "[1,2]"), want: []string{`E12 /properties/min_stay «"P8D"»`}},
 	{name: "E12 crossed", doc: point("a", `"radius":200,"crossed":"true"`, "[1,2]"), want: []string{`E12 /properties/crossed «"true"»`}},
 	{name: "E12 tags", doc: point("a", `"radius":200,"tags":[1]`, "[1,2]"), want: []string{`E12 /properties/tags «[1]»`}},

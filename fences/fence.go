@@ -38,6 +38,9 @@ type Fence struct {
 
 	// MinStay is how long a device must stay before its enter counts; 0 is at once.
 	MinStay time.Duration
+	// MinAway is how long a device must be clearly outside before its exit
+	// counts; 0 is at once.
+	MinAway time.Duration
 	// Dwell is the loitering delay of the dwell transition; 0 means none.
 	Dwell time.Duration
 	// Crossed asks for a crossed transition when a device passes between two fixes.

@@ -1,14 +1,16 @@
 package fences
 
 import (
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
 func TestPropertiesBecomeFields(t *testing.T) {
 	properties := `"name":"Гулівер \u2116 1","store":42,"zone":"Europe/Kyiv","tags":["kyiv"," mall ","kyiv"],"priority":-3,` +
-		`"min_stay":"60s","dwell":"PT5M","crossed":true,"initial":false,"exit_margin":25.5,"max_accuracy":80,"radius":200,"own":{"a":[1, 2]}`
+		`"min_stay":"60s","min_away":90,"dwell":"PT5M","crossed":true,"initial":false,"exit_margin":25.5,"max_accuracy":80,"radius":200,"own":{"a":[1, 2]}`
 	fs, findings := Parse("dir/x.geojson", []byte("\n  "+point("kyiv-1", properties, "[30.5,50.4]")), Options{})
 	if len(fs) != 1 || len(findings) != 0 {
 		t.Fatalf("%d fences, %v", len(fs), findings)
@@ -20,7 +22,7 @@ func TestPropertiesBecomeFields(t *testing.T) {
 	if !slices.Equal(f.Tags, []string{"kyiv", "mall"}) || !f.HasTag("mall") || f.HasTag("Mall") {
 		t.Errorf("tags %q", f.Tags)
 	}
-	if f.Priority != -3 || f.MinStay != time.Minute || f.Dwell != 5*time.Minute || !f.Crossed || f.Initial == nil || *f.Initial || f.ExitMarginM != 25.5 || f.MaxAccuracyM != 80 {
+	if f.Priority != -3 || f.MinStay != time.Minute || f.MinAway != 90*time.Second || f.Dwell != 5*time.Minute || !f.Crossed || f.Initial == nil || *f.Initial || f.ExitMarginM != 25.5 || f.MaxAccuracyM != 80 {
 		t.Errorf("%+v", f)
 	}
 	if string(f.Properties) != "{"+properties+"}" {
@@ -122,5 +124,23 @@ func TestNearest(t *testing.T) {
 		if got := nearest(key); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", key, got, want)
 		}
+	}
+}
+
+// TestReference holds docs/fences.md to the properties that there are, and its example to a fence without findings.
+func TestReference(t *testing.T) {
+	doc, err := os.ReadFile("../docs/fences.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range properties {
+		if !strings.Contains(string(doc), "\n| `"+name+"` |") {
+			t.Errorf("docs/fences.md does not say what %s is", name)
+		}
+	}
+	_, example, _ := strings.Cut(string(doc), "```json\n")
+	example, _, _ = strings.Cut(example, "```")
+	if fs, findings := Parse("fences.md", []byte(example), Options{}); len(fs) != 1 || len(findings) > 0 {
+		t.Errorf("the example is %d fences with %v", len(fs), findings)
 	}
 }

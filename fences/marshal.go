@@ -192,6 +192,7 @@ func contradictions(p *parser, raw *rawFeature, f *Fence) []edited {
 	differs(!slices.Equal(f.Tags, was.Tags), "tags", tags)
 	differs(f.Priority != was.Priority, "priority", number(float64(f.Priority)))
 	differs(f.MinStay != was.MinStay, "min_stay", stay(f.MinStay))
+	differs(f.MinAway != was.MinAway, "min_away", stay(f.MinAway))
 	differs(f.Dwell != was.Dwell, "dwell", stay(f.Dwell))
 	differs(f.Crossed != was.Crossed, "crossed", strconv.FormatBool(f.Crossed))
 	initial := ""

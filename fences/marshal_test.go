@@ -91,12 +91,12 @@ func TestMarshalWritesEdits(t *testing.T) {
 	fs, _ := Parse("x", []byte(point("a", `"name":"old","radius":1,"radius_units":"km","tags":"x,y","own":7,"dwell":"PT5M","zone":"Europe/Kyiv"`, "[1,2]")), Options{})
 	f := &fs[0]
 	no := false
-	f.Name, f.Tags, f.Store, f.Priority, f.MinStay, f.Dwell, f.Initial, f.Crossed = "new", []string{"z"}, "s1", 5, time.Minute, 0, &no, true
+	f.Name, f.Tags, f.Store, f.Priority, f.MinStay, f.MinAway, f.Dwell, f.Initial, f.Crossed = "new", []string{"z"}, "s1", 5, time.Minute, 2*time.Minute, 0, &no, true
 	f.ExitMarginM, f.MaxAccuracyM = 12.5, 60
 	f.Shape, _ = geo.NewCircle(geo.Point{Lat: 3, Lng: 4}, 250)
 	out := Marshal(fs)
 	want := `{"type":"FeatureCollection","features":[
-{"type":"Feature","id":"a","properties":{"name":"new","radius":250,"tags":["z"],"own":7,"zone":"Europe/Kyiv","store":"s1","priority":5,"min_stay":"1m0s","crossed":true,"initial":false,"exit_margin":12.5,"max_accuracy":60,"type":"Circle"},"geometry":{"type":"Point","coordinates":[4,3]}}
+{"type":"Feature","id":"a","properties":{"name":"new","radius":250,"tags":["z"],"own":7,"zone":"Europe/Kyiv","store":"s1","priority":5,"min_stay":"1m0s","min_away":"2m0s","crossed":true,"initial":false,"exit_margin":12.5,"max_accuracy":60,"type":"Circle"},"geometry":{"type":"Point","coordinates":[4,3]}}
 ]}
 `
 	if string(out) != want {

@@ -21,6 +21,7 @@ const (
 	propTags
 	propPriority
 	propMinStay
+	propMinAway
 	propDwell
 	propRadius
 	propRadiusUnits
@@ -34,7 +35,7 @@ const (
 
 var properties = map[string]property{
 	"name": propName, "store": propStore, "zone": propZone, "tags": propTags, "priority": propPriority,
-	"min_stay": propMinStay, "dwell": propDwell, "radius": propRadius, "radius_units": propRadiusUnits,
+	"min_stay": propMinStay, "min_away": propMinAway, "dwell": propDwell, "radius": propRadius, "radius_units": propRadiusUnits,
 	"crossed": propCrossed, "initial": propInitial, "exit_margin": propExitMargin, "max_accuracy": propMaxAccuracy,
 	"type": propType,
 }
@@ -53,7 +54,7 @@ const maxPropertyBytes = 1 << 20
 // ours; a real set has a few dozen.
 const maxSimilar = 2_000
 
-// maxStay is the longest min_stay and dwell; presence is forgotten before that.
+// maxStay is the longest min_stay, min_away and dwell; presence is forgotten before that.
 const maxStay = 7 * 24 * time.Hour
 
 // properties reads a feature's "properties" member.
@@ -242,6 +243,7 @@ func (p *parser) apply(f *rawFeature, fence *Fence) {
 		}
 	}
 	fence.MinStay = p.duration(f, propMinStay, "min_stay")
+	fence.MinAway = p.duration(f, propMinAway, "min_away")
 	fence.Dwell = p.duration(f, propDwell, "dwell")
 	if b := p.boolean(f, propCrossed, "crossed"); b != nil {
 		fence.Crossed = *b

@@ -190,6 +190,7 @@ func appendContent(b []byte, f *Fence, shape uint64) []byte {
 	}
 	num(int64(f.Priority))
 	num(int64(f.MinStay))
+	num(int64(f.MinAway))
 	num(int64(f.Dwell))
 	initial := int64(-1)
 	if f.Initial != nil {

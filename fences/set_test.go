@@ -161,7 +161,7 @@ func TestRevisionCoversEveryField(t *testing.T) {
 	yes := true
 	edits := map[string]func(*Fence){
 		"id": func(f *Fence) { f.ID = "b" }, "name": func(f *Fence) { f.Name = "n" }, "store": func(f *Fence) { f.Store = "s" }, "zone": func(f *Fence) { f.Zone = "Europe/Kyiv" },
-		"tags": func(f *Fence) { f.Tags = []string{"t"} }, "priority": func(f *Fence) { f.Priority = 1 }, "min_stay": func(f *Fence) { f.MinStay = 1 }, "dwell": func(f *Fence) { f.Dwell = 1 },
+		"tags": func(f *Fence) { f.Tags = []string{"t"} }, "priority": func(f *Fence) { f.Priority = 1 }, "min_stay": func(f *Fence) { f.MinStay = 1 }, "min_away": func(f *Fence) { f.MinAway = 1 }, "dwell": func(f *Fence) { f.Dwell = 1 },
 		"crossed": func(f *Fence) { f.Crossed = true }, "initial": func(f *Fence) { f.Initial = &yes }, "margin": func(f *Fence) { f.ExitMarginM = 1 }, "accuracy": func(f *Fence) { f.MaxAccuracyM = 1 },
 		"shape": func(f *Fence) { f.Shape = circleFence(t, "", 1, 1, 201).Shape }, "properties": func(f *Fence) { f.Properties = []byte(`{}`) },
 	}

@@ -79,6 +79,8 @@ func whatIfRehearsal(t *testing.T) *Rehearsal {
 			f.MinStay = time.Minute
 		case 3:
 			f.Dwell = 2 * time.Minute
+		case 4:
+			f.MinAway = time.Minute
 		}
 		fs = append(fs, f)
 	}
@@ -200,7 +202,7 @@ func TestWhatIfEqualsTheHotPath(t *testing.T) {
 		}
 	}
 	t.Logf("%v\n%v\n%v", verdicts, kinds, campaigns)
-	for _, kind := range []string{"enter", "exit", "dwell", "pending_min_stay", "accuracy_too_poor", "inside_margin", "unknown_fence"} {
+	for _, kind := range []string{"enter", "exit", "dwell", "pending_min_stay", "pending_min_away", "accuracy_too_poor", "inside_margin", "unknown_fence"} {
 		if kinds[kind] == 0 {
 			t.Errorf("no %s in the whole replay", kind)
 		}

@@ -28,6 +28,7 @@ func (s *step) settle() {
 			}
 			continue
 		case s.silent && v.state == stateInside:
+			v.stay()
 			v.state, v.seenAt = stateUnknown, s.d.lastAt
 		case s.silent && v.state != stateUnknown:
 			continue
@@ -78,9 +79,9 @@ func (s *step) advance(v *visit, f *fences.Fence) (stays bool) {
 	case stateInside:
 		switch {
 		case out:
-			s.emit(Exit, f, v, s.editReason(v, f), s.f.FixedAt)
-			return false
+			return !s.leave(v, f, edge)
 		case inside:
+			v.stay()
 			v.shapeGen = f.ShapeGen
 			if sharp {
 				s.dwell(v, f)
@@ -184,6 +185,29 @@ func (s *step) dwell(v *visit, f *fences.Fence) {
 	}
 	v.flags |= visitDwelled
 	s.emit(Dwell, f, v, 0, s.f.FixedAt)
+}
+
+// leave takes a fix that is clearly outside and reports whether the device has
+// left: at once, or when the min away is over, at the time of the first such fix.
+func (s *step) leave(v *visit, f *fences.Fence, edge float64) bool {
+	if v.flags&visitAway == 0 {
+		v.reason, v.seenAt = s.editReason(v, f), s.f.FixedAt
+	}
+	if s.f.FixedAt-v.seenAt >= s.t.rules.minAwayMS(f) {
+		s.emit(Exit, f, v, v.reason, v.seenAt)
+		return true
+	}
+	v.flags |= visitAway
+	s.note(v, f, notedAway, PendingMinAway, edge)
+	return false
+}
+
+// stay takes back that the device was seen clearly outside.
+func (v *visit) stay() {
+	if v.flags&visitAway != 0 {
+		v.flags &^= visitAway
+		v.reason, v.seenAt = 0, 0
+	}
 }
 
 // editReason tells an exit made by moving the fence from one made by moving the

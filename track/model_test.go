@@ -31,7 +31,8 @@ type modelDevice struct {
 // modelFence is a device's relation to one fence.
 type modelFence struct {
 	name    fences.ID
-	phase   string // "", "vague", "waiting", "in", "lost"
+	phase   string  // "", "vague", "waiting", "in", "lost"
+	away    []int64 // fix times clearly outside since the last one inside
 	since   int64
 	seenAt  int64
 	why     track.Reason
@@ -162,7 +163,7 @@ func (d *modelDevice) tidy(set *fences.Set, o *moment, silent bool) {
 		} else if silent {
 			switch s.phase {
 			case "in":
-				s.phase, s.seenAt = "lost", d.alive
+				s.phase, s.seenAt, s.away = "lost", d.alive, nil
 			case "vague", "waiting":
 				delete(d.fences, id)
 			}
@@ -294,9 +295,9 @@ func (o *moment) judge(f *fences.Fence, s *modelFence) {
 			if s.shape != f.ShapeGen && o.hadPrev && !f.Shape.Contains(o.prev) {
 				why = track.FenceChanged
 			}
-			o.exit(f, s, why, o.f.FixedAt)
+			o.leave(f, s, why)
 		} else if contained {
-			s.shape = f.ShapeGen
+			s.shape, s.away = f.ShapeGen, nil
 			if usable {
 				o.dwell(f, s)
 			}
@@ -356,6 +357,18 @@ func (o *moment) enter(f *fences.Fence, s *modelFence) {
 	s.phase, s.shape, s.why = "in", f.ShapeGen, 0
 }
 
+func (o *moment) leave(f *fences.Fence, s *modelFence, why track.Reason) {
+	if len(s.away) == 0 {
+		s.why = why
+	}
+	s.away = append(s.away, o.f.FixedAt)
+	if first := s.away[0]; o.f.FixedAt < first+cmp.Or(f.MinAway, o.m.rules.MinAway).Milliseconds() {
+		o.tell(s, track.PendingMinAway)
+	} else {
+		o.exit(f, s, s.why, first)
+	}
+}
+
 func (o *moment) exit(f *fences.Fence, s *modelFence, why track.Reason, at int64) {
 	o.say(track.Exit, f, s, why, at, 0)
 	s.reset()
@@ -379,12 +392,17 @@ func (o *moment) told(f *fences.Fence, s *modelFence) (changed bool) {
 	switch o.f.Source {
 	case track.SourceOSExit:
 		if phase == "in" || phase == "lost" {
-			o.say(track.Exit, f, s, track.Device, o.f.FixedAt, 2)
+			at := o.f.FixedAt
+			if len(s.away) > 0 {
+				at = s.away[0]
+			}
+			o.say(track.Exit, f, s, track.Device, at, 2)
 		}
 		s.reset()
 		return phase != ""
 	default:
-		dwelled := s.dwelled
+		dwelled, away := s.dwelled, s.away
+		s.away = nil
 		switch phase {
 		case "", "vague":
 			o.start(f, s, track.Device)
@@ -401,7 +419,7 @@ func (o *moment) told(f *fences.Fence, s *modelFence) (changed bool) {
 				o.say(track.Dwell, f, s, track.Device, o.f.FixedAt, 2)
 			}
 		}
-		return phase != s.phase || dwelled != s.dwelled
+		return phase != s.phase || dwelled != s.dwelled || len(away) > 0
 	}
 }
 

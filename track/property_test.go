@@ -89,6 +89,9 @@ func (w *town) fence(id string) fences.Fence {
 	if w.chance(0.3) {
 		f.MinStay = time.Duration(30+w.rng.IntN(200)) * time.Second
 	}
+	if w.chance(0.3) {
+		f.MinAway = time.Duration(30+w.rng.IntN(400)) * time.Second
+	}
 	if w.chance(0.4) {
 		f.Dwell = time.Duration(60+w.rng.IntN(600)) * time.Second
 	}
@@ -213,7 +216,7 @@ func TestAgainstModel(t *testing.T) {
 		rules.Initial = rng.IntN(3) > 0
 		rules.Crossed = rng.IntN(4) == 0
 		if rng.IntN(4) == 0 {
-			rules.MinStay, rules.Dwell = time.Minute, 4*time.Minute
+			rules.MinStay, rules.MinAway, rules.Dwell = time.Minute, 2*time.Minute, 4*time.Minute
 		}
 		w := newTown(rng)
 		m, steady, restarted := newModel(rules), track.New(rules), track.New(rules)
@@ -264,7 +267,7 @@ func TestAgainstModel(t *testing.T) {
 	}
 	for _, k := range []string{
 		"enter", "exit", "dwell", "crossed", "initial", "resumed", "fence_created", "fence_changed", "fence_deleted",
-		"device", "stale", "skewed", "inferred", "accuracy_too_poor", "pending_min_stay", "inside_margin",
+		"device", "stale", "skewed", "inferred", "accuracy_too_poor", "pending_min_stay", "pending_min_away", "inside_margin",
 		"exit_accuracy_too_poor", "initial_off", "unknown_fence",
 	} {
 		if kinds[k] == 0 {

@@ -35,6 +35,8 @@ func (r *Rules) Remedy(kind NoteKind, f *fences.Fence, edgeM, accuracyM float64)
 		return fmt.Sprintf("%s farther out, to count as gone", atLeast(r.exitMarginM(f)+min(accuracyM, r.ExitAccuracyCapM)-edgeM+0.1))
 	case ExitAccuracyTooPoor:
 		return fmt.Sprintf("an accuracy of at most %.0f m, to count as gone", math.Floor(max(r.ExitBlindM, edgeM)))
+	case PendingMinAway:
+		return fmt.Sprintf("a position as far outside %s later, with none inside between", formatMS(r.minAwayMS(f)))
 	case InitialOff:
 		return "an earlier position outside, or initial: true at the fence"
 	case UnknownFence:

@@ -25,7 +25,7 @@ var ErrBadRow = errors.New("track: stored presence row cannot be read")
 //	rowQuarantine:  sv q.at, place
 //	uv number of visits, then each, ascending by fence id:
 //	   uv len(id), id, state, flags, uv reason, uv shapeGen, sv since
-//	   stateUnknown: sv seenAt
+//	   stateUnknown, visitAway: sv seenAt
 //	place: int32 lat, int32 lng in 1e-7 degrees, float32 accuracy, little endian
 //
 // A device far from every fence takes about 30 bytes, a visit about 15 more and
@@ -84,7 +84,7 @@ func (t *Tracker) Encode(dst []byte, id DeviceID) ([]byte, bool) {
 		dst = binary.AppendUvarint(dst, uint64(v.reason))
 		dst = binary.AppendUvarint(dst, uint64(v.shapeGen))
 		dst = binary.AppendVarint(dst, v.since)
-		if v.state == stateUnknown {
+		if v.hasSeenAt() {
 			dst = binary.AppendVarint(dst, v.seenAt)
 		}
 	}
@@ -152,6 +152,8 @@ func (t *Tracker) number(id fences.ID) uint32 {
 	return t.names.number(id, f)
 }
 
+func (v *visit) hasSeenAt() bool { return v.state == stateUnknown || v.flags&visitAway != 0 }
+
 type decodedRow struct {
 	state
 	fences []fences.ID // of visits
@@ -195,11 +197,11 @@ func decodeRow(row []byte) (decodedRow, error) {
 		v.reason = Reason(reason)
 		v.shapeGen = in.uint32()
 		v.since = in.varint()
-		if v.state == stateUnknown {
+		if v.hasSeenAt() {
 			v.seenAt = in.varint()
 		}
 		in.check(id != "" && v.state >= stateNear && v.state < visitStateEnd)
-		in.check(v.flags < visitFlagsEnd)
+		in.check(v.flags < visitFlagsEnd && (v.flags&visitAway == 0 || v.state == stateInside))
 		if k := len(d.visits); k > 0 {
 			in.check(d.fences[k-1] < id)
 		}

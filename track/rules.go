@@ -10,7 +10,7 @@ import (
 
 // Rules are the thresholds by which fixes become transitions. The zero value
 // is not useful; start from DefaultRules. A fence overrides the fields named
-// after it: MinStay, Dwell, Crossed, Initial, ExitMarginM and MaxAccuracyM.
+// after it: MinStay, MinAway, Dwell, Crossed, Initial, ExitMarginM and MaxAccuracyM.
 type Rules struct {
 	// Plain switches every rule below off: a device is inside a fence when its
 	// position is, every device starts outside, fixes count in the order in
@@ -74,6 +74,10 @@ type Rules struct {
 	// MinStay is how long a device must stay before its enter is believed.
 	// Default 0: at once.
 	MinStay time.Duration
+	// MinAway is how long a device must stay clearly outside before its exit is
+	// believed: the first such fix waits for a second one, that much later at
+	// least and with none inside between them. Default 0: at once.
+	MinAway time.Duration
 	// Dwell is the stay after which a dwell transition is made. Default 0: none.
 	Dwell time.Duration
 	// Crossed makes a transition for a fence passed between two fixes that both
@@ -122,7 +126,7 @@ func (r *Rules) Validate() error {
 		d    time.Duration
 	}{
 		{"future_tolerance", r.FutureTolerance}, {"future_limit", r.FutureLimit}, {"max_age", r.MaxAge},
-		{"presence_ttl", r.PresenceTTL}, {"min_stay", r.MinStay}, {"dwell", r.Dwell}, {"crossed_max_gap", r.CrossedMaxGap},
+		{"presence_ttl", r.PresenceTTL}, {"min_stay", r.MinStay}, {"min_away", r.MinAway}, {"dwell", r.Dwell}, {"crossed_max_gap", r.CrossedMaxGap},
 	} {
 		nonNegative(d.name, d.d >= 0)
 	}
@@ -186,6 +190,16 @@ func (r *Rules) minStayMS(f *fences.Fence) int64 {
 		return f.MinStay.Milliseconds()
 	}
 	return r.MinStay.Milliseconds()
+}
+
+func (r *Rules) minAwayMS(f *fences.Fence) int64 {
+	if r.Plain {
+		return 0
+	}
+	if f.MinAway > 0 {
+		return f.MinAway.Milliseconds()
+	}
+	return r.MinAway.Milliseconds()
 }
 
 func (r *Rules) dwellMS(f *fences.Fence) int64 {

@@ -62,10 +62,10 @@ type quarantine struct {
 // visit is what is kept of a device at one fence.
 type visit struct {
 	since    int64 // first fix inside, Unix ms
-	seenAt   int64 // in stateUnknown: last sign of life before the silence; else 0
+	seenAt   int64 // in stateUnknown: last sign of life before the silence; with visitAway: first fix outside; else 0
 	fence    uint32
 	shapeGen uint32 // Fence.ShapeGen in which the device was last seen inside
-	reason   Reason // of the enter to come, while it waits
+	reason   Reason // of the enter or exit to come, while it waits
 	state    visitState
 	flags    visitFlags
 }
@@ -90,6 +90,8 @@ const (
 	notedPending
 	notedMargin
 	notedBlind
+	notedAway
+	visitAway // in stateInside: seen clearly outside, min away running
 	visitFlagsEnd
 )
 

@@ -51,7 +51,7 @@ func randomState(rng *rand.Rand, visits []visit) state {
 	}
 	for range max(0, rng.IntN(8)-4) {
 		d.visits = append(d.visits, visit{int64(rng.Uint64()), int64(rng.Uint64()), rng.Uint32(), rng.Uint32(),
-			Reason(rng.IntN(int(reasonEnd))), visitState(1 + rng.IntN(4)), visitFlags(rng.IntN(32))})
+			Reason(rng.IntN(int(reasonEnd))), visitState(1 + rng.IntN(4)), visitFlags(rng.IntN(int(visitFlagsEnd)))})
 	}
 	return d
 }

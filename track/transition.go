@@ -117,7 +117,8 @@ type Transition struct {
 	FenceID fences.ID
 	Reason  Reason
 	// At is when it happened. For an enter that waited for its min stay this is
-	// the first fix inside, for an Inferred exit the last time the device was
+	// the first fix inside, for an exit that waited for its min away the first one
+	// outside, for an Inferred exit the last time the device was
 	// seen; otherwise the fix time.
 	At int64
 	// ConfirmedAt is the fix time of the fix that settled it; never before At.
@@ -187,13 +188,15 @@ const (
 	ExitAccuracyTooPoor
 	// InitialOff: first seen inside; the fence asks for no enter then.
 	InitialOff
+	// PendingMinAway: clearly outside, waiting for the fence's min away.
+	PendingMinAway
 	// UnknownFence: the phone reported a transition for a fence we do not have.
 	UnknownFence
 )
 
 var noteNames = [...]string{
 	AccuracyTooPoor: "accuracy_too_poor", PendingMinStay: "pending_min_stay", InsideMargin: "inside_margin",
-	ExitAccuracyTooPoor: "exit_accuracy_too_poor", InitialOff: "initial_off", UnknownFence: "unknown_fence",
+	ExitAccuracyTooPoor: "exit_accuracy_too_poor", InitialOff: "initial_off", PendingMinAway: "pending_min_away", UnknownFence: "unknown_fence",
 }
 
 // String returns the wire name, such as "accuracy_too_poor".

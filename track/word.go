@@ -51,7 +51,11 @@ func (s *step) obey() bool {
 		}
 		v := &s.d.visits[i]
 		if v.state == stateInside || v.state == stateUnknown {
-			s.emit(Exit, f, v, Device, s.f.FixedAt)
+			at := s.f.FixedAt
+			if v.flags&visitAway != 0 {
+				at = v.seenAt
+			}
+			s.emit(Exit, f, v, Device, at)
 		}
 		s.d.visits = slices.Delete(s.d.visits, i, i+1)
 		return true
@@ -63,6 +67,7 @@ func (s *step) obey() bool {
 		v = &s.d.visits[i]
 	}
 	before := *v
+	v.stay()
 	switch v.state {
 	case stateInside:
 	case statePending:

@@ -138,6 +138,7 @@ type RulesConfig struct {
 	ExitAccuracyCap float64  `yaml:"exit_accuracy_cap" doc:"How much of a fix's accuracy is added to that margin, in metres."`
 	ExitBlind       float64  `yaml:"exit_blind" doc:"Accuracy in metres from which a fix exits only when its whole circle is outside. 0: off."`
 	MinStay         Duration `yaml:"min_stay" doc:"Stay before an enter is believed, for fences that name none."`
+	MinAway         Duration `yaml:"min_away" doc:"How long a phone must be seen clearly outside before its exit is believed, for fences that name none. 0: one position is enough."`
 	Dwell           Duration `yaml:"dwell" doc:"Stay after which a dwell transition is made, for fences that name none. 0: none."`
 	Crossed         bool     `yaml:"crossed" doc:"Make a transition for fences passed between two fixes."`
 	CrossedMaxGap   Duration `yaml:"crossed_max_gap" doc:"Longest time between those two fixes."`
@@ -265,7 +266,7 @@ func defaultConfig() Config {
 			FutureTolerance: Duration(r.FutureTolerance), FutureLimit: Duration(r.FutureLimit), MaxAge: Duration(r.MaxAge),
 			PresenceTTL: Duration(r.PresenceTTL), MaxSpeed: r.MaxSpeedMPS, EnterAccuracy: r.EnterAccuracyM, EnterRatio: r.EnterAccuracyRatio,
 			BufferEntries: r.BufferEntries, ExitMargin: r.ExitMarginM, ExitRatio: r.ExitMarginRatio, ExitAccuracyCap: r.ExitAccuracyCapM,
-			ExitBlind: r.ExitBlindM, MinStay: Duration(r.MinStay), Dwell: Duration(r.Dwell), Crossed: r.Crossed,
+			ExitBlind: r.ExitBlindM, MinStay: Duration(r.MinStay), MinAway: Duration(r.MinAway), Dwell: Duration(r.Dwell), Crossed: r.Crossed,
 			CrossedMaxGap: Duration(r.CrossedMaxGap), Initial: r.Initial,
 		},
 		Push:    PushConfig{APNs: APNsConfig{Connections: 2}, FCM: FCMConfig{Connections: 2, Style: string(fcm.Display)}, Rate: 5000, InApp: Duration(2 * time.Second)},
@@ -449,7 +450,7 @@ func (c *Config) rules() track.Rules {
 		FutureTolerance: time.Duration(r.FutureTolerance), FutureLimit: time.Duration(r.FutureLimit), AllowNullIsland: c.Ingest.AllowNull,
 		AllowMock: c.Ingest.AllowMock, MaxAge: time.Duration(r.MaxAge), PresenceTTL: time.Duration(r.PresenceTTL), MaxSpeedMPS: r.MaxSpeed,
 		EnterAccuracyM: r.EnterAccuracy, EnterAccuracyRatio: r.EnterRatio, BufferEntries: r.BufferEntries, ExitMarginM: r.ExitMargin,
-		ExitMarginRatio: r.ExitRatio, ExitAccuracyCapM: r.ExitAccuracyCap, ExitBlindM: r.ExitBlind, MinStay: time.Duration(r.MinStay),
+		ExitMarginRatio: r.ExitRatio, ExitAccuracyCapM: r.ExitAccuracyCap, ExitBlindM: r.ExitBlind, MinStay: time.Duration(r.MinStay), MinAway: time.Duration(r.MinAway),
 		Dwell: time.Duration(r.Dwell), Crossed: r.Crossed, CrossedMaxGap: time.Duration(r.CrossedMaxGap), Initial: r.Initial,
 	}
 }

@@ -240,9 +240,9 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 		if d.Reason.Has(track.Initial) {
 			before = "first position"
 		}
-		row("✓", "presence", "%s → enter, confidence %d of 3", before, d.Confidence)
+		row("✓", "presence", "%s → enter, confidence %d of 3%s", before, d.Confidence, waited(d))
 	case "exit":
-		row("✓", "presence", "was inside since %s → exit", stamp3(d.EnteredAt, loc))
+		row("✓", "presence", "was inside since %s → exit%s", stamp3(d.EnteredAt, loc), waited(d))
 	case "campaign_began":
 		row("✓", "presence", "was inside since %s when the campaign began", stamp3(d.EnteredAt, loc))
 	case "dwell", "crossed":
@@ -257,6 +257,14 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 		row("✗", "campaigns", "none is triggered by this")
 	}
 	writeCampaigns(w, d, deliveries, loc, whatIf)
+}
+
+// waited says how long a transition was held back by min_stay or min_away.
+func waited(d *stream.Decision) string {
+	if d.ConfirmedAt <= d.At || d.Reason.Has(track.Inferred) {
+		return ""
+	}
+	return fmt.Sprintf(", believed %s later", time.Duration(d.ConfirmedAt-d.At)*time.Millisecond)
 }
 
 func writeRow(w io.Writer, mark, rule, format string, v ...any) {

@@ -44,7 +44,7 @@ func doRules(w *World, l *Line) error {
 		to   *time.Duration
 	}{
 		{"future_tolerance", &r.FutureTolerance}, {"future_limit", &r.FutureLimit}, {"max_age", &r.MaxAge},
-		{"presence_ttl", &r.PresenceTTL}, {"min_stay", &r.MinStay}, {"dwell", &r.Dwell}, {"crossed_max_gap", &r.CrossedMaxGap},
+		{"presence_ttl", &r.PresenceTTL}, {"min_stay", &r.MinStay}, {"min_away", &r.MinAway}, {"dwell", &r.Dwell}, {"crossed_max_gap", &r.CrossedMaxGap},
 	} {
 		if err := l.duration(d.name, d.to); err != nil {
 			return err
@@ -160,7 +160,7 @@ func doFence(w *World, l *Line) error {
 	var initial bool
 	_, hasInitial := l.Fields["initial"]
 	for _, err := range []error{
-		l.duration("min_stay", &f.MinStay), l.duration("dwell", &f.Dwell), l.onOff("crossed", &f.Crossed),
+		l.duration("min_stay", &f.MinStay), l.duration("min_away", &f.MinAway), l.duration("dwell", &f.Dwell), l.onOff("crossed", &f.Crossed),
 		l.onOff("initial", &initial), l.number("exit_margin", &f.ExitMarginM), l.number("max_accuracy", &f.MaxAccuracyM),
 		l.number("priority", &priority),
 	} {
