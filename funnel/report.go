@@ -108,6 +108,22 @@ type Campaign struct {
 	Lift        *Lift      `json:"lift,omitempty"` // nil when nobody was held out
 	Cohort      []Rate     `json:"cohort"`         // churn and retention
 	Lateness    []Lateness `json:"lateness,omitempty"`
+	Vouchers    []Vouchers `json:"vouchers,omitempty"` // the caller of Make adds them
+}
+
+// Vouchers is how a pool stands that a campaign has given codes of: now, and since the pool was made, not on the days of the report.
+// PutIn is the sum of Issued, Others, Ungiven, Left and Expired.
+type Vouchers struct {
+	Pool      string `json:"pool"`
+	PutIn     int64  `json:"put_in"`
+	Issued    int64  `json:"issued"`           // by pushes of the campaign, and not given back
+	Redeemed  int64  `json:"redeemed"`         // of Issued
+	Purchases int64  `json:"purchases"`        // of Redeemed: with a purchase
+	Others    int64  `json:"others"`           // issued by other campaigns
+	Ungiven   int64  `json:"ungiven"`          // redeemed, although nobody had been given them
+	Left      int64  `json:"left"`             // can be given
+	Expired   int64  `json:"expired"`          // were not given in time
+	Expires   int64  `json:"expires,omitzero"` // Unix ms; 0: never
 }
 
 // Group is a part of the entries.

@@ -96,7 +96,7 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 		Ev: receipt.Converted, Ref: cmp.Or(ev.ID, id), At: int64(ev.T), Value: numberOf(ev.Props["value"]), Currency: textOf(ev.Props["currency"]), Via: "code",
 	}
 	if redeems(ev.Name) {
-		if done, err := s.redeem(tx, in, fact, textOf(ev.Props["code"]), t); done || err != nil {
+		if done, err := s.redeem(tx, in, ev.Name, fact, textOf(ev.Props["code"]), t); done || err != nil {
 			return err
 		}
 	}

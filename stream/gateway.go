@@ -26,7 +26,6 @@ import (
 	"footfall/receipt"
 	"footfall/stream/wire"
 	"footfall/track"
-	"footfall/voucher"
 )
 
 // Config is what a Gateway is made of. DB and Server are opened by the caller, who closes them after Run.
@@ -511,7 +510,7 @@ type Status struct {
 	Fences    int                         `json:"fences"`
 	FencesRev string                      `json:"fences_revision"`
 	Campaigns int                         `json:"campaigns"`
-	Vouchers  []voucher.Pool              `json:"vouchers,omitempty"`
+	Vouchers  []VoucherAnswer             `json:"vouchers,omitempty"`
 	Settled   bool                        `json:"settled"` // everything that had arrived is decided and committed
 }
 
@@ -522,7 +521,7 @@ func (g *Gateway) Status() Status {
 		if s.Funnel, err = Funnel(tx); err != nil {
 			return err
 		}
-		if s.Vouchers, err = voucher.Pools(tx); err != nil {
+		if s.Vouchers, err = voucherAnswers(tx); err != nil {
 			return err
 		}
 		s.Stats.EventsOwed, err = g.events.owed(tx)

@@ -132,7 +132,10 @@ func (g *Gateway) report(ctx context.Context, q funnel.Query) (any, error) {
 // entry in the ledger, and funnel.ErrQuery.
 func Report(ctx context.Context, d *db.DB, q funnel.Query, now time.Time) (r *funnel.Report, err error) {
 	err = d.View(func(tx *db.Tx) error {
-		if r, err = funnel.Make(ctx, tx, people{tx}, q, now.UnixMilli()); err != nil || q.Campaign == "" {
+		if r, err = funnel.Make(ctx, tx, people{tx}, q, now.UnixMilli()); err != nil {
+			return err
+		}
+		if err := reportVouchers(tx, r); err != nil || q.Campaign == "" {
 			return err
 		}
 		known, err := funnel.Campaigns(tx)

@@ -49,6 +49,7 @@ const (
 	VoucherListSubject  = "footfall.v1.voucher.list"  // nothing -> []VoucherAnswer
 	VoucherAddSubject   = "footfall.v1.voucher.add"   // VoucherRequest -> VoucherAnswer
 	VoucherCodesSubject = "footfall.v1.voucher.codes" // VoucherRequest -> VoucherCodes
+	VoucherDropSubject  = "footfall.v1.voucher.drop"  // VoucherRequest -> VoucherDropped
 
 	TagSetSubject = "footfall.v1.tag.set" // TagRequest -> TagAnswer
 	TagGetSubject = "footfall.v1.tag.get" // TagRow without tags -> Tags
@@ -126,6 +127,7 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 		group.AddEndpoint("journey-migrate", order(g.MigrateJourney), micro.WithEndpointSubject("journey.migrate")),
 		group.AddEndpoint("voucher-list", answer(func(context.Context, struct{}) (any, error) { return g.VoucherPools() }), micro.WithEndpointSubject("voucher.list")),
 		group.AddEndpoint("voucher-add", answer(func(ctx context.Context, q VoucherRequest) (any, error) { return g.AddVouchers(ctx, q) }), micro.WithEndpointSubject("voucher.add")),
+		group.AddEndpoint("voucher-drop", answer(func(ctx context.Context, q VoucherRequest) (any, error) { return g.DropVouchers(ctx, q) }), micro.WithEndpointSubject("voucher.drop")),
 		group.AddEndpoint("voucher-codes", answer(func(_ context.Context, q VoucherRequest) (any, error) { return g.ListVouchers(q) }), micro.WithEndpointSubject("voucher.codes")),
 		group.AddEndpoint("tag-set", answer(func(ctx context.Context, q TagRequest) (any, error) { return g.SetTags(ctx, q) }), micro.WithEndpointSubject("tag.set")),
 		group.AddEndpoint("tag-get", answer(g.tags), micro.WithEndpointSubject("tag.get")),

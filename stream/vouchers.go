@@ -1,17 +1,21 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
 	"footfall/campaign"
 	"footfall/dedupe"
+	"footfall/funnel"
 	"footfall/internal/db"
+	"footfall/journey"
 	"footfall/outbox"
 	"footfall/receipt"
 	"footfall/track"
@@ -23,6 +27,7 @@ const (
 	voucherRedeemed = "voucher_redeemed"
 	voucherUsed     = "voucher_used"      // redeemed before: it credits nobody
 	voucherNotGiven = "voucher_not_given" // nobody had it yet, and nobody will
+	voucherExpired  = "voucher_expired"   // shown after its end: it credits nobody
 )
 
 // redeems reports whether an event of this name uses up the voucher that it names.
@@ -37,10 +42,10 @@ func noVoucher(tx *db.Tx, c *campaign.Campaign, dec *campaign.Decision, tr *trac
 		why = fmt.Sprintf("there is no pool %s; footfall voucher import makes it", c.Push.Voucher.Pool)
 	case err != nil:
 		return "", err
-	case p.Free > 0:
+	case p.Left(tx.Now().UnixMilli()) > 0:
 		return "", nil
 	default:
-		why = fmt.Sprintf("pool %s is empty: all of its %d codes are given or redeemed", p.Name, p.Total())
+		why = p.Advice(tx.Now().UnixMilli())
 	}
 	_, stands, err := dedupe.Standing(tx, dec.Key, dec.Period, time.UnixMilli(tr.At))
 	if stands {
@@ -49,23 +54,24 @@ func noVoucher(tx *db.Tx, c *campaign.Campaign, dec *campaign.Decision, tr *trac
 	return why, err
 }
 
-// takeVoucher reserves the code of a push that has been claimed, and warns when its pool runs low. A pool that is empty is
+// takeVoucher reserves the code of a push that has been claimed, and warns when its pool runs low. A pool that gives none is
 // no error here: the push goes without.
 func (s *settler) takeVoucher(tx *db.Tx, c *campaign.Campaign, mid, app string) (campaign.Check, error) {
 	pool := c.Push.Voucher.Pool
 	check := campaign.Check{Rule: "voucher"}
 	_, p, err := voucher.Reserve(tx, pool, mid, app, c.ID)
 	switch {
-	case errors.Is(err, voucher.ErrEmpty), errors.Is(err, voucher.ErrNoPool):
-		check.Detail = fmt.Sprintf("pool %s has no code left; sent without", pool)
+	case voucher.GivesNone(err):
+		check.Detail = fmt.Sprintf("no code: %s; sent without", strings.TrimPrefix(err.Error(), "voucher: "))
 		return check, nil
 	case err != nil:
 		return check, err
 	}
 	check.OK, check.Detail = true, fmt.Sprintf("a code of pool %s, which has %d left", pool, p.Free)
 	if p.Free == 0 || p.Free == p.Mark() {
+		advice := p.Advice(tx.Now().UnixMilli())
 		tx.AfterCommit(func() {
-			s.log.Warn("a pool of vouchers runs out", "pool", p.Name, "free", p.Free, "of", p.Total(), "campaign", c.ID)
+			s.log.Warn("a pool of vouchers runs out", "pool", p.Name, "free", p.Free, "of", p.Total(), "campaign", c.ID, "do", advice)
 		})
 	}
 	return check, nil
@@ -85,16 +91,20 @@ func returnVoucher(tx *db.Tx, d *outbox.Delivery) error {
 }
 
 // redeem uses up the voucher that an event names, and credits the push that it was given with. done is false when it is none.
-func (s *settler) redeem(tx *db.Tx, in *input, f receipt.Fact, typed string, t *tally) (done bool, err error) {
+// Whether it had expired is judged at the time of the event: tills send late.
+func (s *settler) redeem(tx *db.Tx, in *input, event string, f receipt.Fact, typed string, t *tally) (done bool, err error) {
 	if typed == "" || !s.vouchers {
 		return false, nil
 	}
-	c, what, err := voucher.Redeem(tx, typed)
+	c, what, err := voucher.Redeem(tx, typed, min(cmp.Or(f.At, in.receivedAt), in.receivedAt), event == "purchase")
 	switch {
 	case err != nil || what == voucher.Unknown:
 		return false, err
 	case what == voucher.Used:
 		t.receipts[voucherUsed]++
+		return true, nil
+	case what == voucher.Expired:
+		t.receipts[voucherExpired]++
 		return true, nil
 	case c.Given == 0:
 		t.receipts[voucherNotGiven]++
@@ -123,64 +133,103 @@ type VoucherRequest struct {
 	Pool  string   `json:"pool,omitempty"`
 	Codes []string `json:"codes,omitempty"` // to add, at most voucher.MaxPage
 	Check bool     `json:"check,omitempty"` // say what would be wrong, and change nothing
-	Low   *int64   `json:"low,omitempty"`   // how few free codes are an alarm; 0: a tenth. nil leaves it
+	// Low, Expires (Unix ms) and Life (ms) change the terms of a pool, see voucher.Terms; nil leaves one as it is. Without Codes
+	// and Fill there must be such a pool.
+	Low     *int64 `json:"low,omitempty"`
+	Expires *int64 `json:"expires,omitempty"`
+	Life    *int64 `json:"life,omitempty"`
 	// Fill draws codes until the pool has had so many, MaxPage at a time: ask again until Added is 0.
 	Fill   int64  `json:"fill,omitempty"`
 	Length int    `json:"length,omitempty"` // of codes that are drawn; 0: voucher.DefaultLength
 	After  uint64 `json:"after,omitempty"`  // of a list of codes: the slot that it begins with
+	Force  bool   `json:"force,omitempty"`  // of a drop: although people have codes that still work
 }
 
 // VoucherAnswer is how a pool stands after a change.
 type VoucherAnswer struct {
 	voucher.Pool
-	Added int    `json:"added"`
-	Alarm string `json:"alarm,omitempty"`
+	Added  int    `json:"added"`
+	Left   int64  `json:"left"` // codes that can still be given: none of a pool that has expired
+	Alarm  string `json:"alarm,omitempty"`
+	Advice string `json:"advice,omitempty"` // what the alarm is about, and what to do
+}
+
+// VoucherDropped says how far a drop has come: ask again until Left, in codes, is 0.
+type VoucherDropped struct {
+	Left int64 `json:"left"`
 }
 
 // VoucherCodes is a page of a pool's codes.
 type VoucherCodes struct {
+	Pool  voucher.Pool   `json:"pool"`
+	At    int64          `json:"at"` // Unix ms of the gateway, by which codes have expired or not
 	Codes []voucher.Code `json:"codes"`
 	Next  uint64         `json:"next,omitempty"` // where the following page begins; 0: this was the last
 }
 
-// AddVouchers puts codes into a pool, or draws them. What it answers is durable. All codes of the request are added, or none.
-func (g *Gateway) AddVouchers(ctx context.Context, q VoucherRequest) (a VoucherAnswer, err error) {
+func voucherAnswer(p *voucher.Pool, added int, now int64) VoucherAnswer {
+	return VoucherAnswer{Pool: *p, Added: added, Left: p.Left(now), Alarm: p.Alarm(now), Advice: p.Advice(now)}
+}
+
+// check refuses what makes no sense, with an ErrQuery.
+func (q *VoucherRequest) check() error {
 	switch {
 	case !voucher.ValidPool(q.Pool):
-		return a, fmt.Errorf("%w: %q cannot be the name of a pool: 1 to 64 of A-Z a-z 0-9 _ -", ErrQuery, q.Pool)
+		return fmt.Errorf("%w: %q cannot be the name of a pool: 1 to 64 of A-Z a-z 0-9 _ -", ErrQuery, q.Pool)
 	case len(q.Codes) > voucher.MaxPage:
-		return a, fmt.Errorf("%w: %d codes; at most %d in one request", ErrQuery, len(q.Codes), voucher.MaxPage)
+		return fmt.Errorf("%w: %d codes; at most %d in one request", ErrQuery, len(q.Codes), voucher.MaxPage)
 	case q.Fill < 0 || q.Fill > voucher.MaxCodes || q.Fill > 0 && len(q.Codes) > 0:
-		return a, fmt.Errorf("%w: fill %d: up to %d, and not with codes", ErrQuery, q.Fill, voucher.MaxCodes)
+		return fmt.Errorf("%w: fill %d: up to %d, and not with codes", ErrQuery, q.Fill, voucher.MaxCodes)
 	case q.Length != 0 && (q.Length < 8 || q.Length > 32):
-		return a, fmt.Errorf("%w: a code of %d characters; from 8 to 32", ErrQuery, q.Length)
+		return fmt.Errorf("%w: a code of %d characters; from 8 to 32", ErrQuery, q.Length)
+	case q.Low != nil && *q.Low < 0, q.Expires != nil && *q.Expires < 0, q.Life != nil && *q.Life < 0:
+		return fmt.Errorf("%w: low, expires and life are 0 or more", ErrQuery)
 	}
-	low := int64(-1)
-	if q.Low != nil {
-		low = max(*q.Low, 0)
+	return nil
+}
+
+// terms are those of p with what the request changes.
+func (q *VoucherRequest) terms(p *voucher.Pool) *voucher.Terms {
+	t := p.Terms
+	for _, f := range []struct {
+		to   *int64
+		from *int64
+	}{{&t.Low, q.Low}, {&t.Expires, q.Expires}, {&t.Life, q.Life}} {
+		if f.from != nil {
+			*f.to = *f.from
+		}
+	}
+	return &t
+}
+
+// AddVouchers puts codes into a pool, or draws them, and changes its terms. What it answers is durable. All codes of the
+// request are added, or none.
+func (g *Gateway) AddVouchers(ctx context.Context, q VoucherRequest) (a VoucherAnswer, err error) {
+	if err := q.check(); err != nil {
+		return a, err
 	}
 	change := func(tx *db.Tx) error {
+		p, err := voucher.Get(tx, q.Pool)
+		if err != nil && (!errors.Is(err, voucher.ErrNoPool) || len(q.Codes) == 0 && q.Fill == 0) {
+			return err
+		}
 		codes := q.Codes
 		if q.Fill > 0 {
-			p, err := voucher.Get(tx, q.Pool)
-			if err != nil && !errors.Is(err, voucher.ErrNoPool) {
-				return err
-			}
 			if codes, err = drawCodes(tx, min(q.Fill-p.Total(), voucher.MaxPage), q.Length); err != nil {
 				return err
 			}
 		}
-		p, added, err := voucher.Add(tx, q.Pool, codes, low)
-		if errors.Is(err, voucher.ErrTaken) || errors.Is(err, voucher.ErrFull) {
+		p, added, err := voucher.Add(tx, q.Pool, codes, q.terms(&p))
+		if errors.Is(err, voucher.ErrTaken) || errors.Is(err, voucher.ErrFull) || errors.Is(err, voucher.ErrDropping) {
 			err = fmt.Errorf("%w: %w", ErrQuery, err)
 		}
-		a = VoucherAnswer{Pool: p, Added: added, Alarm: p.Alarm()}
+		a = voucherAnswer(&p, added, tx.Now().UnixMilli())
 		return err
 	}
 	if q.Check {
 		err = g.cfg.DB.View(func(tx *db.Tx) error {
 			p, fresh, err := voucher.Check(tx, q.Pool, q.Codes)
-			a = VoucherAnswer{Pool: p, Added: fresh, Alarm: p.Alarm()}
+			a = voucherAnswer(&p, fresh, tx.Now().UnixMilli())
 			if err != nil { // on one line: an answer's header has no more
 				err = fmt.Errorf("%w: %s", ErrQuery, strings.ReplaceAll(strings.ReplaceAll(err.Error(), "voucher: ", ""), "\n", "; "))
 			}
@@ -192,6 +241,87 @@ func (g *Gateway) AddVouchers(ctx context.Context, q VoucherRequest) (a VoucherA
 		g.cfg.Logger.Info("vouchers were added", "pool", q.Pool, "added", a.Added, "free", a.Free)
 	}
 	return a, err
+}
+
+// DropVouchers removes a pool with its codes, MaxPage at a time. It refuses, with an ErrQuery that says what to do, a pool that a
+// campaign or journey gives codes of, one with pushes on their way, and, unless forced, one with codes that people may still show.
+func (g *Gateway) DropVouchers(ctx context.Context, q VoucherRequest) (a VoucherDropped, err error) {
+	var p voucher.Pool
+	err = g.cfg.DB.View(func(tx *db.Tx) error {
+		if p, err = voucher.Get(tx, q.Pool); err != nil || p.Dropping {
+			return err
+		}
+		return g.mayDrop(tx, &p, q.Force)
+	})
+	if err != nil {
+		return a, err
+	}
+	if err = g.cfg.DB.Update(ctx, func(tx *db.Tx) error { a.Left, err = voucher.Drop(tx, q.Pool, voucher.MaxPage); return err }); err == nil && a.Left == 0 {
+		g.cfg.Logger.Info("a pool of vouchers was dropped", "pool", p.Name, "free", p.Free, "given", p.Given, "redeemed", p.Redeemed)
+	}
+	return a, err
+}
+
+// mayDrop says with an ErrQuery why a pool must stay.
+func (g *Gateway) mayDrop(tx *db.Tx, p *voucher.Pool, force bool) error {
+	now := tx.Now()
+	if users := g.voucherUsers(tx, p.Name, now); len(users) > 0 {
+		return fmt.Errorf("%w: pool %s stays: it is used by %s; stop or end them, or take the voucher out of their pushes", ErrQuery, p.Name, strings.Join(users, ", "))
+	}
+	onWay := 0
+	var broken error
+	err := outbox.List(tx, outbox.Filter{}, func(d *outbox.Delivery) bool {
+		if !d.State.Final() {
+			c, found, err := voucher.Of(tx, d.Message())
+			if broken = err; found && c.Pool == p.Name {
+				onWay++
+			}
+		}
+		return broken == nil
+	})
+	switch {
+	case err != nil || broken != nil:
+		return errors.Join(err, broken)
+	case onWay > 0:
+		return fmt.Errorf("%w: pool %s stays: %d pushes with codes of it are on their way; footfall outbox list shows them, campaign stop cancels them", ErrQuery, p.Name, onWay)
+	case p.Given > 0 && !p.Expired(now.UnixMilli()) && !force:
+		return fmt.Errorf("%w: pool %s stays: people may still show %d codes that were given and not redeemed, and the till would not know them; wait until they have expired, or force it", ErrQuery, p.Name, p.Given)
+	}
+	return nil
+}
+
+// voucherUsers names the campaigns and journeys that may still give codes of a pool. A campaign whose window is over and one that an
+// operator has stopped do not; one that is paused does.
+func (g *Gateway) voucherUsers(tx *db.Tx, pool string, now time.Time) (users []string) {
+	last := time.FixedZone("the last to see a day end", -12*60*60)
+	for _, c := range g.Campaigns().All() {
+		if c.Enabled && c.Push.Voucher != nil && c.Push.Voucher.Pool == pool {
+			if _, open := c.Window.NextOpen(now, last); open {
+				users = append(users, "campaign "+c.ID)
+			}
+		}
+	}
+	set := g.journeys.set.Load()
+	for key, j := range set.versions {
+		takes := slices.ContainsFunc(j.Pushes(), func(c *campaign.Campaign) bool { return c.Push.Voucher != nil && c.Push.Voucher.Pool == pool })
+		name := "journey " + key[0]
+		if !takes || set.states[key[0]].StoppedAt != 0 || slices.Contains(users, name) {
+			continue
+		}
+		if set.active[key[0]] == j || g.underway(tx, key[0], key[1]) {
+			users = append(users, name)
+		}
+	}
+	slices.Sort(users)
+	return users
+}
+
+// underway reports whether somebody is in a version of a journey. When it cannot be read, somebody may be.
+func (g *Gateway) underway(tx *db.Tx, id, revision string) (some bool) {
+	err := journey.RunsOf(tx, func(string, string) bool { return !some }, func(of, _ string, r *journey.Run) {
+		some = some || of == id && r.Revision == revision && r.Active()
+	})
+	return some || err != nil
 }
 
 // drawCodes makes n codes that no pool has.
@@ -224,21 +354,52 @@ func drawCodes(tx *db.Tx, n int64, length int) (codes []string, err error) {
 
 // VoucherPools lists the pools.
 func (g *Gateway) VoucherPools() (list []VoucherAnswer, err error) {
-	err = g.cfg.DB.View(func(tx *db.Tx) error {
-		pools, err := voucher.Pools(tx)
-		for _, p := range pools {
-			list = append(list, VoucherAnswer{Pool: p, Alarm: p.Alarm()})
-		}
-		return err
-	})
+	err = g.cfg.DB.View(func(tx *db.Tx) (err error) { list, err = voucherAnswers(tx); return err })
+	return list, err
+}
+
+func voucherAnswers(tx *db.Tx) (list []VoucherAnswer, err error) {
+	pools, err := voucher.Pools(tx)
+	for i := range pools {
+		list = append(list, voucherAnswer(&pools[i], 0, tx.Now().UnixMilli()))
+	}
 	return list, err
 }
 
 // ListVouchers lists a pool's codes, a page at a time.
 func (g *Gateway) ListVouchers(q VoucherRequest) (a VoucherCodes, err error) {
 	err = g.cfg.DB.View(func(tx *db.Tx) (err error) {
+		if a.Pool, err = voucher.Get(tx, q.Pool); err != nil {
+			return err
+		}
+		a.At = tx.Now().UnixMilli()
 		a.Codes, a.Next, err = voucher.Page(tx, q.Pool, q.After, voucher.MaxPage)
 		return err
 	})
 	return a, err
+}
+
+// reportVouchers adds to a report how the pools stand that its campaigns have given codes of.
+func reportVouchers(tx *db.Tx, r *funnel.Report) error {
+	pools, err := voucher.Pools(tx)
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Campaigns {
+		for i := range pools {
+			p := &pools[i]
+			own, gave := p.By[c.ID]
+			if !gave {
+				continue
+			}
+			v := funnel.Vouchers{
+				Pool: p.Name, PutIn: p.Total(), Issued: own.Given + own.Redeemed, Redeemed: own.Redeemed, Purchases: own.Purchases, Ungiven: p.Ungiven,
+				Left: p.Left(r.MadeAt), Expires: p.Expires,
+			}
+			v.Expired = p.Free - v.Left
+			v.Others = v.PutIn - v.Issued - v.Ungiven - p.Free
+			c.Vouchers = append(c.Vouchers, v)
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -124,7 +125,62 @@ func TestVouchers(t *testing.T) {
 	r.register("d")
 	r.enter("d", noon.Add(time.Hour))
 	r.settle()
-	r.await("the last push", func() bool { return r.codes()["d"] == "KYIV-0005" })
+	r.await("the last push", func() bool { return r.gw.Status().Funnel["gift"]["push.accepted"] == 4 })
+	if r.codes()["d"] != "KYIV-0005" {
+		t.Errorf("codes %v", r.codes())
+	}
+	r.testVoucherEnd(day)
+}
+
+// testVoucherEnd goes on with the pool of TestVouchers: how it stands is in the report and adds up; it cannot be dropped while the
+// campaign is live or people have codes that work; when it has expired nothing is given or redeemed, and it can.
+func (r *rig) testVoucherEnd(day funnel.Day) {
+	t := r.t
+	r.addVouchers("bday", "KYIV-0006")
+	rep, _ := r.asked(funnel.Query{Campaign: "gift", From: day, To: day})
+	want := funnel.Vouchers{Pool: "bday", PutIn: 6, Issued: 4, Redeemed: 1, Purchases: 1, Ungiven: 1, Left: 1}
+	if got := rep.Campaigns[0].Vouchers; len(got) != 1 || got[0] != want {
+		t.Errorf("the report has %+v, want %+v", got, want)
+	}
+	drop := func(force bool, want string) {
+		t.Helper()
+		a, err := r.gw.DropVouchers(t.Context(), VoucherRequest{Pool: "bday", Force: force})
+		if want == "" && (err != nil || a.Left != 0) || want != "" && (!errors.Is(err, ErrQuery) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("drop: %+v, %v; want %q", a, err, want)
+		}
+	}
+	drop(true, "used by campaign gift; stop or end")
+	if _, err := r.gw.StopCampaign(t.Context(), "gift"); err != nil {
+		t.Fatal(err)
+	}
+	drop(false, "may still show 3 codes")
+	if _, err := r.gw.StartCampaign(t.Context(), "gift"); err != nil {
+		t.Fatal(err)
+	}
+	ends := r.clock.now().Add(time.Minute)
+	a, err := r.gw.AddVouchers(t.Context(), VoucherRequest{Pool: "bday", Expires: new(ends.UnixMilli())})
+	if err != nil || a.Alarm != "expires_soon" || a.Low != 0 || a.Expires != ends.UnixMilli() {
+		t.Errorf("set: %+v, %v", a, err)
+	}
+	if _, err := r.gw.AddVouchers(t.Context(), VoucherRequest{Pool: "none", Low: new(int64(1))}); !errors.Is(err, voucher.ErrNoPool) {
+		t.Errorf("terms of no pool: %v", err)
+	}
+	r.clock.set(ends)
+	r.register("e")
+	r.enter("e", ends)
+	r.mustAsk("event.shop.till", map[string]any{"name": "purchase", "id": "o9", "t": ends.UnixMilli(), "props": map[string]any{"code": "KYIV-0001"}})
+	r.mustAsk("event.shop.till", map[string]any{"name": "purchase", "id": "o8", "t": ends.UnixMilli() - 1, "props": map[string]any{"code": "KYIV-0003"}}) // sent late
+	r.settle()
+	if s := r.gw.Status(); s.Stats.Receipts[voucherExpired] != 1 || s.Stats.Receipts[voucherRedeemed] != 2 || s.Funnel["gift"]["held.no_voucher"] != 2 || s.Vouchers[0].Left != 0 || s.Vouchers[0].Alarm != "expired" {
+		t.Errorf("after its end: %v, %v, %+v", s.Stats.Receipts, s.Funnel["gift"], s.Vouchers)
+	}
+	if _, err := r.gw.StopCampaign(t.Context(), "gift"); err != nil {
+		t.Fatal(err)
+	}
+	drop(false, "")
+	if list, err := r.gw.VoucherPools(); err != nil || len(list) != 0 {
+		t.Errorf("pools %+v, %v", list, err)
+	}
 }
 
 // TestVoucherRedeemedLate: a code that is redeemed when the outbox has forgotten its push is credited all the same.
@@ -184,7 +240,7 @@ func TestVoucherGivenBack(t *testing.T) {
 	if got := r.codes(); got["a"] != "KYIV-0001" || got["b"] != "ask us" {
 		t.Errorf("codes %v", got)
 	}
-	if p := r.pool("bday"); p.Free != 0 || p.Given != 1 || p.Alarm() != "empty" {
+	if p := r.pool("bday"); p.Free != 0 || p.Given != 1 || p.Alarm(noon.UnixMilli()) != "empty" {
 		t.Errorf("at the end %+v", p)
 	}
 	// Forgetting a takes the push off the code, and the code stays with nobody.

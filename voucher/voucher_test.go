@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"footfall/internal/db"
 )
@@ -73,7 +74,7 @@ func TestAddIsIdempotent(t *testing.T) {
 	d := open(t)
 	for i, want := range []int{2, 1, 0} {
 		update(t, d, func(tx *db.Tx) error {
-			p, added, err := Add(tx, "a", []string{"AAAA", "BB-BB", "CCCC"}[:min(2+i, 3)], -1)
+			p, added, err := Add(tx, "a", []string{"AAAA", "BB-BB", "CCCC"}[:min(2+i, 3)], nil)
 			if added != want || p.Free != int64(min(2+i, 3)) {
 				t.Errorf("time %d: %d added, %+v", i, added, p)
 			}
@@ -82,7 +83,7 @@ func TestAddIsIdempotent(t *testing.T) {
 	}
 	for _, codes := range [][]string{{"dddd", "aaaa"}, {"B-BBB"}, {"x"}} {
 		pool := map[bool]string{true: "a", false: "b"}[codes[0] == "B-BBB"]
-		err := d.Update(t.Context(), func(tx *db.Tx) error { _, _, err := Add(tx, pool, codes, 0); return err })
+		err := d.Update(t.Context(), func(tx *db.Tx) error { _, _, err := Add(tx, pool, codes, nil); return err })
 		if err == nil || codes[0] != "x" && !errors.Is(err, ErrTaken) {
 			t.Errorf("%v into %s: %v", codes, pool, err)
 		}
@@ -109,7 +110,7 @@ func TestAgainstModel(t *testing.T) {
 		for i := range codes {
 			list = append(list, fmt.Sprintf("code-%02d", i))
 		}
-		_, _, err := Add(tx, "p", list, -1)
+		_, _, err := Add(tx, "p", list, nil)
 		return err
 	})
 	has := map[string]string{}    // mid -> code
@@ -120,7 +121,7 @@ func TestAgainstModel(t *testing.T) {
 		update(t, d, func(tx *db.Tx) error {
 			switch {
 			case op < 5:
-				c, p, err := Reserve(tx, "p", mid, "shop", "x")
+				c, p, err := Reserve(tx, "p", mid, "shop", fmt.Sprint("k", rng.IntN(3)))
 				if errors.Is(err, ErrEmpty) {
 					if len(has)+unheld(has, redeemed) != codes || p.Free != 0 {
 						t.Errorf("%d: empty with %d held", i, len(has))
@@ -155,7 +156,7 @@ func TestAgainstModel(t *testing.T) {
 				}
 			case op < 9 && rng.IntN(20) == 0:
 				code := fmt.Sprintf("code-%02d", rng.IntN(codes))
-				_, what, err := Redeem(tx, strings.ToUpper(code))
+				_, what, err := Redeem(tx, strings.ToUpper(code), tx.Now().UnixMilli(), i%2 == 0)
 				if want := map[bool]string{true: Used, false: Redeemed}[redeemed[code]]; what != want {
 					t.Errorf("%d: redeem %s: %s, want %s", i, code, what, want)
 				}
@@ -175,6 +176,16 @@ func TestAgainstModel(t *testing.T) {
 			if !redeemed[code] {
 				given++
 			}
+		}
+		var by Tally
+		for _, tally := range p.By {
+			by.Given, by.Redeemed, by.Purchases = by.Given+tally.Given, by.Redeemed+tally.Redeemed, by.Purchases+tally.Purchases
+			if tally.Given < 0 || tally.Purchases > tally.Redeemed {
+				t.Errorf("campaigns %+v", p.By)
+			}
+		}
+		if by.Given != p.Given || by.Redeemed+p.Ungiven != p.Redeemed {
+			t.Errorf("the campaigns have %+v of %+v", by, p)
 		}
 		if p.Total() != codes || p.Given != given || p.Redeemed != int64(len(redeemed)) {
 			t.Errorf("%+v, want %d given and %d redeemed", p, given, len(redeemed))
@@ -211,7 +222,7 @@ func unheld(has map[string]string, redeemed map[string]bool) int {
 func TestRetake(t *testing.T) {
 	d := open(t)
 	update(t, d, func(tx *db.Tx) error {
-		if _, _, err := Add(tx, "p", []string{"AAAA", "BBBB"}, -1); err != nil {
+		if _, _, err := Add(tx, "p", []string{"AAAA", "BBBB"}, nil); err != nil {
 			return err
 		}
 		if err := Retake(tx, "never", "shop", "x"); err != nil {
@@ -248,4 +259,106 @@ func TestRetake(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// TestExpiryAndDrop: a pool that has ended gives nothing and redeems nothing, a code's own time runs from when it was given, both
+// can be changed; a pool that is dropped leaves no row, also when it is cut off in between, and its name and codes are free again.
+func TestExpiryAndDrop(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	d, err := db.Open(db.Config{InMemory: true, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	end := now.Add(48 * time.Hour)
+	set := func(terms Terms) (p Pool) {
+		update(t, d, func(tx *db.Tx) (err error) {
+			p, _, err = Add(tx, "p", []string{"AAAA", "BBBB", "CCCC", "DDDD"}, &terms)
+			return err
+		})
+		return p
+	}
+	reserve := func(mid string, want error) {
+		t.Helper()
+		err := d.Update(t.Context(), func(tx *db.Tx) error { _, _, err := Reserve(tx, "p", mid, "shop", "x"); return err })
+		if !errors.Is(err, want) || GivesNone(err) != (want != nil) {
+			t.Errorf("%s at %v: %v, want %v", mid, now, err, want)
+		}
+	}
+	redeem := func(code string, at time.Time, want string) {
+		t.Helper()
+		update(t, d, func(tx *db.Tx) error {
+			_, what, err := Redeem(tx, code, at.UnixMilli(), true)
+			if what != want {
+				t.Errorf("%s shown at %v: %s, want %s", code, at, what, want)
+			}
+			return err
+		})
+	}
+	terms := Terms{Low: 1, Expires: end.UnixMilli(), Life: time.Hour.Milliseconds()}
+	p := set(terms)
+	for at, want := range map[time.Time]string{now: "", end.Add(-24 * time.Hour): "expires_soon", end.Add(-time.Millisecond): "expires_soon", end: "expired"} {
+		if got := p.Alarm(at.UnixMilli()); got != want || (p.Advice(at.UnixMilli()) == "") != (want == "") {
+			t.Errorf("alarm at %v: %q, want %q", at, got, want)
+		}
+	}
+	reserve("m1", nil)
+	reserve("m2", nil)
+	redeem("AAAA", now.Add(time.Hour), Expired)
+	redeem("AAAA", now.Add(time.Hour-time.Millisecond), Redeemed)
+	now = end
+	reserve("m3", ErrExpired)
+	redeem("DDDD", now, Expired)
+	redeem("BBBB", now, Expired)
+	terms.Expires, terms.Life = 0, 0
+	set(terms)
+	redeem("BBBB", now, Redeemed)
+	reserve("m3", nil)
+	update(t, d, func(tx *db.Tx) error { // m3's comes back, and lies behind the last
+		_, err := GiveBack(tx, "m3")
+		return err
+	})
+	reserve("m4", nil)
+	drop := func(n int, want int64) {
+		t.Helper()
+		update(t, d, func(tx *db.Tx) error {
+			left, err := Drop(tx, "p", n)
+			if left != want {
+				t.Errorf("%d left, want %d", left, want)
+			}
+			return err
+		})
+	}
+	drop(2, 3)
+	reserve("m5", ErrDropping)
+	redeem("CCCC", now, Unknown)
+	if err := d.Update(t.Context(), func(tx *db.Tx) error { _, _, err := Add(tx, "p", []string{"EEEE"}, nil); return err }); !errors.Is(err, ErrDropping) {
+		t.Errorf("added while it is dropped: %v", err)
+	}
+	update(t, d, func(tx *db.Tx) error {
+		list, next, err := Page(tx, "p", 0, 10)
+		if len(list) != 2 || next != 0 {
+			t.Errorf("page %v, %d", list, next)
+		}
+		return err
+	})
+	drop(10, 0)
+	reserve("m5", ErrNoPool)
+	update(t, d, func(tx *db.Tx) error { // what remains says only that m3 once had a code
+		if n, err := Forget(tx, []string{"m3", "m1"}); n != 1 || err != nil {
+			t.Errorf("forgot %d, %v", n, err)
+		}
+		for _, space := range []db.Space{poolSpace, slotSpace, codeSpace, midSpace} {
+			if err := tx.Scan(space.Prefix(), nil, func(key, val []byte) (bool, error) {
+				t.Errorf("row %q %q stays", key, val)
+				return true, nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if p := set(Terms{}); p.Free != 4 || p.Total() != 4 || p.Dropping {
+		t.Errorf("made anew: %+v", p)
+	}
 }

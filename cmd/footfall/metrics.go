@@ -60,8 +60,9 @@ func (m *gatewayMetrics) Collect(out chan<- prometheus.Metric) {
 	w.gauge("footfall_campaigns", "Active campaigns.", float64(s.Campaigns))
 	for i := range s.Vouchers {
 		p := &s.Vouchers[i]
-		w.gauge("footfall_voucher_free", "Codes of a pool that can still be given.", float64(p.Free), "pool", p.Name)
-		w.gauge("footfall_voucher_alarm", "1 while a pool is empty, 0.5 while it is low; footfall voucher import fills it.", map[string]float64{"empty": 1, "low": 0.5}[p.Alarm()], "pool", p.Name)
+		w.gauge("footfall_voucher_free", "Codes of a pool that can still be given.", float64(p.Left), "pool", p.Name)
+		w.gauge("footfall_voucher_alarm", "1 while a pool is empty or has expired, 0.5 while it is low, ends within a day, or its drop was cut off; footfall voucher list says what to do.",
+			map[string]float64{"empty": 1, "expired": 1, "low": 0.5, "expires_soon": 0.5, "dropping": 0.5}[p.Alarm], "pool", p.Name)
 	}
 	outcomes := map[string]int64{}
 	for _, counts := range s.Funnel {

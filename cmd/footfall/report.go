@@ -334,6 +334,38 @@ func (p *reportPrinter) campaign(r *funnel.Report, c *funnel.Campaign, by string
 	if len(c.Lateness) > 0 {
 		p.lateness(r, c.Lateness)
 	}
+	for i := range c.Vouchers {
+		p.vouchers(&c.Vouchers[i])
+	}
+}
+
+// vouchers prints how a pool stands. The lines up to "put in" add up to it.
+func (p *reportPrinter) vouchers(v *funnel.Vouchers) {
+	ends := ""
+	if v.Expires != 0 {
+		ends = ", until " + isoTime(v.Expires)
+	}
+	p.line("  vouchers of pool %s, as it is now and since it was made%s", v.Pool, ends)
+	for _, k := range []struct {
+		name  string
+		n     int64
+		says  string
+		shown bool
+	}{
+		{"issued", v.Issued, "by pushes of this campaign, and not given back", true},
+		{"  redeemed", v.Redeemed, share(v.Redeemed, v.Issued, "of issued"), true},
+		{"    with a purchase", v.Purchases, share(v.Purchases, v.Redeemed, "of redeemed"), true},
+		{"  not redeemed", v.Issued - v.Redeemed, "", true},
+		{"issued by others", v.Others, "", v.Others > 0},
+		{"redeemed unissued", v.Ungiven, "shown at the till before anybody was given them", v.Ungiven > 0},
+		{"left", v.Left, "", true},
+		{"expired", v.Expired, "before they were given", v.Expired > 0},
+		{"put in", v.PutIn, "", true},
+	} {
+		if k.shown {
+			p.line("    %-22s %9s  %s", k.name, thousands(k.n), k.says)
+		}
+	}
 }
 
 func (p *reportPrinter) groups(c *funnel.Campaign, by string) {

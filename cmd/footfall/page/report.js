@@ -140,6 +140,14 @@ function lateness(c) {
     ...(late ? stack(by) : []),
     el("p", {class: "note"}, says.map(s => s.name + ": " + s.says).join(". ") + "."));
 }
+function vouchers(c) {
+  const list = c.vouchers || [];
+  if (!list.length) return null;
+  return panel("Vouchers", "As the pools are now, and since they were made. Put in is the sum of issued, issued by others, redeemed unissued, left and expired.",
+    table(["pool", "issued", "redeemed", "of issued", "with a purchase", "by others", "unissued", "left", "expired", "put in", "until"],
+      list.map(v => [v.pool, count(v.issued), count(v.redeemed), pct(v.redeemed, v.issued), count(v.purchases), count(v.others), count(v.ungiven), count(v.left), count(v.expired), count(v.put_in),
+        v.expires ? new Date(v.expires).toISOString().slice(0, 16).replace("T", " ") + " UTC" : "–"])));
+}
 function growth() {
   const g = R.growth;
   if (!g) return null;
@@ -168,7 +176,7 @@ function draw() {
   if (!R.campaigns.length) main.append(el("p", {class: "none"}, "No campaign was asked about anything on these days."));
   for (const c of R.campaigns) {
     if (all) main.append(el("h1", {class: "part"}, c.campaign));
-    main.append(...[cards(c.total), funnel(c.total), outcomes(c.total), byDay(c), byHour(c), groups("By fence", "fence", c.by_fence), whereWhen(c), groups("By variant", "variant", c.by_variant), credit(c), lift(c), rates(c), lateness(c)].filter(Boolean));
+    main.append(...[cards(c.total), funnel(c.total), outcomes(c.total), byDay(c), byHour(c), groups("By fence", "fence", c.by_fence), whereWhen(c), groups("By variant", "variant", c.by_variant), credit(c), lift(c), rates(c), vouchers(c), lateness(c)].filter(Boolean));
   }
   const g = growth();
   if (g) main.append(g);
