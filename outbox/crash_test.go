@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -235,6 +236,61 @@ func TestLeaseLeftByACrash(t *testing.T) {
 		if log := r.prov.log(); len(log) != 1 || log[0].mid != again {
 			t.Errorf("sent %v", log)
 		}
+		r.stop()
+		r.check()
+		if err := r.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A record of what was being sent that cannot be read: whatever was due may have
+// been in it. All of that is sent again as in doubt, so that a claim is not
+// released for what the phone may have shown, nothing stops, and what was not
+// due is as it was.
+func TestDamagedLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		named, torn := r.enter("named"), r.enter("torn")
+		late := r.enter("late", expires(-time.Second))
+		later := r.enter("later", func(d *Delivery) { d.NextAt = d.CreatedAt + 60_000 })
+		r.leave(named)
+		r.leave(torn)
+		if err := r.db.Update(context.Background(), func(tx *db.Tx) error {
+			return tx.Scan(leases.Prefix(), nil, func(key, val []byte) (bool, error) {
+				if bytes.Contains(val, []byte(torn)) {
+					return false, tx.Set(bytes.Clone(key), val[:len(val)-1])
+				}
+				return true, nil
+			})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r.run()
+		time.Sleep(2 * time.Second)
+		for _, mid := range []string{named, torn} {
+			if d := r.want(mid, StateAccepted, dedupe.Committed); !d.Doubt || d.Attempts != 1 || d.Redos != 1 {
+				t.Errorf("sent again: %+v", d)
+			}
+		}
+		r.want(late, StateExpired, dedupe.Reserved)
+		if d := r.want(later, StatePending, dedupe.Reserved); d.Doubt {
+			t.Errorf("not due, and in doubt: %+v", d)
+		}
+		if n := r.out.Stats().Damaged; n != 1 {
+			t.Errorf("%d damaged", n)
+		}
+		aside := 0
+		if err := r.db.View(func(tx *db.Tx) error {
+			return tx.Scan(damagedLeases.Prefix(), nil, func(_, _ []byte) (bool, error) {
+				aside++
+				return true, nil
+			})
+		}); err != nil || aside != 1 {
+			t.Errorf("%d put aside, %v", aside, err)
+		}
+		time.Sleep(time.Minute)
+		r.want(later, StateAccepted, dedupe.Committed)
 		r.stop()
 		r.check()
 		if err := r.db.Close(); err != nil {

@@ -1,10 +1,13 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +21,9 @@ import (
 // row has an outcome. What it says of a row holds while the row has the step
 // that it had then: every outcome is another step.
 var leases = db.Register(0x10, "delivery leases", 1)
+
+// damagedLeases keeps, for Config.KeepFinished, leases that could not be read.
+var damagedLeases = db.Register(0x19, "damaged delivery leases", 1)
 
 // lease is one batch of rows that this process sends.
 type lease struct {
@@ -43,27 +49,35 @@ func (l leasedRows) seen(d Delivery) Delivery {
 }
 
 // readLeases reads all leases. They are few: what the lanes hold, and the last
-// ones before.
+// ones before. One that cannot be read says nothing: recover sees to it.
 func readLeases(tx *db.Tx) (leasedRows, error) {
 	all := leasedRows{}
-	err := tx.Scan(leases.Prefix(), nil, func(key, val []byte) (bool, error) {
-		r := row.NewReader(val)
-		at := r.Varint()
-		for n := r.Count(); n > 0; n-- {
-			mid, step := r.Text(), int(r.Uvarint())
-			if s, ok := all[mid]; !ok || s.step < step {
-				all[mid] = since{at, step}
-			}
-		}
-		if !r.OK() {
-			return false, fmt.Errorf("outbox: unreadable lease % x", key)
-		}
+	err := tx.Scan(leases.Prefix(), nil, func(_, val []byte) (bool, error) {
+		all.add(val)
 		return true, nil
 	})
-	if err != nil {
-		return nil, err
+	return all, err
+}
+
+// add adds what one lease says; ok is false, and nothing added, when it cannot
+// be read.
+func (l leasedRows) add(val []byte) (ok bool) {
+	r := row.NewReader(val)
+	at := r.Varint()
+	one := leasedRows{}
+	for n := r.Count(); n > 0; n-- {
+		mid, step := r.Text(), int(r.Uvarint())
+		one[mid] = since{at, step}
 	}
-	return all, nil
+	if !r.OK() {
+		return false
+	}
+	for mid, s := range one {
+		if had, ok := l[mid]; !ok || had.step < s.step {
+			l[mid] = s
+		}
+	}
+	return true
 }
 
 // writeLease makes it durable, in one record, that rows are being sent, and
@@ -143,52 +157,114 @@ func (o *Outbox) recover(ctx context.Context) error {
 	if o.recoveredAll {
 		return nil
 	}
-	var left []*change
-	var keys [][]byte
+	all := leasedRows{}
+	var keys, damaged [][]byte
 	err := o.cfg.DB.View(func(tx *db.Tx) error {
-		all, err := readLeases(tx)
-		if err != nil {
-			return err
-		}
-		for mid, s := range all {
-			d, found, err := read(tx, mid)
-			if err != nil {
-				o.cfg.Logger.Error("a leased delivery cannot be read", "mid", mid, "err", err)
-				continue
+		err := tx.Scan(leases.Prefix(), nil, func(key, val []byte) (bool, error) {
+			keys = append(keys, bytes.Clone(key))
+			if !all.add(val) {
+				damaged = append(damaged, bytes.Clone(key))
 			}
-			if found && !d.State.Final() && d.step == s.step {
-				left = append(left, o.leftBehind(d.asLeased(s.at)))
-			}
-		}
-		return tx.Scan(leases.Prefix(), nil, func(key, _ []byte) (bool, error) {
-			keys = append(keys, append([]byte(nil), key...))
 			return true, nil
 		})
+		if err == nil && len(damaged) > 0 {
+			err = o.suspect(tx, all)
+		}
+		return err
 	})
+	if err == nil {
+		err = o.leaveInDoubt(ctx, all)
+	}
 	if err != nil {
 		return fmt.Errorf("outbox: what was being sent: %w", err)
 	}
-	for len(left) > 0 {
-		n := min(len(left), recordBatch)
-		if _, err := o.recordAll(ctx, left[:n]); err != nil {
-			return fmt.Errorf("outbox: what was being sent: %w", err)
-		}
-		left = left[n:]
+	if err := o.removeLeases(ctx, keys, damaged); err != nil {
+		return fmt.Errorf("outbox: remove leases: %w", err)
 	}
-	if len(keys) > 0 {
-		if err := o.cfg.DB.Update(ctx, func(tx *db.Tx) error {
-			for _, key := range keys {
-				if err := tx.Delete(key); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
-			return fmt.Errorf("outbox: remove leases: %w", err)
-		}
+	if len(damaged) > 0 {
+		o.count(func(c *counts) { c.damaged += int64(len(damaged)) })
+		o.cfg.Logger.Error("records of what was being sent cannot be read; whatever was due is taken for sent and in doubt", "records", len(damaged), "deliveries", len(all))
 	}
 	o.recoveredAll = true
 	return nil
+}
+
+// suspect adds to all, for leases that cannot be read, every row that is due:
+// each of them may have been sent, and only rows that were due were leased.
+func (o *Outbox) suspect(tx *db.Tx, all leasedRows) error {
+	now := o.nowMS()
+	for _, queue := range queues {
+		err := tx.Scan(ready.Key(queue), nil, func(key, _ []byte) (bool, error) {
+			_, at, mid, err := parseDue(key)
+			if err != nil || at > now {
+				return true, nil // a bad entry is the queue's to discard
+			}
+			if _, named := all[mid]; named {
+				return true, nil
+			}
+			d, found, err := read(tx, mid)
+			if err == nil && found && !d.State.Final() {
+				all[mid] = since{d.UpdatedAt, d.step}
+			}
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaveInDoubt settles the rows of leases that a dead process has left.
+func (o *Outbox) leaveInDoubt(ctx context.Context, all leasedRows) error {
+	for mids := range slices.Chunk(slices.Collect(maps.Keys(all)), recordBatch) {
+		var left []*change
+		err := o.cfg.DB.View(func(tx *db.Tx) error {
+			for _, mid := range mids {
+				d, found, err := read(tx, mid)
+				if err != nil {
+					o.cfg.Logger.Error("a leased delivery cannot be read", "mid", mid, "err", err)
+					continue
+				}
+				if found && !d.State.Final() && d.step == all[mid].step {
+					left = append(left, o.leftBehind(d.asLeased(all[mid].at)))
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := o.recordAll(ctx, left); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeLeases removes leases that say nothing any more; the damaged ones of
+// them are put aside.
+func (o *Outbox) removeLeases(ctx context.Context, keys, damaged [][]byte) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	return o.cfg.DB.Update(ctx, func(tx *db.Tx) error {
+		for _, key := range damaged {
+			val, err := tx.Get(key)
+			if err == nil {
+				err = tx.SetUntil(damagedLeases.Key(key), val, tx.Now().Add(o.cfg.KeepFinished))
+			}
+			if err != nil && !errors.Is(err, db.ErrNotFound) {
+				return err
+			}
+		}
+		for _, key := range keys {
+			if err := tx.Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // recoverUntil is recover, tried until ctx ends: false when it has.

@@ -134,6 +134,7 @@ type counts struct {
 	finals                              map[State]int64
 	suppressed                          map[string]int64 // by reason
 	doubts, stale, hookFails, claimOdds int64
+	damaged                             int64 // leases
 }
 
 // Stats is a snapshot for health and metrics.
@@ -151,6 +152,9 @@ type Stats struct {
 	HookErrors int64
 	// ClaimErrors counts claims that were not there to be settled.
 	ClaimErrors int64
+	// Damaged counts records of what was being sent that could not be read at
+	// the start.
+	Damaged int64
 	Lanes       map[string]LaneStats
 }
 
@@ -160,7 +164,7 @@ func (o *Outbox) Stats() Stats {
 	s := Stats{
 		Finals: maps.Clone(o.counts.finals), Suppressed: maps.Clone(o.counts.suppressed),
 		Doubts: o.counts.doubts, Stale: o.counts.stale,
-		HookErrors: o.counts.hookFails, ClaimErrors: o.counts.claimOdds,
+		HookErrors: o.counts.hookFails, ClaimErrors: o.counts.claimOdds, Damaged: o.counts.damaged,
 		Lanes: make(map[string]LaneStats, len(o.lanes)),
 	}
 	o.mu.Unlock()

@@ -80,6 +80,7 @@ func (m *gatewayMetrics) Collect(out chan<- prometheus.Metric) {
 	w.counter("footfall_push_stale_total", "Changes of deliveries that had moved on.", o.Stale)
 	w.counter("footfall_push_hook_errors_total", "Outcomes recorded without their event and count.", o.HookErrors)
 	w.counter("footfall_push_claim_errors_total", "Claims that were not there to be settled.", o.ClaimErrors)
+	w.counter("footfall_push_damaged_leases_total", "Records of what was being sent that could not be read at the start.", o.Damaged)
 	lanes, err := m.source.LaneViews()
 	if err != nil {
 		m.log.Error("the lanes could not be measured", "err", err)
