@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/osteele/liquid"
+	"github.com/osteele/liquid/expressions"
 	"github.com/osteele/liquid/parser"
 )
 
@@ -85,8 +86,11 @@ func renderLiquid(tpl *liquid.Template, vars map[string]any) (out string, err er
 	serr := tpl.FRender(&w, vars)
 	switch {
 	case w.over:
-		return "", fmt.Errorf("the result is longer than %d bytes", maxOutputBytes)
+		return "", errResultTooLong
 	case serr != nil:
+		if fe, ok := errors.AsType[expressions.FilterError](serr); ok && errors.Is(fe.Err, errValueTooLong) {
+			return "", fmt.Errorf("filter %q: %w", fe.FilterName, errValueTooLong)
+		}
 		return "", errors.New(liquidMessage(serr))
 	}
 	return w.b.String(), nil
@@ -99,7 +103,10 @@ type limitedWriter struct {
 	over bool
 }
 
-var errTooLong = errors.New("too long")
+var (
+	errTooLong       = errors.New("too long")
+	errResultTooLong = fmt.Errorf("the result is longer than %d bytes", maxOutputBytes)
+)
 
 func (w *limitedWriter) Write(p []byte) (int, error) {
 	if len(p) > w.left {

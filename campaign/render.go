@@ -276,15 +276,35 @@ func (c *Campaign) Render(locale string, rc RenderContext) (Content, error) {
 // is the message's own id, which only a re-send has. It is for the moment in
 // which the push is decided: kept with the delivery, it is the same at every
 // attempt, whatever becomes of the profile, the fence and the template, so a
-// re-send after doubt replaces the first copy. One that cannot be filled is "".
-func (c *Campaign) Collapse(rc RenderContext) string {
+// re-send after doubt replaces the first copy. One that cannot be filled is "",
+// and fault says why; for a template without collapse both are.
+func (c *Campaign) Collapse(rc RenderContext) (key string, fault CollapseFault) {
 	variant, _ := rc.Campaign["variant"].(string)
-	v, err := c.TemplateOf(variant).Collapse.fill(rc)
-	if err != nil {
-		return ""
+	t := c.TemplateOf(variant)
+	if t.Collapse.Source == "" {
+		return "", ""
 	}
-	return v
+	key, err := t.Collapse.fill(rc)
+	switch {
+	case errors.Is(err, errResultTooLong), errors.Is(err, errValueTooLong):
+		return "", CollapseTooLong
+	case err != nil:
+		return "", CollapseFailed
+	case key == "":
+		return "", CollapseEmpty
+	}
+	return key, ""
 }
+
+// CollapseFault says why a push goes out without the collapse of its template.
+type CollapseFault string
+
+// The faults of a collapse, for metrics.
+const (
+	CollapseEmpty   CollapseFault = "empty"    // nothing came of it: a value is missing
+	CollapseTooLong CollapseFault = "too_long" // a value or the result is over its limit
+	CollapseFailed  CollapseFault = "template" // a filter refused a value
+)
 
 func (t *Template) pick(locale string) *LocaleText {
 	if locale == "" {

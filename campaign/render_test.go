@@ -342,3 +342,30 @@ func BenchmarkRender(b *testing.B) {
 		}
 	}
 }
+
+// TestCollapse: what a push replaces on the phone, and why one that cannot be filled replaces nothing.
+func TestCollapse(t *testing.T) {
+	for _, tt := range []struct {
+		collapse, want string
+		fault          CollapseFault
+	}{
+		{``, "", ""},
+		{`"{{ campaign.id }}-{{ tags.city | default: 'x' }}"`, "c-Kyiv", ""},
+		{`"{{ tags.unknown }}"`, "", CollapseEmpty},
+		{`"{{ tags.long }}{{ tags.long }}{{ tags.long }}"`, "", CollapseTooLong},                                                   // the result
+		{`"{{ tags.long | append: tags.long | append: tags.long | append: tags.long | append: tags.long }}"`, "", CollapseTooLong}, // a value on its way
+		{`"{{ tags.city | pluralize: 'a', 'b' }}"`, "", CollapseFailed},
+	} {
+		line := ""
+		if tt.collapse != "" { // it is loaded with a sample that fits; the person's own value does not
+			line = "collapse: " + tt.collapse + ", "
+		}
+		c := mustParse(t, "campaign: c\ntrigger: {enter: {fences: {all: true}}}\nwindow: {to: never}\nsteps: [{push: {ttl: 15m, template: {"+line+"locales: {en: {body: b}}}}}]\n")
+		in := entry(t, "2026-11-28T12:00:00")
+		in.Profile.Tags = map[string]any{"city": "Kyiv", "long": strings.Repeat("x", 500)}
+		got, fault := c.Collapse(NewContext(c, in, in.Now))
+		if got != tt.want || fault != tt.fault {
+			t.Errorf("%s: %q, fault %q; want %q, %q", tt.collapse, got, fault, tt.want, tt.fault)
+		}
+	}
+}

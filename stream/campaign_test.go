@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"footfall/campaign"
 	"footfall/dedupe"
 	"footfall/internal/db"
 	"footfall/push"
@@ -282,7 +285,8 @@ func TestAudience(t *testing.T) {
 }
 
 // TestCollapseStays: what a push replaces on the phone is settled when the push is decided. Neither a restart nor another
-// template, fence or profile changes it for one that is owed, else a re-send after doubt would show a second copy.
+// template, fence or profile changes it for one that is owed, else a re-send after doubt would show a second copy. One that
+// cannot be filled is counted, and explained.
 func TestCollapseStays(t *testing.T) {
 	r := newRig(t)
 	file := func(collapse string) string {
@@ -298,12 +302,46 @@ func TestCollapseStays(t *testing.T) {
 	r.settle()
 	r.halt()
 	r.yaml = file("another")
-	r.clock.set(early.Add(31 * time.Minute))
+	opening := early.Add(31 * time.Minute)
+	r.clock.set(opening)
+	r.provider.say = func(n *push.Notification) push.Outcome {
+		if len(r.provider.sent) > 1 {
+			return push.Outcome{Class: push.Accepted, Status: 200, Sent: true}
+		}
+		return push.Outcome{Class: push.InDoubt, Sent: true}
+	}
+	r.start()
+	r.await("the doubt", func() bool { return r.gw.Status().Outbox.Doubts == 1 })
+	r.halt()
+	r.yaml = file("{{ tags.nothing }}")
+	r.clock.set(opening.Add(time.Minute))
 	r.start()
 	defer r.halt()
 	r.await("the push", func() bool { return r.gw.Status().Funnel["doors"]["push.accepted"] == 1 })
-	n := r.provider.pushes()[0]
-	if want := "doors-enter-shop.d1-" + n.MID; n.CollapseID != want {
-		t.Errorf("collapse %q, want %q", n.CollapseID, want)
+	pushes := r.provider.pushes()
+	if len(pushes) != 2 {
+		t.Fatalf("%d requests", len(pushes))
+	}
+	for _, n := range pushes {
+		if want := "doors-enter-shop.d1-" + pushes[0].MID; n.CollapseID != want {
+			t.Errorf("collapse %q, want %q", n.CollapseID, want)
+		}
+	}
+	r.register("d2")
+	r.enter("d2", opening.Add(time.Minute))
+	r.await("the push without", func() bool { return r.gw.Status().Funnel["doors"]["push.accepted"] == 2 })
+	if n := r.provider.pushes()[2]; n.CollapseID != "" {
+		t.Errorf("collapse %q of nothing", n.CollapseID)
+	}
+	if got := r.gw.Status().Stats.CollapseFaults; len(got) != 1 || got["empty"] != 1 {
+		t.Errorf("counted %v", got)
+	}
+	e, err := r.gw.Explain(t.Context(), "shop.d2", 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checks := e.Decisions[0].Campaigns[0].Checks
+	if !slices.ContainsFunc(checks, func(c campaign.Check) bool { return c.Rule == "collapse" && strings.Contains(c.Detail, "(empty)") }) {
+		t.Errorf("explained as %+v", checks)
 	}
 }

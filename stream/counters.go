@@ -61,6 +61,7 @@ type counters struct {
 	kept      atomic.Int64 // tokens called dead and kept, because that was not believed
 	returned  atomic.Int64 // tokens taken out of use and put back, because their lane is not believed any more
 	receipts  counter      // what became of receipts and of events that name a code
+	collapses counter      // pushes without the collapse of their template, by reason
 }
 
 // Stats is a snapshot of the gateway's counters since it started.
@@ -82,6 +83,8 @@ type Stats struct {
 	// TokensReturned were taken out of use and put back, when their lane turned out not to be believed.
 	TokensReturned int64            `json:"tokens_returned"`
 	Receipts       map[string]int64 `json:"receipts"`
+	// CollapseFaults counts pushes that replace no other though their template asks for it, by campaign.CollapseFault.
+	CollapseFaults map[string]int64 `json:"collapse_faults"`
 	EventsOwed     int64            `json:"events_owed"`
 }
 
@@ -91,7 +94,7 @@ func (c *counters) snapshot() Stats {
 		Refused: c.refused.snapshot(), Dropped: c.dropped.snapshot(), Batches: c.batches.Load(),
 		Processed: c.processed.Load(), Verdicts: c.verdicts.snapshot(), Kinds: c.kinds.snapshot(),
 		LostTail: c.lostTail.Load(), AgedOut: c.agedOut.Load(), Poison: c.poison.snapshot(), Relayed: c.relayed.Load(), TokensKept: c.kept.Load(), TokensReturned: c.returned.Load(),
-		Receipts: c.receipts.snapshot(),
+		Receipts: c.receipts.snapshot(), CollapseFaults: c.collapses.snapshot(),
 	}
 }
 

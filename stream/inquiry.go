@@ -197,7 +197,11 @@ func (q *inquiry) owe(out *CampaignDecision, c *campaign.Campaign, dec *campaign
 		rc := campaign.NewContext(c, campaign.Input{Tr: tr, Profile: q.profile, Now: at}, at)
 		rc.SetVariant(dec.Variant)
 		rc.Message, rc.Entry = map[string]any{"id": claim.MID, "code": code}, cause.Entry
-		cause.Collapse = c.Collapse(rc)
+		key, fault := c.Collapse(rc)
+		if cause.Collapse = key; fault != "" {
+			q.tx.AfterCommit(func() { q.s.count.collapses.add(string(fault), 1) })
+			out.Checks = append(out.Checks, campaign.Check{Rule: "collapse", OK: true, Detail: "cannot be filled (" + string(fault) + "): the push replaces no other"})
+		}
 	}
 	context, err := json.Marshal(cause)
 	if err != nil {

@@ -25,7 +25,7 @@ steps:
         bought: {event: purchase, same: [category], then: [{exit: bought}]}
   - tag: {abandoned: {entry: category}}
   - wait: {at: "13:00", days: every, zone: device, fallback: Europe/Kyiv}
-  - push: {ttl: 2h, template: {locales: {en: {title: "{{ tags.abandoned }}", body: "10% off {{ entry.category }}"}}}}
+  - push: {ttl: 2h, template: {collapse: "lunch-{{ entry.category }}-{{ device.id }}", ttl: 90m, locales: {en: {title: "{{ tags.abandoned }}", body: "10% off {{ entry.category }}"}}}}
   - id: basket
     wait_for: {up_to: 48h, branches: {seen: {event: seen}}}
 `
@@ -129,10 +129,11 @@ func TestJourney(t *testing.T) {
 	r.await("the pushes", func() bool { return r.gw.Status().Funnel["lunch"]["push.accepted"] == 2 })
 	var got []string
 	for _, n := range r.provider.pushes() {
-		got = append(got, n.Device+" "+n.Title+" "+n.Body+" "+n.Campaign)
+		// The wait ended at 13:00, and so long it is worth showing.
+		got = append(got, strings.Join([]string{n.Device, n.Title, n.Body, n.Campaign, n.CollapseID, n.ExpiresAt.In(mustZone("Europe/Kyiv")).Format("15:04")}, " "))
 	}
 	slices.Sort(got)
-	if want := []string{"one phones 10% off phones lunch", "two phones 10% off phones lunch"}; !slices.Equal(got, want) {
+	if want := []string{"one phones 10% off phones lunch lunch-phones-shop.one 14:30", "two phones 10% off phones lunch lunch-phones-shop.two 14:30"}; !slices.Equal(got, want) {
 		t.Errorf("pushed %q", got)
 	}
 	e, err := r.gw.Explain(t.Context(), "shop.one", 0, 0)

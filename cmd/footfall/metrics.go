@@ -76,6 +76,7 @@ func (m *gatewayMetrics) Collect(out chan<- prometheus.Metric) {
 
 	o := &s.Outbox
 	w.counters("footfall_push_suppressed_total", "Deliveries that were not sent after all, by reason.", "reason", o.Suppressed)
+	w.counters("footfall_push_collapse_faults_total", "Pushes that replace no other though their template has a collapse, by reason.", "reason", st.CollapseFaults)
 	w.counter("footfall_push_in_doubt_total", "Requests whose outcome nobody knows.", o.Doubts)
 	w.counter("footfall_push_stale_total", "Changes of deliveries that had moved on.", o.Stale)
 	w.counter("footfall_push_hook_errors_total", "Outcomes recorded without their event and count.", o.HookErrors)

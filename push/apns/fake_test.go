@@ -186,20 +186,33 @@ func TestGoAway(t *testing.T) {
 }
 
 // Accepted, then cut: in doubt. The re-send is accepted as well, and the
-// phone shows one.
+// phone shows one; with a collapse of the campaign's own likewise, which the
+// next push of the campaign then replaces.
 func TestResendAfterDoubtShowsOne(t *testing.T) {
-	a := startFake(t, fake.APNsConfig{})
-	p := provider(t, a, 1)
-	a.Script(fake.Rule{Times: 1, Answer: fake.Answer{Fault: fake.FaultCut}})
-	n := message(1)
-	if o := p.Send(t.Context(), n); o.Class != push.InDoubt || !o.Sent {
-		t.Fatalf("%+v", o)
-	}
-	if o := p.Send(t.Context(), n); o.Class != push.Accepted {
-		t.Fatalf("%+v", o)
-	}
-	if d, shown := a.Deliveries(n.MID), a.Phones().Shown(n.Token); d != 2 || len(shown) != 1 {
-		t.Errorf("delivered %d times, %d on the screen; want 2, 1", d, len(shown))
+	for _, collapse := range []string{"", "sale", "знижка"} {
+		a := startFake(t, fake.APNsConfig{})
+		p := provider(t, a, 1)
+		a.Script(fake.Rule{Times: 1, Answer: fake.Answer{Fault: fake.FaultCut}})
+		n := message(1)
+		n.CollapseID = collapse
+		if o := p.Send(t.Context(), n); o.Class != push.InDoubt || !o.Sent {
+			t.Fatalf("%q: %+v", collapse, o)
+		}
+		if o := p.Send(t.Context(), n); o.Class != push.Accepted {
+			t.Fatalf("%q: %+v", collapse, o)
+		}
+		if d, shown := a.Deliveries(n.MID), a.Phones().Shown(n.Token); d != 2 || len(shown) != 1 {
+			t.Errorf("%q: delivered %d times, %d on the screen; want 2, 1", collapse, d, len(shown))
+		}
+		later := *message(2)
+		later.CollapseID, later.Token = collapse, n.Token
+		if o := p.Send(t.Context(), &later); o.Class != push.Accepted {
+			t.Fatalf("%q: %+v", collapse, o)
+		}
+		shown := a.Phones().Shown(n.Token)
+		if collapse == "" && len(shown) != 2 || collapse != "" && (len(shown) != 1 || shown[0].MID != later.MID) {
+			t.Errorf("%q: after the next push the screen has %+v", collapse, shown)
+		}
 	}
 }
 

@@ -101,24 +101,42 @@ func TestConformanceAgainstTheFake(t *testing.T) {
 // phone shows one, by tag or because the SDK knows the message id.
 func TestResendAfterDoubtShowsOne(t *testing.T) {
 	for _, style := range []fcm.Style{fcm.Display, fcm.DataOnly} {
-		f := startFake(t, fake.FCMConfig{})
-		p := provider(t, f, style, 1)
-		f.Script(fake.Rule{Times: 1, Answer: fake.Answer{Fault: fake.FaultCut}})
-		n := message(1)
-		if o := p.Send(t.Context(), n); o.Class != push.InDoubt || !o.Sent {
-			t.Fatalf("%+v", o)
+		for _, collapse := range []string{"", "sale", "знижка"} {
+			t.Run(string(style)+"/"+collapse, func(t *testing.T) { resendShowsOne(t, style, collapse) })
 		}
-		if o := p.Send(t.Context(), n); o.Class != push.Accepted {
-			t.Fatalf("%+v", o)
-		}
-		shown := f.Phones().Shown(n.Token)
-		if d := f.Deliveries(n.MID); d != 2 || len(shown) != 1 {
-			t.Fatalf("%s: delivered %d times, %d on the screen; want 2, 1", style, d, len(shown))
-		}
-		s := shown[0]
-		if s.MID != n.MID || s.Title != n.Title || s.Body != n.Body || s.Image != n.Image || s.Link != n.Link {
-			t.Errorf("%s: got %+v", style, s)
-		}
+	}
+}
+
+// resendShowsOne: with a collapse of the campaign's own its next push replaces
+// the one that was sent twice, without one it stands beside it.
+func resendShowsOne(t *testing.T, style fcm.Style, collapse string) {
+	f := startFake(t, fake.FCMConfig{})
+	p := provider(t, f, style, 1)
+	f.Script(fake.Rule{Times: 1, Answer: fake.Answer{Fault: fake.FaultCut}})
+	n := message(1)
+	n.CollapseID = collapse
+	if o := p.Send(t.Context(), n); o.Class != push.InDoubt || !o.Sent {
+		t.Fatalf("%+v", o)
+	}
+	if o := p.Send(t.Context(), n); o.Class != push.Accepted {
+		t.Fatalf("%+v", o)
+	}
+	shown := f.Phones().Shown(n.Token)
+	if d := f.Deliveries(n.MID); d != 2 || len(shown) != 1 {
+		t.Fatalf("delivered %d times, %d on the screen; want 2, 1", d, len(shown))
+	}
+	s := shown[0]
+	if s.MID != n.MID || s.Title != n.Title || s.Body != n.Body || s.Image != n.Image || s.Link != n.Link {
+		t.Errorf("got %+v", s)
+	}
+	later := *message(2)
+	later.CollapseID, later.Token = collapse, n.Token
+	if o := p.Send(t.Context(), &later); o.Class != push.Accepted {
+		t.Fatalf("%+v", o)
+	}
+	shown = f.Phones().Shown(n.Token)
+	if collapse == "" && len(shown) != 2 || collapse != "" && (len(shown) != 1 || shown[0].MID != later.MID) {
+		t.Errorf("after the next push the screen has %+v", shown)
 	}
 }
 
