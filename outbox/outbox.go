@@ -155,7 +155,7 @@ type Stats struct {
 	// Damaged counts records of what was being sent that could not be read at
 	// the start.
 	Damaged int64
-	Lanes       map[string]LaneStats
+	Lanes   map[string]LaneStats
 }
 
 // Stats returns the current figures. The maps are fresh.
