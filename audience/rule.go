@@ -303,11 +303,79 @@ func (l *linter) options(n *ast.CallNode, at int, allowed []string) {
 				l.fail(pair.Value, "%s is a text", key.Value)
 			}
 		case "where":
-			if _, ok := pair.Value.(*ast.MapNode); !ok {
+			m, ok := pair.Value.(*ast.MapNode)
+			if !ok {
 				l.fail(pair.Value, "where is a mapping of properties, such as {category: \"phones\"}")
+				return
+			}
+			for _, p := range m.Pairs {
+				l.property(p.(*ast.PairNode).Value)
 			}
 		}
 	}
+}
+
+// property checks the condition on one property of an event, as far as it is known before an event comes.
+func (l *linter) property(n ast.Node) {
+	fail := func(n ast.Node, fault, fix string) {
+		if fault != "" {
+			l.fail(n, "%s; %s", fault, fix)
+		}
+	}
+	ops, ok := n.(*ast.MapNode)
+	if !ok {
+		if _, ok := n.(*ast.ArrayNode); ok {
+			l.fail(n, "a property is not equal to a list; {in: [...]} is one of several")
+		}
+		fault, fix := EqualFault(literal(n))
+		fail(n, fault, fix)
+		return
+	}
+	if len(ops.Pairs) == 0 {
+		l.fail(n, "it compares with nothing; there are %s", strings.Join(PropOps, ", "))
+	}
+	for _, p := range ops.Pairs {
+		pair := p.(*ast.PairNode)
+		op, ok := pair.Key.(*ast.StringNode)
+		if !ok {
+			l.fail(pair.Key, "a comparison is a text, one of %s", strings.Join(PropOps, ", "))
+			return
+		}
+		if _, ok := pair.Value.(*ast.MapNode); ok {
+			l.fail(pair.Value, "%s compares with a value, not with a mapping", op.Value)
+		}
+		at := pair.Value
+		than := literal(pair.Value)
+		if than == nil && op.Value == "in" {
+			than = []any{nil} // told when an event comes
+		}
+		if !slices.Contains(PropOps, op.Value) {
+			at = pair.Key
+		}
+		fault, fix := PropFault(op.Value, than)
+		fail(at, fault, fix)
+	}
+}
+
+// literal is the value of a node that is written out; nil of any other.
+func literal(n ast.Node) any {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return n.Value
+	case *ast.BoolNode:
+		return n.Value
+	case *ast.IntegerNode:
+		return float64(n.Value)
+	case *ast.FloatNode:
+		return n.Value
+	case *ast.ArrayNode:
+		list := []any{}
+		for _, m := range n.Nodes {
+			list = append(list, literal(m))
+		}
+		return list
+	}
+	return nil
 }
 
 // runeOffset turns an offset in characters into one in bytes.
@@ -464,17 +532,7 @@ func (c *conditions) event(e *Event) bool {
 	if e.At < c.since || e.At > c.now {
 		return false
 	}
-	for k, want := range c.where {
-		order, ok := compareValues(e.Props[k], want)
-		if b, isBool := want.(bool); isBool {
-			got, isBool := e.Props[k].(bool)
-			order, ok = 0, isBool && got == b
-		}
-		if !ok || order != 0 {
-			return false
-		}
-	}
-	return true
+	return PropsFit(c.where, e.Props)
 }
 
 func (c *conditions) visit(v *Visit) bool {

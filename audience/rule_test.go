@@ -81,6 +81,21 @@ func TestRule(t *testing.T) {
 		{`events("purchase", {where: {total: 900}}) == 1`, true},
 		{`events("purchase", {where: {total: 900, category: "cases"}}) == 0`, true},
 		{`events("purchase", {within: "30d", where: {category: "phones"}}) == 0`, true},
+		{`tags.age in [41, 42]`, true},
+		{`tags.age in [41, 43]`, false},
+		{`events("purchase", {where: {total: {">": 15}}}) == 1`, true},
+		{`events("purchase", {where: {total: {">=": 15, "<": 900}}}) == 1`, true},
+		{`events("purchase", {where: {total: {"<=": tags.age}}}) == 1`, true},
+		{`events("purchase", {where: {category: {"!=": "cases"}, gift: {"==": false}}}) == 1`, true},
+		{`events("purchase", {where: {colour: {"!=": "red"}}}) == 2`, true}, // what is not there equals nothing
+		{`events("purchase", {where: {colour: {"<": "red"}}}) == 0`, true},
+		{`events("purchase", {where: {category: {"in": ["phones", "tablets"]}}}) == 1`, true},
+		{`events("purchase", {where: {total: {"in": [15, 900.0]}}}) == 2`, true},
+		{`events("purchase", {where: {total: {"in": [15, 16]}}}) == 1`, true},
+		{`events("purchase", {where: {category: {"in": [tags.loyalty, "cases"]}}}) == 1`, true},
+		{`events("purchase", {where: {category: {"contains": "hon"}}}) == 1`, true},
+		{`events("purchase", {where: {total: {"<": "x"}, category: {">": 1}}}) == 0`, true}, // different kinds have no order
+		{`days_since_event("purchase", {where: {total: {">": 100}}}) > 39`, true},
 		{`days_since_event("purchase") >= 10 and days_since_event("purchase") < 10.1`, true},
 		{`days_since_first_event("purchase") >= 40 and days_since_first_event("purchase") < 40.1`, true},
 		{`days_since_event("refund") > 365`, true}, // never is long ago
@@ -144,6 +159,15 @@ func TestRuleRefuses(t *testing.T) {
 		{`events("purchase", {within: ¦30}) > 1`, "within is a text"},
 		{`events("purchase", {within: ¦"a month"}) > 1`, "within is a text"},
 		{`events("purchase", {where: ¦"phones"}) > 1`, "where is a mapping"},
+		{`events("purchase", {where: {total: {¦"=>": 5}}}) > 1`, `no comparison "=>"; there are ==`},
+		{`events("purchase", {where: {total: {">": ¦"5"}}}) > 1`, "write the number without quotes: 5"},
+		{`events("purchase", {where: {total: ¦">5"}}) > 1`, `a comparison is written {">": 5}`},
+		{`events("purchase", {where: {total: ¦[5]}}) > 1`, "one of several"},
+		{`events("purchase", {where: {gift: {"<": ¦true}}}) > 1`, "no order"},
+		{`events("purchase", {where: {total: {"in": ¦5}}}) > 1`, "in takes a list"},
+		{`events("purchase", {where: {total: {"in": ¦[]}}}) > 1`, "empty list"},
+		{`events("purchase", {where: {total: ¦{}}}) > 1`, "compares with nothing"},
+		{`events("purchase", {where: {total: {">": ¦{a: 1}}}}) > 1`, "not with a mapping"},
 		{`visits({¦store: "k01"}) > 1`, "no such condition; there are within, fence, tag, stay"},
 		{`¦events() > 1`, "the name of an event is missing"},
 		{`¦events("purchase")`, "bool"},
@@ -166,7 +190,7 @@ func TestRuleRefuses(t *testing.T) {
 }
 
 func FuzzRule(f *testing.F) {
-	for _, s := range []string{`tags.a > 1 && !tags.b`, `events("x", {within: "1d"}) in [1, 2]`, `any(tags.g, # == "v")`, `tags.a ? tags.b : version(tags.c) < version("1")`} {
+	for _, s := range []string{`tags.a > 1 && !tags.b`, `events("x", {within: "1d"}) in [1, 2]`, `events("x", {where: {a: {">": tags.b, "in": [1, tags.c]}, b: {"contains": "c"}}}) > 0`, `any(tags.g, # == "v")`, `tags.a ? tags.b : version(tags.c) < version("1")`} {
 		f.Add(s)
 	}
 	now := time.UnixMilli(1_800_000_000_000)

@@ -191,7 +191,7 @@ func (s *source) mapping(n ast.Node, what string) (fields []field, ok bool) {
 			s.wrongType(k, what, "")
 			continue
 		default:
-			s.fail(at, CodeType, "", "a key of %s is not a plain name", what)
+			s.fail(at, CodeType, "put it in quotes", "a key of %s is not a plain name", what)
 			continue
 		}
 		if first, dup := seen[name]; dup {

@@ -21,6 +21,7 @@ const (
 	maxCallTTL  = 7 * 24 * time.Hour // how long a webhook is tried
 	maxArms     = 8
 	maxGoals    = 8 // besides the journey's own
+	maxAny      = 8 // of one branch, goal or entry
 )
 
 // A Journey is one loaded, valid journey. It is not changed afterwards and is safe for concurrent use.
@@ -57,10 +58,11 @@ type Match struct {
 	Leaves bool           // it is left
 	Stands standing       // a place that the person is in or out of; 0: one of the others
 	Event  string         // name; "": a transition
-	Where  map[string]any // properties that must be equal
+	Where  map[string]any // conditions on its properties, see [audience.PropsFit]
 	Same   []string       // properties that must be those of the entry's event
 	Kind   track.Kind     // of the transition
 	Sel    campaign.Selector
+	Any    []Match // any of these, and nothing else is set
 }
 
 // standing is whether a branch waits for a person to be within the fences of Sel, or in none of them.
@@ -73,6 +75,27 @@ const (
 
 // openVisit is how long a visit is taken to go on whose end was not seen.
 const openVisit = 12 * time.Hour
+
+// leaves yields what m is made of: itself, or each of Any.
+func (m *Match) leaves(yield func(*Match) bool) bool {
+	if len(m.Any) == 0 {
+		return yield(m)
+	}
+	for i := range m.Any {
+		if !yield(&m.Any[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// already reports whether m has come about by what is known: one of the pushes has been opened, or the person is where it
+// wants them.
+func (m *Match) already(opened []string, f *Facts, now int64) bool {
+	return !m.leaves(func(m *Match) bool {
+		return !(m.Opened != "" && slices.Contains(opened, m.Opened) || m.Stands != 0 && m.holds(f, now))
+	})
+}
 
 // holds reports whether the person is where a branch wants them.
 func (m *Match) holds(f *Facts, now int64) bool {
@@ -261,15 +284,15 @@ func (j *Journey) Transitions() bool {
 // matches yields what the journey listens to, the entries first.
 func (j *Journey) matches(yield func(*Match) bool) {
 	for i := range j.Entries {
-		if !yield(&j.Entries[i].Match) {
+		if !yield(&j.Entries[i].Match) { // has no Any
 			return
 		}
 	}
-	if j.Goal != nil && !yield(&j.Goal.Match) {
+	if j.Goal != nil && !j.Goal.leaves(yield) {
 		return
 	}
 	for i := range j.Goals {
-		if !yield(&j.Goals[i].Match) {
+		if !j.Goals[i].leaves(yield) {
 			return
 		}
 	}
@@ -278,7 +301,7 @@ func (j *Journey) matches(yield func(*Match) bool) {
 			continue
 		}
 		for k := range j.steps[i].branches {
-			if b := &j.steps[i].branches[k]; b.name != notTriggered && !yield(&b.match) {
+			if b := &j.steps[i].branches[k]; b.name != notTriggered && !b.match.leaves(yield) {
 				return
 			}
 		}
@@ -311,6 +334,9 @@ func (j *Journey) idOf(i int) string {
 
 // happens reports whether what is put in is what m waits for. entry are the properties that the person entered by.
 func (m *Match) happens(in *Input, entry map[string]any) bool {
+	if len(m.Any) > 0 {
+		return slices.ContainsFunc(m.Any, func(m Match) bool { return m.happens(in, entry) })
+	}
 	if m.Opened != "" {
 		return in.Kind == Opened && in.Step == m.Opened
 	}
@@ -326,10 +352,8 @@ func (m *Match) happens(in *Input, entry map[string]any) bool {
 	if in.Kind != Event || in.Name != m.Event {
 		return false
 	}
-	for name, want := range m.Where {
-		if in.Props[name] != want {
-			return false
-		}
+	if !audience.PropsFit(m.Where, in.Props) {
+		return false
 	}
 	for _, name := range m.Same {
 		if v, ok := in.Props[name]; !ok || !plain(v) || entry[name] != v {

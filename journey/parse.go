@@ -21,7 +21,7 @@ var (
 	topKeys   = []string{"journey", "name", "zone", "entry", "audience", "window", "reentry", "goal", "goals", "caps", "quiet", "steps", "templates"}
 	topLater  = []string{"enabled", "paused", "holdout", "priority", "variants"}
 	entryKeys = []string{"event", "enter", "exit", "dwell", "joins", "leaves", "schedule", "api"}
-	matchKeys = []string{"event", "enter", "exit", "dwell", "joins", "leaves", "where", "same"}
+	matchKeys = []string{"event", "enter", "exit", "dwell", "joins", "leaves", "any", "where", "same"}
 	stepKeys  = []string{"push", "wait", "wait_for", "split", "experiment", "reachable", "tag", "emit", "webhook", "exit"}
 	stepLater = []string{"goal", "if", "email", "sms", "best_time"}
 )
@@ -238,7 +238,7 @@ func (r *reader) entry(f campaign.Field) {
 	var where campaign.Field
 	count, before := 0, r.doc.Faults()
 	event := -1
-	ok := f.Keys("entry", append(slices.Clone(entryKeys), "where", "segment"), []string{"same"}, func(k campaign.Field) {
+	ok := f.Keys("entry", append(slices.Clone(entryKeys), "any", "where", "segment"), []string{"same"}, func(k campaign.Field) {
 		switch k.Name() {
 		case "where":
 			where = k
@@ -254,6 +254,13 @@ func (r *reader) entry(f campaign.Field) {
 			}
 		case "api":
 			j.API, _ = k.Bool()
+		case "any":
+			for _, m := range r.any(k, "an entry", nil) {
+				if len(m.Same) > 0 {
+					k.Fail(campaign.CodeConflict, "write where: {NAME: VALUE}", "same compares with the event of the entry, and this is the entry")
+				}
+				j.Entries = append(j.Entries, Entry{m})
+			}
 		default:
 			var m Match
 			r.happening(k, &m)
@@ -330,11 +337,7 @@ func (r *reader) where(where, same campaign.Field, event bool, set func(map[stri
 		conditions = map[string]any{}
 		members, _ := where.Members("where")
 		for _, k := range members {
-			v, ok := k.Scalar()
-			if ok && v == nil {
-				k.Fail(campaign.CodeType, "a text, a number, true or false", "%s has no value", k.Name())
-			}
-			conditions[k.Name()] = v
+			conditions[k.Name()] = r.property(k)
 		}
 	}
 	var names []string
@@ -342,6 +345,77 @@ func (r *reader) where(where, same campaign.Field, event bool, set func(map[stri
 		names = same.Names(64)
 	}
 	set(conditions, names)
+}
+
+// property reads the condition on one property: a value, or a mapping of comparisons.
+func (r *reader) property(f campaign.Field) any {
+	if !f.IsMapping() {
+		if f.IsList() {
+			f.Fail(campaign.CodeType, "{in: [a, b]} is one of several, {contains: a} asks for a member of a list", "%s is not equal to a list", f.Name())
+			return nil
+		}
+		v := r.value(f, f.Name())
+		if fault, fix := audience.EqualFault(v); fault != "" {
+			f.Fail(campaign.CodeValue, fix, "%s: %s", f.Name(), fault)
+		}
+		return v
+	}
+	ops := map[string]any{}
+	before := r.doc.Faults()
+	members, _ := f.Members(f.Name())
+	if len(members) == 0 && r.doc.Faults() == before {
+		f.Fail(campaign.CodeMissing, "there are "+strings.Join(audience.PropOps, ", "), "%s is compared with nothing", f.Name())
+	}
+	for _, k := range members {
+		var than any
+		before := r.doc.Faults()
+		if k.IsList() {
+			list := []any{}
+			items, _ := k.Items("a list")
+			for _, item := range items {
+				list = append(list, r.value(item, k.Name()))
+			}
+			than = list
+		} else {
+			than = r.value(k, k.Name())
+		}
+		if fault, fix := audience.PropFault(k.Name(), than); fault != "" && r.doc.Faults() == before {
+			if !slices.Contains(audience.PropOps, k.Name()) {
+				k.FailKey(campaign.CodeUnknownKey, fix, "%s: %s", f.Name(), fault)
+			} else {
+				k.Fail(campaign.CodeValue, fix, "%s: %s", f.Name(), fault)
+			}
+		}
+		ops[k.Name()] = than
+	}
+	return ops
+}
+
+// value reads a text, a number or a truth.
+func (r *reader) value(f campaign.Field, name string) any {
+	v, ok := f.Scalar()
+	if ok && v == nil {
+		f.Fail(campaign.CodeType, "a text, a number, true or false", "%s has no value", name)
+	}
+	return v
+}
+
+// any reads a list of happenings of which one is enough.
+func (r *reader) any(f campaign.Field, what string, more []string) (list []Match) {
+	items, ok := f.Items("a list, such as [{event: purchase}, {event: order}]")
+	if ok && (len(items) < 2 || len(items) > maxAny) {
+		f.Fail(campaign.CodeRange, "any: [{event: purchase}, {event: order}]", "any lists %d; from 2 to %d", len(items), maxAny)
+	}
+	for _, item := range items {
+		m, _ := r.match(item, what, more, func(k campaign.Field) {
+			k.FailKey(campaign.CodeUnknownKey, "write it beside any", "%s has no place in a list of happenings", k.Name())
+		})
+		if len(m.Any) > 0 {
+			item.Fail(campaign.CodeConflict, "write all of them in one list", "any within any")
+		}
+		list = append(list, m)
+	}
+	return list
 }
 
 // match reads {event: purchase, where: {…}, same: [category]} or {enter: {tag: kyiv}}, and hands other keys on.
@@ -354,12 +428,16 @@ func (r *reader) match(f campaign.Field, what string, more []string, other func(
 			where = k
 		case "same":
 			same = k
-		case "event", "enter", "exit", "dwell", "joins", "leaves", "opened", "inside", "outside":
+		case "any", "event", "enter", "exit", "dwell", "joins", "leaves", "opened", "inside", "outside":
 			if count++; count > 1 {
-				k.FailKey(campaign.CodeConflict, "", "%s has one kind; this is another", what)
+				k.FailKey(campaign.CodeConflict, "any: [{…}, {…}] waits for one of several", "%s has one kind; this is another", what)
 				return
 			}
-			r.happening(k, &m)
+			if k.Name() != "any" {
+				r.happening(k, &m)
+				return
+			}
+			m.Any = r.any(k, what, slices.DeleteFunc(slices.Clone(more), func(name string) bool { return name == "then" || name == "stay" }))
 		default:
 			other(k)
 		}
@@ -688,7 +766,7 @@ func (r *reader) waitFor(f campaign.Field, i int, id string, depth int) {
 	if branches.Given() {
 		members, _ := branches.Members("branches")
 		if n := len(members); n == 0 || n > MaxBranches {
-			branches.Fail(campaign.CodeRange, "several events may share one: emit and wait again, or end the journey by its goal", "%d branches; from 1 to %d", n, MaxBranches)
+			branches.Fail(campaign.CodeRange, "several happenings share one by any: [{event: a}, {event: b}]", "%d branches; from 1 to %d", n, MaxBranches)
 		}
 		for _, k := range members {
 			name := branchName(k)

@@ -86,7 +86,11 @@ func (j *Journey) Entry() Input {
 		case m.Watch != nil:
 			return Input{Kind: Membered, Watch: m.Watch.ID, OK: !m.Leaves}
 		case m.Event != "":
-			return Input{Kind: Event, Name: m.Event, Props: m.Where}
+			props := map[string]any{}
+			for name, want := range m.Where {
+				props[name] = audience.PropExample(want)
+			}
+			return Input{Kind: Event, Name: m.Event, Props: props}
 		default:
 			return Input{Kind: Transition, Transition: m.Kind, Fence: "somewhere", Tags: m.Sel.Tags}
 		}

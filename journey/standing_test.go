@@ -16,7 +16,7 @@ window: {to: never}
 steps:
   - wait_for:
       up_to: 4h
-      branches: {here: {inside: {tag: kyiv}, then: [{emit: here}]}}
+      branches: {here: {any: [{event: phoned}, {inside: {tag: kyiv}}], then: [{emit: here}]}}
       not_triggered: [{exit: never_came}]
   - wait_for:
       up_to: 4h

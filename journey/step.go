@@ -280,11 +280,7 @@ func (s *stepper) await(st *step) bool {
 	}
 	for k := range st.branches {
 		b := &st.branches[k]
-		if b.match.Stands != 0 {
-			if s.in.Kind != Transition || !b.match.holds(s.f, s.now) {
-				continue
-			}
-		} else if b.name == notTriggered || !b.match.happens(s.in, r.Entry) {
+		if b.name == notTriggered || !b.match.happens(s.in, r.Entry) && !(s.in.Kind == Transition && b.match.already(nil, s.f, s.now)) {
 			continue
 		}
 		s.triggered(st, b.name)
@@ -309,8 +305,7 @@ func (s *stepper) triggered(st *step, name string) {
 // person is where it wants them; "" when there is none.
 func (s *stepper) already(st *step) string {
 	for i := range st.branches {
-		m := &st.branches[i].match
-		if m.Opened != "" && slices.Contains(s.r.Opened, m.Opened) || m.Stands != 0 && m.holds(s.f, s.now) {
+		if st.branches[i].match.already(s.r.Opened, s.f, s.now) {
 			return st.branches[i].name
 		}
 	}

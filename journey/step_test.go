@@ -95,6 +95,23 @@ func TestStories(t *testing.T) {
 			{0, come("c2"), false, "-"},
 			{hour, Input{Kind: Timer}, false, "finished; step.1.came emit:came emit:end ended.finished"},
 		}},
+		{"conditions on properties", small("  - wait_for: {up_to: 1d, branches: {big: {event: purchase, where: {total: {\">=\": 100, \"<\": 500}, shop: {\"!=\": online}, category: {in: [phones, cases]}}}}}\n"), []happening{
+			{0, enter, false, "1 +24h; entered"},
+			{0, event("p1", "purchase", map[string]any{"total": 99.0, "category": "phones"}), false, "-"},
+			{0, event("p2", "purchase", map[string]any{"total": 500.0, "category": "phones"}), false, "-"},
+			{0, event("p3", "purchase", map[string]any{"total": "200", "category": "phones"}), false, "-"},
+			{0, event("p4", "purchase", map[string]any{"total": 200.0, "category": "phones", "shop": "online"}), false, "-"},
+			{0, event("p5", "purchase", map[string]any{"total": 200.0, "category": "tablets"}), false, "-"},
+			{0, event("p6", "purchase", map[string]any{"total": 100.0, "category": "cases"}), false, "finished; step.1.big ended.finished"},
+		}},
+		{"one of several happenings", small("  - wait_for: {up_to: 1d, branches: {here: {any: [{event: purchase, same: [category]}, {event: order, where: {total: {\">\": 5}}}, {enter: {tag: kyiv}}]}}}\n"), []happening{
+			{0, enter, false, "1 +24h; entered"},
+			{0, event("p1", "purchase", category("cases")), false, "-"},
+			{0, event("o1", "order", map[string]any{"total": 5.0}), false, "-"},
+			{0, Input{Kind: Transition, ID: "l", Transition: track.Enter, Fence: "l01", Tags: []string{"lviv"}}, false, "-"},
+			{hour, Input{Kind: Timer}, false, "-"},
+			{0, come("c1"), false, "finished; step.1.here ended.finished"},
+		}},
 		{"splits and who can be reached", small("  - split: [{if: 'tags.old'}, {name: vip, if: 'tags.vip', then: [{reachable: {yes: [{tag: {r: true, gone: null}}]}}]}, {else: [{exit: true}]}]\n  - wait: 1m\n"), []happening{
 			{0, enter, false, "2 +1m; entered step.1.vip step.1.vip.1.yes tag:r=true tag:gone=<nil>"},
 			{minute, Input{Kind: Timer}, false, "finished; ended.finished"},
