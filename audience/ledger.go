@@ -14,7 +14,15 @@ var (
 
 // Get reads the profile of device ("<app>.<device>"); false when there is none.
 // The result shares nothing with the transaction.
-func Get(tx *db.Tx, device string) (Profile, bool, error) {
+func Get(tx *db.Tx, device string) (p Profile, found bool, err error) {
+	if p, found, err = get(tx, device); err == nil && found {
+		p.UserTags, err = UserTags(tx, p.Subject())
+	}
+	return p, err == nil && found, err
+}
+
+// get is Get without the tags of the subject, which are a read of their own.
+func get(tx *db.Tx, device string) (Profile, bool, error) {
 	val, err := tx.Get(profileSpace.Key([]byte(device)))
 	if errors.Is(err, db.ErrNotFound) {
 		return Profile{}, false, nil
@@ -23,9 +31,6 @@ func Get(tx *db.Tx, device string) (Profile, bool, error) {
 		return Profile{}, false, fmt.Errorf("audience: read profile of %s: %w", device, err)
 	}
 	p, err := decode(device, val)
-	if err == nil {
-		p.UserTags, err = UserTags(tx, p.Subject())
-	}
 	return p, err == nil, err
 }
 
@@ -35,7 +40,7 @@ func Put(tx *db.Tx, p *Profile) error {
 	if p.Device == "" {
 		return errors.New("audience: profile without a device")
 	}
-	old, _, err := Get(tx, p.Device)
+	old, _, err := get(tx, p.Device)
 	if err != nil {
 		return err
 	}
@@ -90,7 +95,7 @@ func Erase(tx *db.Tx, device string) error {
 	if err := putUserTags(tx, "d:"+device, nil); err != nil {
 		return err
 	}
-	old, found, err := Get(tx, device)
+	old, found, err := get(tx, device)
 	if err != nil {
 		return err
 	}

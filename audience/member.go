@@ -10,7 +10,9 @@ import (
 
 // Fits reports whether the rule fits a profile's subject at a time (Unix ms):
 // the device itself or, of a person, any of their devices. fitting is the
-// profile that fits: p when it does, else the first in order of device.
+// profile that fits: p when it does, else the first in order of device. The
+// tags of the person are p's for all of them: p may be from before a change
+// that the ledger has already.
 func Fits(tx *db.Tx, r *Rule, p *Profile, now int64) (fitting Profile, fits bool, err error) {
 	one := func(p *Profile) (bool, error) {
 		person, err := personOf(tx, p, r)
@@ -31,13 +33,14 @@ func Fits(tx *db.Tx, r *Rule, p *Profile, now int64) (fitting Profile, fits bool
 		if id == p.Device {
 			continue
 		}
-		q, found, err := Get(tx, id)
+		q, found, err := get(tx, id)
 		if err != nil {
 			return *p, false, err
 		}
 		if !found {
 			continue
 		}
+		q.UserTags = p.UserTags
 		if fits, err := one(&q); err != nil || fits {
 			return q, fits, err
 		}

@@ -208,3 +208,40 @@ func TestUserTags(t *testing.T) {
 		return nil
 	})
 }
+
+// TestFitsAsTheProfileSays: the tags of a person are those of the profile that is asked about, for all their devices: one from before
+// a change says what was, although the ledger has the change.
+func TestFitsAsTheProfileSays(t *testing.T) {
+	d := openDB(t)
+	rule, err := ParseRule(`tags.loyalty == "gold"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.Update(t.Context(), func(tx *db.Tx) error {
+		for _, id := range []string{"shop.a", "shop.b"} {
+			if err := Put(tx, &Profile{Device: id, Person: "u1"}); err != nil {
+				return err
+			}
+		}
+		before, _, err := Get(tx, "shop.a")
+		if err != nil {
+			return err
+		}
+		if _, err := SetUserTags(tx, "p:u1", []byte(`{"loyalty":"gold"}`)); err != nil {
+			return err
+		}
+		after, _, err := Get(tx, "shop.a")
+		if err != nil {
+			return err
+		}
+		for want, p := range map[bool]*Profile{false: &before, true: &after} {
+			if _, fits, err := Fits(tx, rule, p, 0); fits != want || err != nil {
+				t.Errorf("with the tags %v: fits %v, %v", p.UserTags, fits, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -115,7 +115,7 @@ func TestAgainstModel(t *testing.T) {
 	})
 	has := map[string]string{}    // mid -> code
 	redeemed := map[string]bool{} // code
-	for i := range 3000 {
+	for i := range 1500 {
 		mid := fmt.Sprintf("m%d", rng.IntN(60))
 		op := rng.IntN(10)
 		update(t, d, func(tx *db.Tx) error {
