@@ -33,23 +33,23 @@ func TestSentAgainIsBounded(t *testing.T) {
 			case 0, 1:
 				crashes++
 				shown++
-				c = o.leftBehind(d)
+				c = o.leftBehind(&d)
 			case 2, 3:
 				shown++
-				c = o.answered(d, push.Outcome{Class: push.InDoubt, Sent: true})
+				c = o.answered(&d, push.Outcome{Class: push.InDoubt, Sent: true})
 			case 4:
-				c = o.answered(d, push.Outcome{Class: push.Retry, Status: 503, Sent: true})
+				c = o.answered(&d, push.Outcome{Class: push.Retry, Status: 503, Sent: true})
 			case 5:
-				c = o.answered(d, push.Outcome{Class: push.LaneRate, Status: 429, Sent: true, RetryAfter: time.Second})
+				c = o.answered(&d, push.Outcome{Class: push.LaneRate, Status: 429, Sent: true, RetryAfter: time.Second})
 			case 6:
-				c = o.answered(d, push.Outcome{Class: push.RetryNow})
+				c = o.answered(&d, push.Outcome{Class: push.RetryNow})
 			case 7:
 				if rng.IntN(4) > 0 {
-					c = o.answered(d, push.Outcome{Class: push.DeviceRate, Status: 429, Sent: true})
+					c = o.answered(&d, push.Outcome{Class: push.DeviceRate, Status: 429, Sent: true})
 					break
 				}
 				shown++
-				c = o.answered(d, push.Outcome{Class: push.Accepted, Sent: true})
+				c = o.answered(&d, push.Outcome{Class: push.Accepted, Sent: true})
 			}
 			if d = c.new; !d.State.Final() && d.NextAt >= d.ExpiresAt-expiryMargin.Milliseconds() {
 				t.Fatalf("tried again %d ms before its expiry", d.ExpiresAt-d.NextAt)

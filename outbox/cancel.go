@@ -87,7 +87,7 @@ func (o *Outbox) cancelQueue(ctx context.Context, queue []byte, id, reason strin
 				if err != nil || !found || d.State.Final() {
 					return true, nil
 				}
-				page = append(page, o.final(d, StateCancelled, reason, "", false))
+				page = append(page, o.final(&d, StateCancelled, reason, "", false))
 				if len(page) == sweepPage {
 					from, more = db.After(key), true
 				}

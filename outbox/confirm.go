@@ -18,7 +18,7 @@ func (o *Outbox) Confirm(tx *db.Tx, mid string) error {
 	if err != nil || !found || d.State.Final() || o.taken(mid) {
 		return err
 	}
-	c := &change{old: d, new: confirmed(d), claim: claimCommit, tell: true,
+	c := &change{old: &d, new: confirmed(d), claim: claimCommit, tell: true,
 		outcome: push.Outcome{Class: push.Accepted, Reason: reasonReported}}
 	c.new.UpdatedAt = o.nowMS()
 	if err := o.apply(tx, c); err != nil {

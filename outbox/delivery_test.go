@@ -535,8 +535,8 @@ func TestSecondChangeOfOneRowIsRefused(t *testing.T) {
 		r := newRig(t, nil)
 		mid := r.enter("a")
 		row := r.row(mid)
-		expired := r.out.final(row, StateExpired, "r", push.Expired, false)
-		cancelled := r.out.final(row, StateCancelled, "r", "", true)
+		expired := r.out.final(&row, StateExpired, "r", push.Expired, false)
+		cancelled := r.out.final(&row, StateCancelled, "r", "", true)
 		if made, err := r.out.recordAll(context.Background(), []*change{expired}); err != nil || len(made) != 1 {
 			t.Fatalf("%d made, %v", len(made), err)
 		}
@@ -565,7 +565,7 @@ func TestOldReadingOfARowIsRefused(t *testing.T) {
 		r := newRig(t, nil)
 		mid := r.enter("a")
 		lease := func(d Delivery) *change {
-			c := &change{old: d, new: d.asLeased(time.Now().UnixMilli())}
+			c := &change{old: &d, new: d.asLeased(time.Now().UnixMilli())}
 			if _, err := r.out.writeLease(context.Background(), []*change{c}); err != nil {
 				t.Fatal(err)
 			}
@@ -573,7 +573,7 @@ func TestOldReadingOfARowIsRefused(t *testing.T) {
 		}
 		around := func(out push.Outcome) {
 			c := lease(r.row(mid))
-			answer := r.out.answered(c.new, out)
+			answer := r.out.answered(&c.new, out)
 			answer.lease = c.lease
 			if _, err := r.out.recordAll(context.Background(), []*change{answer}); err != nil || !c.made || !answer.made {
 				t.Fatalf("not made, %v: %+v", err, r.row(mid))

@@ -102,9 +102,9 @@ func (o *Outbox) sweep(ctx context.Context, prefix, from, to []byte) error {
 				case err != nil:
 					orphans, cause = append(orphans, bytes.Clone(key)), err
 				case lane == nil:
-					page = append(page, o.final(d, StateExpired, "there is no lane "+d.Lane, push.Expired, false))
+					page = append(page, o.final(&d, StateExpired, "there is no lane "+d.Lane, push.Expired, false))
 				default:
-					page = append(page, o.final(d, StateExpired, "waited too long in lane "+d.Lane, push.Expired, false))
+					page = append(page, o.final(&d, StateExpired, "waited too long in lane "+d.Lane, push.Expired, false))
 				}
 				if more = len(page)+len(orphans) == sweepPage; more {
 					from = db.After(key)

@@ -307,9 +307,9 @@ func (l *lane) observe(out push.Outcome) error {
 // answers. mu is held.
 func (l *lane) judge(v verdict) {
 	log, now := l.o.cfg.Logger, time.Now()
-	text := fmt.Sprintf("%d of %d tokens were called dead within %v; none is deleted", v.dead, v.answers, guardWindow)
 	switch {
 	case v.distrust:
+		text := fmt.Sprintf("%d of %d tokens were called dead within %v; none is deleted", v.dead, v.answers, guardWindow)
 		if l.alarms.raise(l.name, AlarmTokens, text, now) {
 			log.Error("too many tokens are called dead: deleting stops", "lane", l.name, "dead", v.dead, "answers", v.answers)
 		}
@@ -319,9 +319,9 @@ func (l *lane) judge(v verdict) {
 	if now.Sub(l.puzzled) >= puzzledFor && l.alarms.end(AlarmUnknown) {
 		log.Info("no more answers that the provider does not document", "lane", l.name)
 	}
-	text = fmt.Sprintf("%d of %d tokens belong to another sender", v.strange, v.answers)
 	switch {
 	case v.foreign:
+		text := fmt.Sprintf("%d of %d tokens belong to another sender", v.strange, v.answers)
 		if l.alarms.raise(l.name, AlarmForeign, text, now) {
 			log.Error("tokens of another sender", "lane", l.name, "foreign", v.strange, "answers", v.answers)
 		}

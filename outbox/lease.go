@@ -126,8 +126,9 @@ func (o *Outbox) writeLease(ctx context.Context, cs []*change) (made []*change, 
 	for _, c := range cs {
 		if c.made = c.refused == nil; c.made {
 			c.lease = le
+		} else {
+			o.recorded(c)
 		}
-		o.recorded(c)
 	}
 	return made, nil
 }
@@ -227,7 +228,8 @@ func (o *Outbox) leaveInDoubt(ctx context.Context, all leasedRows) error {
 					continue
 				}
 				if found && !d.State.Final() && d.step == all[mid].step {
-					left = append(left, o.leftBehind(d.asLeased(all[mid].at)))
+					d = d.asLeased(all[mid].at)
+					left = append(left, o.leftBehind(&d))
 				}
 			}
 			return nil

@@ -165,7 +165,7 @@ func (q *queue) justSettled(mid string) bool {
 
 // candidate is a due row; when it cannot be read, err and its index entry.
 type candidate struct {
-	row Delivery
+	row *Delivery
 	key []byte
 	err error
 }
@@ -218,7 +218,7 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 			if err == nil && q.justSettled(mid) {
 				return true, nil // this snapshot is older than its outcome, perhaps older than its lease
 			}
-			c := candidate{row: row, err: err}
+			c := candidate{row: &row, err: err}
 			if err != nil {
 				c.key = bytes.Clone(key)
 			}
@@ -255,7 +255,7 @@ func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup
 			continue
 		}
 		if at := l.pacer.admit(d.App+"/"+d.Device, now); at > now {
-			c := &change{old: d, new: d}
+			c := &change{old: d, new: *d}
 			c.new.NextAt = at
 			if at >= d.ExpiresAt {
 				c = o.final(d, StateExpired, "too many messages for this device", push.Expired, false)

@@ -16,23 +16,24 @@ import (
 )
 
 // change is one step of one row: what it was, what it becomes, and what goes
-// with it.
+// with it. old is not written to, so that several steps may share it.
 type change struct {
-	old, new Delivery
-	claim    claimStep
-	outcome  push.Outcome
-	tell     bool // call OnOutcome
-	another  bool // the token was refused: ask Another
+	old     *Delivery
+	new     Delivery
+	claim   claimStep
+	outcome push.Outcome
+	tell    bool // call OnOutcome
+	another bool // the token was refused: ask Another
 	// lease is set when the row is leased by this process: nobody else changes it
 	// then, and it need not be read again.
 	lease *lease
 
 	// What came of it, valid once made or refused is set.
 	made    bool
-	refused error    // errStale or errIllegal: nothing was written
-	result  Delivery // as written
-	odd     error    // the claim was not there to be settled
-	hookErr error    // OnOutcome failed and was left out
+	refused error     // errStale or errIllegal: nothing was written
+	result  *Delivery // as written
+	odd     error     // the claim was not there to be settled
+	hookErr error     // OnOutcome failed and was left out
 }
 
 var (
@@ -52,7 +53,7 @@ const hookTries = 3
 // again.
 func (o *Outbox) apply(tx *db.Tx, c *change) error {
 	c.refused, c.odd = nil, nil
-	old := &c.old
+	old := c.old
 	if c.lease == nil {
 		stored, found, err := read(tx, old.MID)
 		if err != nil {
@@ -96,7 +97,7 @@ func (o *Outbox) apply(tx *db.Tx, c *change) error {
 			return fmt.Errorf("%w: %w", errHook, err)
 		}
 	}
-	c.result = d
+	c.result = &d
 	if o.walked != nil {
 		o.walked(old.State, d.State)
 	}
@@ -292,12 +293,15 @@ func (o *Outbox) settled(batch []*change) {
 			o.spend(c.lease.key)
 		}
 		if l := o.lanes[c.old.Lane]; l != nil {
-			l.queueOf(&c.old).ended(c.old.MID)
+			l.queueOf(c.old).ended(c.old.MID)
 		}
 		o.drop(c.old.MID)
 		// Its time may come before what the queue waits for.
-		if l := o.lanes[c.result.Lane]; l != nil && c.made && !c.result.State.Final() {
-			l.queueOf(&c.result).poke()
+		if !c.made || c.result.State.Final() {
+			continue
+		}
+		if l := o.lanes[c.result.Lane]; l != nil {
+			l.queueOf(c.result).poke()
 		}
 	}
 }
@@ -336,7 +340,7 @@ func (o *Outbox) recorded(c *change) {
 		}
 		return
 	}
-	d := &c.result
+	d := c.result
 	newDoubt := d.Doubt && c.outcome.Class == push.InDoubt && d.State != StateAccepted
 	if d.State.Final() || newDoubt || c.hookErr != nil || c.odd != nil {
 		o.count(func(n *counts) {
@@ -382,28 +386,28 @@ const maxReasons = 64
 // dead. It is in doubt, and spends no attempt: a gateway that dies again and
 // again must not use up what its provider has never refused. It is due at once
 // the first time, and within restartCap later on.
-func (o *Outbox) leftBehind(d Delivery) *change {
+func (o *Outbox) leftBehind(d *Delivery) *change {
 	out := push.Outcome{Class: push.InDoubt, Reason: "the gateway ended while it was sent"}
 	c := &change{old: d, outcome: out, tell: true}
 	act := actionFor(out.Class, true)
 	act.spend, act.delay = false, delayRestart
-	c.new, c.claim = next(d, act, out, o.nowMS(), random(), policy{o.cfg.MaxAttempts, o.cfg.OnDoubt})
+	c.new, c.claim = next(*d, act, out, o.nowMS(), random(), policy{o.cfg.MaxAttempts, o.cfg.OnDoubt})
 	return c
 }
 
 // answered returns the change that outcome out makes to d.
-func (o *Outbox) answered(d Delivery, out push.Outcome) *change {
+func (o *Outbox) answered(d *Delivery, out push.Outcome) *change {
 	act := actionFor(out.Class, out.Sent)
 	c := &change{old: d, outcome: out, tell: true}
-	c.new, c.claim = next(d, act, out, o.nowMS(), random(), policy{o.cfg.MaxAttempts, o.cfg.OnDoubt})
+	c.new, c.claim = next(*d, act, out, o.nowMS(), random(), policy{o.cfg.MaxAttempts, o.cfg.OnDoubt})
 	c.another = act.another && c.new.State.Final()
 	return c
 }
 
 // final returns the change that ends d without an answer of a provider.
 // maybeSent: a request may have been made that nobody knows the answer of.
-func (o *Outbox) final(d Delivery, state State, reason string, class push.Class, maybeSent bool) *change {
-	c := &change{old: d, new: d, claim: claimRelease, tell: true, outcome: push.Outcome{Class: class, Reason: reason}}
+func (o *Outbox) final(d *Delivery, state State, reason string, class push.Class, maybeSent bool) *change {
+	c := &change{old: d, new: *d, claim: claimRelease, tell: true, outcome: push.Outcome{Class: class, Reason: reason}}
 	c.new.State, c.new.Reason, c.new.NextAt = state, reason, 0
 	c.new.UpdatedAt = o.nowMS()
 	c.new.Doubt = d.Doubt || maybeSent

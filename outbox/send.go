@@ -14,9 +14,9 @@ import (
 
 // send makes one attempt with a leased row and hands on what came of it.
 func (l *lane) send(ctx context.Context, leased *change) {
-	d := leased.new
+	d := &leased.new
 	var c *change
-	switch out, t := l.attempt(ctx, &d); {
+	switch out, t := l.attempt(ctx, d); {
 	case t.suppress == CampaignOver:
 		c = l.o.final(d, StateCancelled, string(t.suppress), "", false)
 	case t.suppress != "":
@@ -24,7 +24,7 @@ func (l *lane) send(ctx context.Context, leased *change) {
 	case !t.answered:
 		// Back to where it was, due at once: whatever held it back now holds the
 		// whole lane.
-		c = &change{old: d, new: leased.old}
+		c = &change{old: d, new: *leased.old}
 		c.new.NextAt, c.new.UpdatedAt = l.o.nowMS(), l.o.nowMS()
 	default:
 		c = l.o.answered(d, out)

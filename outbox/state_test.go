@@ -75,7 +75,7 @@ func TestIllegalChangeIsRefused(t *testing.T) {
 		r := newRig(t, nil)
 		mid := r.enter("a")
 		row := r.row(mid)
-		c := &change{old: row, new: row, claim: claimCommit}
+		c := &change{old: &row, new: row, claim: claimCommit}
 		c.new.State = StateDead // never sent
 		made, err := r.out.recordAll(context.Background(), []*change{c})
 		if len(made) != 0 || err != nil || !errors.Is(c.refused, errIllegal) {

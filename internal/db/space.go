@@ -140,32 +140,35 @@ func endPart(k []byte, from int) []byte {
 }
 
 // Split undoes Key. It reports false for a key of another space and for bytes
-// that Key cannot have made. The parts are new slices.
+// that Key cannot have made. The parts are new slices, of one piece of memory.
 func (s Space) Split(key []byte) (parts [][]byte, ok bool) {
 	if len(key) == 0 || key[0] != s.prefix {
 		return nil, false
 	}
-	part := []byte{}
+	parts = make([][]byte, 0, 5) // most keys have no more
+	text := make([]byte, 0, len(key))
+	begin := 0 // of the present part, in text
 	for i := 1; i < len(key); i++ {
-		if key[i] != partEscape {
-			part = append(part, key[i])
-			continue
+		n := bytes.IndexByte(key[i:], partEscape)
+		if n < 0 {
+			return parts, false // the last part has no end
 		}
-		i++
+		text = append(text, key[i:i+n]...)
+		i += n + 1
 		if i == len(key) {
 			return nil, false
 		}
 		switch key[i] {
 		case partZero:
-			part = append(part, partEscape)
+			text = append(text, partEscape)
 		case partEnd:
-			parts = append(parts, part)
-			part = []byte{}
+			parts = append(parts, text[begin:len(text):len(text)])
+			begin = len(text)
 		default:
 			return nil, false
 		}
 	}
-	return parts, len(part) == 0
+	return parts, begin == len(text)
 }
 
 // After returns the smallest key greater than key, for Scan's from when a scan

@@ -154,6 +154,9 @@ func Failure(err error) push.Outcome {
 // section 10.2.3). Zero: none, unreadable, or in the past. The longest is a day.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
 	v := strings.TrimSpace(h.Get("Retry-After"))
+	if v == "" { // nearly always: and two errors less to be made
+		return 0
+	}
 	d := time.Duration(0)
 	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
 		d = time.Duration(n) * time.Second
