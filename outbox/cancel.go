@@ -72,19 +72,15 @@ func (o *Outbox) cancelQueue(ctx context.Context, queue []byte, id, reason strin
 		more := false
 		err := o.cfg.DB.View(func(tx *db.Tx) error {
 			return tx.Scan(ready.Key(queue), from, func(key, val []byte) (bool, error) {
-				if _, campaign := parseDueValue(val); campaign != id {
+				if _, campaign := glance(val); string(campaign) != id {
 					return true, nil
 				}
-				_, _, mid, err := parseDue(key)
+				d, err := readDue(key, val)
 				if err != nil {
 					return true, nil // its lane takes it out
 				}
-				if o.taken(mid) {
-					flying = append(flying, mid)
-					return true, nil
-				}
-				d, found, err := read(tx, mid)
-				if err != nil || !found || d.State.Final() {
+				if o.taken(d.MID) {
+					flying = append(flying, d.MID)
 					return true, nil
 				}
 				page = append(page, o.final(&d, StateCancelled, reason, "", false))

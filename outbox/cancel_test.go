@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -94,18 +95,25 @@ func TestCancelWaitsForRequestsInFlight(t *testing.T) {
 	})
 }
 
-// A bad index entry is taken out; the lane goes on.
+// A bad index entry is taken out; the lane goes on, and what was stored stays
+// under its message id. A row is sent from its own place alone.
 func TestBadIndexEntries(t *testing.T) {
 	inRig(t, nil, func(r *rig) {
 		now := time.Now().UnixMilli()
-		err := r.db.Update(context.Background(), func(tx *db.Tx) error {
+		garbled := dueKey(&Delivery{Lane: testLane, NextAt: now - 5, MID: "garbled"})
+		strayed, err := (&Delivery{MID: "strayed", State: StatePending, Lane: testLane, NextAt: now - 4, ExpiresAt: now + 60_000}).encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.db.Update(context.Background(), func(tx *db.Tx) error {
 			return errors.Join(
 				tx.Set(dueKey(&Delivery{Lane: testLane, NextAt: now - 5, MID: "orphan"}), nil),
 				tx.Set(ready.Key(byDue, []byte(testLane), []byte{}), nil),
 				tx.Set(ready.Key(byDue, []byte("no/such/lane"), []byte{0}), nil),
 				tx.Set(ready.Key(bulkDue), nil),
-				tx.Set(dueKey(&Delivery{Lane: testLane, NextAt: now - 5, MID: "garbled"}), nil),
-				tx.Set(rowKey("garbled"), []byte{rowVersion, '{'}))
+				tx.Set(garbled, []byte{rowVersion, '{'}),
+				tx.Set(rowKey("garbled"), placeOf(garbled)),
+				tx.Set(dueKey(&Delivery{Lane: testLane, NextAt: now - 5, MID: "strayed"}), strayed))
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -114,7 +122,15 @@ func TestBadIndexEntries(t *testing.T) {
 		synctest.Wait()
 		r.want(mid, StateAccepted, dedupe.Committed)
 		time.Sleep(2 * sweepEvery)
-		if err := r.db.Update(context.Background(), func(tx *db.Tx) error { return tx.Delete(rowKey("garbled")) }); err != nil {
+		if n := len(r.prov.log()); n != 1 {
+			t.Errorf("sent %d times", n)
+		}
+		if err := r.db.Update(context.Background(), func(tx *db.Tx) error {
+			if val, err := tx.Get(rowKey("garbled")); err != nil || !bytes.Equal(val, []byte{rowVersion, '{'}) {
+				t.Errorf("the garbled row is kept as % x, %v", val, err)
+			}
+			return tx.Delete(rowKey("garbled"))
+		}); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -12,7 +12,7 @@ import (
 
 // rowVersion is the first byte of a stored delivery. A row is read several times
 // and written twice on its way, so the form is binary.
-const rowVersion = 3
+const rowVersion = 4
 
 var errRow = errors.New("outbox: unreadable delivery")
 
@@ -65,10 +65,12 @@ func (d *Delivery) encode() ([]byte, error) {
 	b := make([]byte, 0, 128+len(d.MID)+len(d.Device)+len(d.Reason)+len(claim)+len(d.Context)+len(d.ProviderID))
 	b = append(b, rowVersion, code, flags)
 	b = binary.AppendUvarint(b, uint64(d.step)) // first, for stepOf
-	for _, n := range [...]int64{int64(d.Attempts), int64(d.Redos), int64(d.Redrives), d.CreatedAt, d.FixedAt, d.NextAt, d.ExpiresAt, d.UpdatedAt} {
+	b = binary.AppendVarint(b, d.ExpiresAt)     // and these for glance
+	b = row.AppendString(b, d.Campaign)
+	for _, n := range [...]int64{int64(d.Attempts), int64(d.Redos), int64(d.Redrives), d.CreatedAt, d.FixedAt, d.NextAt, d.UpdatedAt} {
 		b = binary.AppendVarint(b, n)
 	}
-	for _, s := range [...]string{d.MID, d.App, d.Device, d.Person, d.Campaign, d.Fence, d.Lane, d.Env, string(d.OnDoubt), d.Reason, d.ProviderID} {
+	for _, s := range [...]string{d.MID, d.App, d.Device, d.Person, d.Fence, d.Lane, d.Env, string(d.OnDoubt), d.Reason, d.ProviderID} {
 		b = row.AppendString(b, s)
 	}
 	for _, s := range [...][]byte{claim, d.Context} {
@@ -102,9 +104,10 @@ func decode(b []byte) (d Delivery, err error) {
 	d.State, d.Doubt, d.Bulk = stateOf[b[1]], b[2]&flagDoubt != 0, b[2]&flagBulk != 0
 	r := row.NewReader(b[3:])
 	d.step = int(r.Uvarint())
+	d.ExpiresAt, d.Campaign = r.Varint(), r.Text()
 	d.Attempts, d.Redos, d.Redrives = int(r.Varint()), int(r.Varint()), int(r.Varint())
-	d.CreatedAt, d.FixedAt, d.NextAt, d.ExpiresAt, d.UpdatedAt = r.Varint(), r.Varint(), r.Varint(), r.Varint(), r.Varint()
-	for _, dst := range [...]*string{&d.MID, &d.App, &d.Device, &d.Person, &d.Campaign, &d.Fence, &d.Lane, &d.Env, (*string)(&d.OnDoubt), &d.Reason, &d.ProviderID} {
+	d.CreatedAt, d.FixedAt, d.NextAt, d.UpdatedAt = r.Varint(), r.Varint(), r.Varint(), r.Varint()
+	for _, dst := range [...]*string{&d.MID, &d.App, &d.Device, &d.Person, &d.Fence, &d.Lane, &d.Env, (*string)(&d.OnDoubt), &d.Reason, &d.ProviderID} {
 		*dst = r.Text()
 	}
 	claim, context := r.Text(), r.Text()
@@ -137,6 +140,25 @@ func decode(b []byte) (d Delivery, err error) {
 		}
 	}
 	return d, nil
+}
+
+// glance reads when an encoded row expires and its campaign, which is a part of
+// b, without the rest. What is not a row has expired, of no campaign.
+func glance(b []byte) (expiresAt int64, campaign []byte) {
+	if len(b) < 4 || b[0] != rowVersion {
+		return 0, nil
+	}
+	b = b[3:]
+	_, n := binary.Uvarint(b) // the step
+	b = b[max(n, 0):]
+	expiresAt, n = binary.Varint(b)
+	b = b[max(n, 0):]
+	size, n := binary.Uvarint(b)
+	b = b[max(n, 0):]
+	if n <= 0 || size > uint64(len(b)) {
+		return 0, nil
+	}
+	return expiresAt, b[:size]
 }
 
 // stepOf reads the step of an encoded row, and whether it is final.

@@ -203,7 +203,7 @@ func TestKilledGateway(t *testing.T) {
 func (r *rig) leave(mid string) {
 	r.t.Helper()
 	d := r.row(mid)
-	made, err := r.newOutbox(nil).writeLease(context.Background(), []*change{{old: &d, new: d.asLeased(time.Now().UnixMilli())}})
+	made, err := r.newOutbox(nil).writeLease(context.Background(), []*change{{old: &d, new: d.asLeased(time.Now().UnixMilli())}}, 0)
 	if err != nil || len(made) != 1 || r.row(mid).State != StateSending {
 		r.t.Fatalf("%d leased, %v: %+v", len(made), err, r.row(mid))
 	}

@@ -566,7 +566,7 @@ func TestOldReadingOfARowIsRefused(t *testing.T) {
 		mid := r.enter("a")
 		lease := func(d Delivery) *change {
 			c := &change{old: &d, new: d.asLeased(time.Now().UnixMilli())}
-			if _, err := r.out.writeLease(context.Background(), []*change{c}); err != nil {
+			if _, err := r.out.writeLease(context.Background(), []*change{c}, 0); err != nil {
 				t.Fatal(err)
 			}
 			return c
@@ -594,6 +594,48 @@ func TestOldReadingOfARowIsRefused(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A lease reads its rows again when anything has changed a row since the look, or
+// while it looked: what a transaction has written may not be durable yet then.
+func TestLeaseSeesChangesSinceTheLook(t *testing.T) {
+	r := newRig(t, nil)
+	lease := func(d Delivery, asOf uint64) bool {
+		made, err := r.out.writeLease(context.Background(), []*change{{old: &d, new: d.asLeased(time.Now().UnixMilli())}}, asOf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(made) == 1
+	}
+	if r.out.lookedAt() != 0 || !lease(r.row(r.enter("first")), 0) || r.out.lookedAt() == 0 {
+		t.Fatal("the first lease has read its row, and later ones need not")
+	}
+	before, during, undisturbed := r.row(r.enter("before")), r.row(r.enter("during")), r.row(r.enter("undisturbed"))
+	erase := func(mid string, meanwhile func()) {
+		err := r.db.Update(context.Background(), func(tx *db.Tx) error {
+			_, _, err := Erase(tx, mid)
+			meanwhile()
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	asOf := r.out.lookedAt()
+	erase(before.MID, func() {})
+	if lease(before, asOf) {
+		t.Error("leased a row that was erased after the look")
+	}
+	erase(during.MID, func() { asOf = r.out.lookedAt() })
+	if lease(during, asOf) {
+		t.Error("leased a row whose erasure was not durable when the look began")
+	}
+	if asOf = r.out.lookedAt(); !lease(undisturbed, asOf) {
+		t.Error("a row that nothing has changed is not leased")
+	}
+	if err := r.db.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Without Notify rows are found all the same.

@@ -79,34 +79,26 @@ func (o *Outbox) sweep(ctx context.Context, prefix, from, to []byte) error {
 	now := o.nowMS()
 	for {
 		var page []*change
-		var orphans [][]byte
+		var bad []entry
 		var cause error
 		more := false
 		err := o.cfg.DB.View(func(tx *db.Tx) error {
 			return tx.ScanRange(prefix, from, to, func(key, val []byte) (bool, error) {
-				if at, _ := parseDueValue(val); at > now {
+				if at, _ := glance(val); at > now {
 					return true, nil
 				}
-				_, _, mid, err := parseDue(key)
-				if err == nil && o.taken(mid) {
-					return true, nil
-				}
-				var d Delivery
-				if err == nil {
-					var found bool
-					if d, found, err = read(tx, mid); err == nil && (!found || d.State.Final()) {
-						err = errNoRow
-					}
-				}
+				d, err := readDue(key, val)
 				switch lane := o.lanes[d.Lane]; {
+				case err == nil && o.taken(d.MID):
+					return true, nil
 				case err != nil:
-					orphans, cause = append(orphans, bytes.Clone(key)), err
+					bad, cause = append(bad, cloneEntry(key, val)), err
 				case lane == nil:
 					page = append(page, o.final(&d, StateExpired, "there is no lane "+d.Lane, push.Expired, false))
 				default:
 					page = append(page, o.final(&d, StateExpired, "waited too long in lane "+d.Lane, push.Expired, false))
 				}
-				if more = len(page)+len(orphans) == sweepPage; more {
+				if more = len(page)+len(bad) == sweepPage; more {
 					from = db.After(key)
 				}
 				return !more, nil
@@ -115,7 +107,7 @@ func (o *Outbox) sweep(ctx context.Context, prefix, from, to []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := o.discard(ctx, orphans, cause); err != nil {
+		if err := o.discard(ctx, bad, cause); err != nil {
 			return err
 		}
 		if _, err := o.recordAll(ctx, page); err != nil {

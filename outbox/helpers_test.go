@@ -248,8 +248,8 @@ func (r *rig) check() {
 				}
 			} else {
 				open++
-				if val, err := tx.Get(dueKey(d)); err != nil || !bytes.Equal(val, dueValue(d)) {
-					r.t.Errorf("%s %s in the ready index: %q, %v", d.MID, d.State, val, err)
+				if place, err := tx.Get(rowKey(d.MID)); err != nil || !bytes.Equal(place, placeOf(dueKey(d))) {
+					r.t.Errorf("%s %s has its place at %q, %v", d.MID, d.State, place, err)
 				}
 				if d.NextAt > d.ExpiresAt {
 					r.t.Errorf("%s %s expires before it is due: %+v", d.MID, d.State, d)

@@ -82,22 +82,27 @@ func (l leasedRows) add(val []byte) (ok bool) {
 
 // writeLease makes it durable, in one record, that rows are being sent, and
 // returns those that are: a row that has changed since it was read is refused.
-// After an error none is.
-func (o *Outbox) writeLease(ctx context.Context, cs []*change) (made []*change, err error) {
+// asOf is what lookedAt returned before they were read. After an error none is.
+func (o *Outbox) writeLease(ctx context.Context, cs []*change, asOf uint64) (made []*change, err error) {
 	le := &lease{key: leases.Key(binary.BigEndian.AppendUint64(nil, o.leaseID.Add(1)))}
 	spent := o.takeSpent()
 	err = o.cfg.DB.Update(ctx, func(tx *db.Tx) error {
 		made = made[:0]
-		var list []byte
+		list := make([]byte, 0, 40*len(cs)) // a message id is a UUID
+		t := touchesOf(tx)
+		o.touches.Store(t)
+		same := asOf != 0 && asOf == 1+t.n.Load()
 		for _, c := range cs {
 			c.refused = nil
-			val, err := tx.Get(rowKey(c.old.MID))
-			if err != nil && !errors.Is(err, db.ErrNotFound) {
-				return fmt.Errorf("outbox: read delivery: %w", err)
-			}
-			if step, final, ok := stepOf(val); !ok || final || step != c.old.step {
-				c.refused = errStale
-				continue
+			if !same {
+				val, err := stored(tx, c.old.MID)
+				if err != nil && !errors.Is(err, errNoEntry) {
+					return err
+				}
+				if step, final, ok := stepOf(val); !ok || final || step != c.old.step {
+					c.refused = errStale
+					continue
+				}
 			}
 			if o.walked != nil {
 				o.walked(c.old.State, StateSending)
@@ -131,6 +136,15 @@ func (o *Outbox) writeLease(ctx context.Context, cs []*change) (made []*change, 
 		}
 	}
 	return made, nil
+}
+
+// lookedAt marks the beginning of a look at rows that may be leased; 0: they have
+// to be read again then.
+func (o *Outbox) lookedAt() uint64 {
+	if t := o.touches.Load(); t != nil {
+		return 1 + t.n.Load()
+	}
+	return 0
 }
 
 // spend keeps the keys of leases whose rows all have their outcome, until the
@@ -195,17 +209,13 @@ func (o *Outbox) recover(ctx context.Context) error {
 func (o *Outbox) suspect(tx *db.Tx, all leasedRows) error {
 	now := o.nowMS()
 	for _, queue := range queues {
-		err := tx.Scan(ready.Key(queue), nil, func(key, _ []byte) (bool, error) {
-			_, at, mid, err := parseDue(key)
-			if err != nil || at > now {
+		err := tx.Scan(ready.Key(queue), nil, func(key, val []byte) (bool, error) {
+			d, err := readDue(key, val)
+			if err != nil || d.NextAt > now {
 				return true, nil // a bad entry is the queue's to discard
 			}
-			if _, named := all[mid]; named {
-				return true, nil
-			}
-			d, found, err := read(tx, mid)
-			if err == nil && found && !d.State.Final() {
-				all[mid] = since{d.UpdatedAt, d.step}
+			if _, named := all[d.MID]; !named {
+				all[d.MID] = since{d.UpdatedAt, d.step}
 			}
 			return true, nil
 		})

@@ -22,6 +22,7 @@ type Outbox struct {
 	spent    [][]byte // keys of leases that say nothing any more
 
 	leaseID      atomic.Uint64 // the number of the last lease
+	touches      atomic.Pointer[touches]
 	recovering   sync.Mutex
 	recoveredAll bool // what a dead process had leased; guarded by recovering
 

@@ -94,6 +94,7 @@ func (q *queue) feed(ctx context.Context, jobs *sync.WaitGroup) (wait time.Durat
 			return wait, nil
 		}
 		resumed := q.from != nil
+		asOf := q.l.o.lookedAt()
 		due, nextDue, err := q.collect(n)
 		if err != nil {
 			return 0, err
@@ -106,7 +107,7 @@ func (q *queue) feed(ctx context.Context, jobs *sync.WaitGroup) (wait time.Durat
 			}
 			return nextDue, nil
 		}
-		if err := q.lease(ctx, due, jobs); err != nil {
+		if err := q.lease(ctx, due, asOf, jobs); err != nil {
 			return 0, err
 		}
 	}
@@ -163,12 +164,17 @@ func (q *queue) justSettled(mid string) bool {
 	return ok
 }
 
-// candidate is a due row; when it cannot be read, err and its index entry.
+// candidate is a due row; when it cannot be read, its entry and why.
 type candidate struct {
 	row *Delivery
-	key []byte
+	bad entry
 	err error
 }
+
+// entry is one of the ready index as it is stored.
+type entry struct{ key, val []byte }
+
+func cloneEntry(key, val []byte) entry { return entry{bytes.Clone(key), bytes.Clone(val)} }
 
 // collect returns up to n due rows in the order of their time, or how long
 // until the next is due.
@@ -201,26 +207,23 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 			first = false
 			_, at, mid, err := parseDue(key)
 			if err != nil {
-				due = append(due, candidate{key: bytes.Clone(key), err: err})
+				due = append(due, candidate{bad: cloneEntry(key, val), err: err})
 				return len(due) < n, nil
 			}
 			if at > now {
 				wait = time.Duration(at-now) * time.Millisecond
 				return false, nil
 			}
-			if _, campaign := parseDueValue(val); o.taken(mid) || o.isStopping(campaign) {
+			if _, campaign := glance(val); o.taken(mid) || o.isStopping(string(campaign)) {
 				return true, nil
 			}
-			row, found, err := read(tx, mid)
-			if err == nil && (!found || row.State.Final() || row.NextAt != at || row.Lane != q.l.name) {
-				err = errNoRow
-			}
+			row, err := readDue(key, val)
 			if err == nil && q.justSettled(mid) {
 				return true, nil // this snapshot is older than its outcome, perhaps older than its lease
 			}
 			c := candidate{row: &row, err: err}
 			if err != nil {
-				c.key = bytes.Clone(key)
+				c.bad = cloneEntry(key, val)
 			}
 			if due = append(due, c); len(due) == n {
 				q.from = db.After(key)
@@ -235,20 +238,20 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 	return due, wait, err
 }
 
-// lease settles what is due: most rows become leased and are handed to the
+// lease settles what is due as of a look: most rows become leased and are handed to the
 // workers; expired ones expire, and those of a device that is to be spared are put off. It returns
 // once that has been decided; it is written while the next rows are looked for.
-func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup) error {
+func (q *queue) lease(ctx context.Context, due []candidate, asOf uint64, jobs *sync.WaitGroup) error {
 	l, o := q.l, q.l.o
 	now := o.nowMS()
 	var leases, others []*change
-	var orphans [][]byte
+	var bad []entry
 	var cause error
 	for _, cand := range due {
 		d := cand.row
 		switch {
 		case cand.err != nil:
-			orphans, cause = append(orphans, cand.key), cand.err
+			bad, cause = append(bad, cand.bad), cand.err
 			continue
 		case d.ExpiresAt <= now:
 			others = append(others, o.final(d, StateExpired, "waited too long in lane "+l.name, push.Expired, false))
@@ -268,7 +271,7 @@ func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup
 		}
 		leases = append(leases, &change{old: d, new: d.asLeased(now)})
 	}
-	if err := o.discard(ctx, orphans, cause); err != nil {
+	if err := o.discard(ctx, bad, cause); err != nil {
 		return err
 	}
 	if _, err := o.recordAll(ctx, others); err != nil { // the next look must see these
@@ -285,7 +288,7 @@ func (q *queue) lease(ctx context.Context, due []candidate, jobs *sync.WaitGroup
 	q.leasing <- struct{}{}
 	jobs.Go(func() {
 		defer func() { <-q.leasing }()
-		made, err := o.writeLease(ctx, leases)
+		made, err := o.writeLease(ctx, leases, asOf)
 		for _, c := range leases {
 			if !c.made {
 				q.ended(c.old.MID)

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,8 +40,10 @@ type change struct {
 var (
 	// errStale: the row is no longer what the change started from.
 	errStale = errors.New("outbox: delivery has moved on")
-	// errNoRow: an index entry that leads nowhere.
-	errNoRow = errors.New("outbox: ready index without its row")
+	// errMisplaced: an entry of the ready index that is not where its row belongs.
+	errMisplaced = errors.New("outbox: a row in a place that is not its own")
+	// errNoEntry: a place where there is no row.
+	errNoEntry = errors.New("outbox: no row in its place in the ready index")
 	// errHook wraps what OnOutcome returned.
 	errHook = errors.New("outbox: outcome hook")
 )
@@ -85,6 +88,9 @@ func (o *Outbox) apply(tx *db.Tx, c *change) error {
 	}
 	if c.refused = follow(old.State, d.State); c.refused != nil {
 		return nil
+	}
+	if c.lease == nil || !d.State.Final() {
+		touch(tx)
 	}
 	if err := put(tx, old, &d, o.cfg.KeepFinished); err != nil {
 		return err
@@ -417,15 +423,26 @@ func (o *Outbox) final(d *Delivery, state State, reason string, class push.Class
 	return c
 }
 
-// discard takes index entries out that lead nowhere, so that a bad row does
-// not stop its lane. The rows, if there are any, stay for inspection.
-func (o *Outbox) discard(ctx context.Context, keys [][]byte, cause error) error {
-	if len(keys) == 0 {
+// discard takes entries out of the ready index that cannot be sent, so that a
+// bad row does not stop its lane. What a message id leads to stays under the id
+// for inspection.
+func (o *Outbox) discard(ctx context.Context, bad []entry, cause error) error {
+	if len(bad) == 0 {
 		return nil
 	}
 	err := o.cfg.DB.Update(ctx, func(tx *db.Tx) error {
-		for _, key := range keys {
-			if err := tx.Delete(key); err != nil {
+		for _, e := range bad {
+			if err := tx.Delete(e.key); err != nil {
+				return err
+			}
+			_, _, mid, err := parseDue(e.key)
+			if err != nil {
+				continue
+			}
+			if place, err := tx.Get(rowKey(mid)); err != nil || !bytes.Equal(place, placeOf(e.key)) {
+				continue
+			}
+			if err := tx.Set(rowKey(mid), e.val); err != nil {
 				return err
 			}
 		}
@@ -434,7 +451,7 @@ func (o *Outbox) discard(ctx context.Context, keys [][]byte, cause error) error 
 	if err != nil {
 		return fmt.Errorf("outbox: discard bad index entries: %w", err)
 	}
-	o.cfg.Logger.Error("bad entries taken out of the ready index", "n", len(keys), "err", cause)
+	o.cfg.Logger.Error("bad entries taken out of the ready index", "n", len(bad), "err", cause)
 	return nil
 }
 

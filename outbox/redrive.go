@@ -58,6 +58,7 @@ func Redrive(tx *db.Tx, mid string) (old, d Delivery, err error) {
 	d.Tried = nil
 	d.Redrives++
 	d.FirstAt = 0 // what came before the operator's word is another story
+	touch(tx)
 	return old, d, put(tx, &old, &d, 0)
 }
 
@@ -85,6 +86,7 @@ func Purge(tx *db.Tx, mid string) (Delivery, error) {
 // remove deletes a row and its entry in an index, and returns how many keys that
 // were.
 func remove(tx *db.Tx, d *Delivery) (n int, err error) {
+	touch(tx)
 	keys := [][]byte{rowKey(d.MID)}
 	switch {
 	case !d.State.Final():

@@ -124,8 +124,8 @@ func TestRowsRoundTrip(t *testing.T) {
 			}
 		}
 	}
-	if _, err := decode([]byte{rowVersion - 1, 1, 0}); !errors.Is(err, errRow) || !strings.Contains(err.Error(), "version 2") {
-		t.Errorf("version 2: %v", err)
+	if _, err := decode([]byte{rowVersion - 1, 1, 0}); !errors.Is(err, errRow) || !strings.Contains(err.Error(), "version 3") {
+		t.Errorf("version 3: %v", err)
 	}
 }
 
@@ -140,11 +140,15 @@ func FuzzRow(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := decode(b)
 		step, final, ok := stepOf(b)
+		glance(b) // of anything
 		if err != nil {
 			return
 		}
 		if !ok || step != d.step || final != d.State.Final() {
 			t.Fatalf("%+v has step %d, final %v, %v", d, step, final, ok)
+		}
+		if expiresAt, campaign := glance(b); expiresAt != d.ExpiresAt || string(campaign) != d.Campaign {
+			t.Fatalf("%+v at a glance expires at %d, of campaign %q", d, expiresAt, campaign)
 		}
 		again, err := d.encode()
 		if err != nil {

@@ -1,21 +1,25 @@
 package outbox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"footfall/internal/db"
 )
 
-// Key spaces. A row that is not final has one entry by due time, in one of the
-// two queues, and is due before it expires. A final one has one entry in the
-// finished space, and both live for Config.KeepFinished; those that were
-// accepted, nearly all, have none. Leasing a row moves nothing.
+// Key spaces. A row that is not final is stored in one of the two queues, by
+// due time, and is due before it expires: so what is due is read in one go. Its
+// message id leads to its place there. A final one is stored under its message
+// id and has one entry in the finished space; both live for Config.KeepFinished.
+// Those that were accepted, nearly all, have no entry. Leasing a row moves
+// nothing.
 var (
-	rows     = db.RegisterSince(0x05, "deliveries", 3, 3)           // mid
-	ready    = db.RegisterSince(0x06, "delivery ready index", 3, 3) // "q" or "b", lane, next_at, mid -> expires_at, campaign
+	rows     = db.RegisterSince(0x05, "deliveries", 4, 4)           // mid -> row, or its place
+	ready    = db.RegisterSince(0x06, "delivery ready index", 4, 4) // "q" or "b", lane, next_at, mid -> row
 	finished = db.Register(0x07, "finished deliveries", 1)          // state, updated_at, mid
 	byDue    = []byte("q")
 	bulkDue  = []byte("b")
@@ -39,18 +43,11 @@ func dueKey(d *Delivery) []byte {
 	return ready.Key(d.queue(), []byte(d.Lane), ms(d.NextAt), []byte(d.MID))
 }
 
-// dueValue is what the ready index says of d, so that its row need not be read
-// to see whether it has expired or its campaign has ended.
-func dueValue(d *Delivery) []byte { return append(ms(d.ExpiresAt), d.Campaign...) }
+// placeVersion begins what is stored under the message id of a row that is not
+// final: the key of its entry in the ready index follows.
+const placeVersion = 0xFF
 
-// parseDueValue returns zeros for what dueValue has not written: such a row has
-// expired.
-func parseDueValue(val []byte) (expiresAt int64, campaign string) {
-	if len(val) < 8 {
-		return 0, ""
-	}
-	return int64(binary.BigEndian.Uint64(val)), string(val[8:])
-}
+func placeOf(dueKey []byte) []byte { return append([]byte{placeVersion}, dueKey...) }
 
 func finishedKey(d *Delivery) []byte {
 	return finished.Key([]byte(d.State), ms(d.UpdatedAt), []byte(d.MID))
@@ -106,15 +103,38 @@ func Get(tx *db.Tx, mid string) (Delivery, bool, error) {
 
 // read is Get without the leases: a row that is being sent is as it was before.
 func read(tx *db.Tx, mid string) (Delivery, bool, error) {
-	val, err := tx.Get(rowKey(mid))
-	if errors.Is(err, db.ErrNotFound) {
-		return Delivery{}, false, nil
-	}
-	if err != nil {
-		return Delivery{}, false, fmt.Errorf("outbox: read delivery: %w", err)
+	val, err := stored(tx, mid)
+	if err != nil || val == nil {
+		return Delivery{}, false, err
 	}
 	d, err := decode(val)
 	return d, err == nil, err
+}
+
+// stored is the row of a message id as it is stored, nil: there is none.
+func stored(tx *db.Tx, mid string) ([]byte, error) {
+	val, err := tx.Get(rowKey(mid))
+	if err == nil && len(val) > 0 && val[0] == placeVersion {
+		if val, err = tx.Get(val[1:]); errors.Is(err, db.ErrNotFound) {
+			return nil, fmt.Errorf("%w: %s", errNoEntry, mid)
+		}
+	}
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("outbox: read delivery: %w", err)
+	}
+	return val, nil
+}
+
+// readDue reads a row from its entry in the ready index.
+func readDue(key, val []byte) (Delivery, error) {
+	d, err := decode(val)
+	if err == nil && (d.State.Final() || !bytes.Equal(key, dueKey(&d))) {
+		err = errMisplaced
+	}
+	return d, err
 }
 
 // Filter selects deliveries for List. Empty fields select all.
@@ -151,6 +171,14 @@ func List(tx *db.Tx, f Filter, fn func(*Delivery) bool) error {
 	}
 	if f.State == "" || f.State == StateAccepted {
 		return tx.Scan(rows.Prefix(), nil, func(_, val []byte) (bool, error) {
+			if len(val) > 0 && val[0] == placeVersion {
+				if f.State == StateAccepted {
+					return true, nil
+				}
+				if val, err = tx.Get(val[1:]); err != nil {
+					return false, fmt.Errorf("outbox: read delivery: %w", err)
+				}
+			}
 			d, err := decode(val)
 			if err != nil {
 				return false, err
@@ -158,32 +186,57 @@ func List(tx *db.Tx, f Filter, fn func(*Delivery) bool) error {
 			return visit(&d), nil
 		})
 	}
-	scan := func(space db.Space, prefix []byte) (more bool, err error) {
-		more = true
-		err = tx.Scan(prefix, nil, func(key, _ []byte) (bool, error) {
-			parts, ok := space.Split(key)
-			if !ok || len(parts) < 2 {
+	if f.State.Final() {
+		return tx.Scan(finished.Key([]byte(f.State)), nil, func(key, _ []byte) (bool, error) {
+			parts, ok := finished.Split(key)
+			if !ok || len(parts) != 3 {
 				return false, fmt.Errorf("outbox: bad index key % x", key)
 			}
-			d, found, err := read(tx, string(parts[len(parts)-1])) // the message id comes last
+			d, found, err := read(tx, string(parts[2]))
 			if err != nil || !found {
 				return err == nil, err
+			}
+			return visit(&d), nil
+		})
+	}
+	for _, queue := range queues {
+		more := true
+		err := tx.Scan(duePrefix(queue, f.Lane), nil, func(key, val []byte) (bool, error) {
+			d, err := decode(val)
+			if err != nil {
+				return false, fmt.Errorf("%w, in the ready index at % x", err, key)
 			}
 			more = visit(&d)
 			return more, nil
 		})
-		return more, err
-	}
-	if f.State.Final() {
-		_, err := scan(finished, finished.Key([]byte(f.State)))
-		return err
-	}
-	for _, queue := range queues {
-		if more, err := scan(ready, duePrefix(queue, f.Lane)); err != nil || !more {
+		if err != nil || !more {
 			return err
 		}
 	}
 	return nil
+}
+
+// touches counts the changes of rows that are not the end of an attempt of this
+// process. As long as it stands still, rows that were due at a look and are not
+// in flight are as they were, and need not be read again to be leased. It
+// belongs to the database, because rows are also changed without an Outbox.
+type touches struct{ n atomic.Uint64 }
+
+type touchesKey struct{}
+
+// touchesOf is nil in a transaction that only reads.
+func touchesOf(tx *db.Tx) *touches {
+	t, _ := tx.Local(touchesKey{}, func() any { return new(touches) }).(*touches)
+	return t
+}
+
+// touch counts a change that tx makes: now, for looks that have begun before, and
+// when it is durable, for those that begin until then and do not see it.
+func touch(tx *db.Tx) {
+	if t := touchesOf(tx); t != nil {
+		t.n.Add(1)
+		tx.AfterCommit(func() { t.n.Add(1) })
+	}
 }
 
 // duePrefix begins the keys of one queue, of one lane or ("") of all.
@@ -231,8 +284,8 @@ func OldestDue(tx *db.Tx, lane string) (at int64, found bool, err error) {
 	return at, found, nil
 }
 
-// put writes the row and its index entries; old is the stored row, nil for a
-// new one. MID, Bulk and ExpiresAt never change. A final row lives for keep.
+// put writes the row, its place and its index entry; old is the stored row, nil
+// for a new one. MID, Bulk and ExpiresAt never change. A final row lives for keep.
 func put(tx *db.Tx, old, d *Delivery, keep time.Duration) error {
 	d.step = 1
 	if old != nil {
@@ -242,20 +295,19 @@ func put(tx *db.Tx, old, d *Delivery, keep time.Duration) error {
 	if err != nil {
 		return err
 	}
-	final := d.State.Final()
 	was := old != nil && !old.State.Final() // the old row is in the ready index
 	if old != nil && !was {
 		if err := tx.Delete(finishedKey(old)); err != nil {
 			return err
 		}
 	}
-	moved := was && (final || d.NextAt != old.NextAt || d.Lane != old.Lane)
+	moved := was && (d.State.Final() || d.NextAt != old.NextAt || d.Lane != old.Lane)
 	if moved {
 		if err := tx.Delete(dueKey(old)); err != nil {
 			return err
 		}
 	}
-	if final {
+	if d.State.Final() {
 		until := time.UnixMilli(d.UpdatedAt).Add(keep)
 		if d.State != StateAccepted {
 			if err := tx.SetUntil(finishedKey(d), nil, until); err != nil {
@@ -264,10 +316,11 @@ func put(tx *db.Tx, old, d *Delivery, keep time.Duration) error {
 		}
 		return tx.SetUntil(rowKey(d.MID), val, until)
 	}
+	place := dueKey(d)
 	if !was || moved {
-		if err := tx.Set(dueKey(d), dueValue(d)); err != nil {
+		if err := tx.Set(rowKey(d.MID), placeOf(place)); err != nil {
 			return err
 		}
 	}
-	return tx.Set(rowKey(d.MID), val)
+	return tx.Set(place, val)
 }
