@@ -139,8 +139,8 @@ func TestExpiredProviderTokenRetiresTheConnection(t *testing.T) {
 					t.Errorf("%+v", o)
 					return
 				}
-				if time.Since(start) > 5*time.Second {
-					t.Error("not recovered in 5 s")
+				if time.Since(start) > time.Minute {
+					t.Error("not recovered")
 					return
 				}
 			}

@@ -27,7 +27,7 @@ func startFake(t *testing.T, cfg fake.FCMConfig) *fake.FCM {
 func provider(t *testing.T, f *fake.FCM, style fcm.Style, connections int) *fcm.Provider {
 	t.Helper()
 	p, err := fcm.New(fcm.Config{CredentialsJSON: f.CredentialsJSON(), Endpoint: f.Endpoint(), RootCAs: f.RootCAs,
-		Style: style, Connections: connections})
+		Style: style, Connections: connections, Timeout: time.Minute}) // the machine may be busy with something else
 	if err != nil {
 		t.Fatal(err)
 	}

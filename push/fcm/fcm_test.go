@@ -165,9 +165,9 @@ func TestOneSendIsOneRequest(t *testing.T) {
 		want push.Outcome
 	}{
 		{"503 with Retry-After", func(w http.ResponseWriter, r *http.Request, b []byte) {
-			w.Header().Set("Retry-After", "3")
+			w.Header().Set("Retry-After", "60")
 			answerWith(503, unavailable)(w, r, b)
-		}, push.Outcome{Class: push.Retry, Status: 503, Reason: "UNAVAILABLE", RetryAfter: 3 * time.Second, Sent: true}},
+		}, push.Outcome{Class: push.Retry, Status: 503, Reason: "UNAVAILABLE", RetryAfter: time.Minute, Sent: true}},
 		{"500", answerWith(500, ""), push.Outcome{Class: push.Retry, Status: 500, Reason: "HTTP 500", Unknown: true, Sent: true}},
 		{"redirect", func(w http.ResponseWriter, r *http.Request, b []byte) {
 			w.Header().Set("Location", g.URL+"/elsewhere")
@@ -191,7 +191,7 @@ func TestOneSendIsOneRequest(t *testing.T) {
 		if n := g.Requests() - before; n != 1 {
 			t.Errorf("%s: %d requests", tt.name, n)
 		}
-		if d := time.Since(start); d > 2*time.Second {
+		if d := time.Since(start); d > 30*time.Second {
 			t.Errorf("%s: took %v", tt.name, d)
 		}
 	}

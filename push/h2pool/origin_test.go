@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // Many retailers let servers out through a proxy only. The tunnel must carry
@@ -24,7 +23,7 @@ func TestThroughAProxy(t *testing.T) {
 	defer proxy()
 	p := newPool(t, s, func(c *Config) { c.Proxy = http.ProxyURL(proxyURL) })
 	for range 3 {
-		if st, err := post(deadline(t, 5*time.Second), p, "x"); st != 200 {
+		if st, err := post(patient(t), p, "x"); st != 200 {
 			t.Fatal(st, err)
 		}
 	}
@@ -39,7 +38,7 @@ func TestProxyThatRefuses(t *testing.T) {
 	proxy, proxyURL := startProxy(t, &tunnels, "407 Proxy Authentication Required")
 	defer proxy()
 	p := newPool(t, s, func(c *Config) { c.Proxy = http.ProxyURL(proxyURL) })
-	if _, err := post(deadline(t, 5*time.Second), p, "x"); !notSent(err) || s.dials() != 0 {
+	if _, err := post(patient(t), p, "x"); !notSent(err) || s.dials() != 0 {
 		t.Errorf("%v, %d connections", err, s.dials())
 	}
 }
@@ -97,7 +96,7 @@ func TestClearText(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if st, err := post(deadline(t, 5*time.Second), p, "x"); st != 200 {
+	if st, err := post(patient(t), p, "x"); st != 200 {
 		t.Error(st, err)
 	}
 }

