@@ -149,6 +149,9 @@ func (f Field) Word(allowed ...string) (string, bool) { return f.s.word(f.f, all
 // Bool reads true or false.
 func (f Field) Bool() (value, ok bool) { return f.s.boolean(f.f) }
 
+// Integer reads a whole number from low to high.
+func (f Field) Integer(low, high int) (int, bool) { return f.s.integer(f.f, low, high) }
+
 // Duration reads a length of time from low to high.
 func (f Field) Duration(low, high time.Duration) (time.Duration, bool) {
 	return f.s.duration(f.f, low, high)

@@ -22,6 +22,7 @@ const (
 	maxArms     = 8
 	maxGoals    = 8 // besides the journey's own
 	maxAny      = 8 // of one branch, goal or entry
+	maxReentry  = 30
 )
 
 // A Journey is one loaded, valid journey. It is not changed afterwards and is safe for concurrent use.
@@ -115,10 +116,13 @@ type Goal struct {
 	Stay bool
 }
 
-// Reentry says when somebody who has been through may enter again.
+// Reentry says when somebody who has been through may enter again. All that is set must allow it.
 type Reentry struct {
 	Never bool
 	After time.Duration // from the last entry; 0: as soon as the run has ended
+	Day   bool          // once a calendar day, by the clock of the fence at hand, else of the journey
+	Max   int           // entries in any stretch of Per; 0: any number
+	Per   time.Duration
 }
 
 // kind is what a step does.

@@ -87,7 +87,7 @@ func (j *Journey) Put(tx *db.Tx, subject string, old, r *Run) error {
 	}
 	var until time.Time
 	if r.Ended != 0 && !j.Reentry.Never {
-		until = time.UnixMilli(max(r.Ended+keepEnded.Milliseconds(), r.Entered+j.Reentry.After.Milliseconds()))
+		until = time.UnixMilli(max(r.Ended+keepEnded.Milliseconds(), r.Entered+max(j.Reentry.After, j.Reentry.Per).Milliseconds()))
 	}
 	return tx.SetUntil(runKey(j.ID, subject), val, until)
 }

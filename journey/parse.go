@@ -143,6 +143,9 @@ func (r *reader) read() {
 	if j.Window.To.IsZero() && !j.Window.Endless {
 		r.doc.Fail(campaign.CodeMissing, "window: {to: 2026-12-31T21:00}, or to: never when it is to take people until it is stopped", "the journey has no end")
 	}
+	if j.Reentry.Day && j.zone == nil {
+		r.doc.Fail(campaign.CodeMissing, "add zone: Europe/Kyiv to the journey", "reentry by the day needs the journey's zone, for those who enter at no fence")
+	}
 	if quiet.Given() && j.zone == nil {
 		quiet.FailKey(campaign.CodeMissing, "add zone: Europe/Kyiv to the journey", "quiet hours need the journey's zone, for people whose own is not known")
 	}
@@ -454,13 +457,27 @@ func (r *reader) match(f campaign.Field, what string, more []string, other func(
 
 func (r *reader) reentry(f campaign.Field) {
 	if f.IsMapping() {
+		again := &r.j.Reentry
 		found, before := false, r.doc.Faults()
-		f.Keys("reentry", []string{"after"}, []string{"day"}, func(k campaign.Field) {
+		f.Keys("reentry", []string{"after", "day", "max", "per"}, nil, func(k campaign.Field) {
 			found = true
-			r.j.Reentry.After, _ = k.Duration(time.Minute, maxWait)
+			switch k.Name() {
+			case "after":
+				again.After, _ = k.Duration(time.Minute, maxWait)
+			case "day":
+				_, again.Day = k.Word("store")
+			case "max":
+				again.Max, _ = k.Integer(1, maxReentry)
+			case "per":
+				again.Per, _ = k.Duration(time.Minute, maxWait)
+			}
 		})
-		if !found && r.doc.Faults() == before {
-			f.Fail(campaign.CodeMissing, "never, after_exit or {after: 24h}", "reentry says nothing")
+		switch {
+		case r.doc.Faults() > before:
+		case !found:
+			f.Fail(campaign.CodeMissing, "never, after_exit, {after: 24h}, {day: store} or {max: 3, per: 30d}", "reentry says nothing")
+		case (again.Max == 0) != (again.Per == 0):
+			f.Fail(campaign.CodeMissing, "such as {max: 3, per: 30d}", "max and per belong together")
 		}
 		return
 	}

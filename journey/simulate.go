@@ -223,7 +223,7 @@ func (s *Simulation) step(in Input) {
 		if in.Kind != Enter && !s.j.EnteredBy(&in) {
 			return
 		}
-		if why := s.j.Admit(&s.run, &f, time.UnixMilli(s.now), nil); why != "" {
+		if why := s.j.Admit(&s.run, &f, time.UnixMilli(s.now)); why != "" {
 			s.tell("", "not let in: %s", why)
 			return
 		}

@@ -60,6 +60,8 @@ type Facts struct {
 	BestTime func(*campaign.Schedule) (at time.Time, why string)
 	// Hold: the journey is paused. Nobody moves on; what happens meanwhile is remembered.
 	Hold bool
+	// Store is the time zone of the fence by which somebody may enter; nil: there is none.
+	Store *time.Location
 }
 
 // Run is one person's way through a journey. The zero Run is of somebody who has not been in it. Times are Unix ms.
@@ -70,6 +72,7 @@ type Run struct {
 	N        int               `json:"n"`           // the person's first run, second, …
 	By       string            `json:"i"`           // what let the person in: the same whenever that is settled, see enteredBy
 	Entered  int64             `json:"e"`           // by the gateway's clock
+	Earlier  []int64           `json:"y,omitempty"` // when earlier runs were entered, the oldest first, as far as [Reentry] counts them
 	From     int64             `json:"b"`           // when what let the person in happened: what is older does not count
 	At       string            `json:"s,omitempty"` // the step at which it waits; start before the first; "" when it has ended
 	Since    int64             `json:"t,omitempty"` // when it came there
@@ -142,8 +145,9 @@ type Effect struct {
 	Value any
 }
 
-// MayEnter says why somebody with this run (the zero Run: none) may not enter at a time (Unix ms); "" when they may.
-func (j *Journey) MayEnter(r *Run, at int64) string {
+// MayEnter says why somebody with this run (the zero Run: none) may not enter at a time (Unix ms); "" when they may. store is
+// the time zone of the fence at hand; nil: there is none.
+func (j *Journey) MayEnter(r *Run, at int64, store *time.Location) string {
 	switch {
 	case r.Active():
 		return "active"
@@ -153,8 +157,28 @@ func (j *Journey) MayEnter(r *Run, at int64) string {
 		return "once"
 	case at < r.Entered+j.Reentry.After.Milliseconds():
 		return "too_soon"
+	case j.Reentry.Day && sameDay(r.Entered, at, cmp.Or(store, j.zone, time.UTC)):
+		return "today"
+	case j.Reentry.Max > 0 && len(j.entries(r, at)) >= j.Reentry.Max:
+		return "too_often"
 	}
 	return ""
+}
+
+// entries are the entries of a run and those before it that count at a time, the oldest first.
+func (j *Journey) entries(r *Run, at int64) []int64 {
+	if r.Entered == 0 || j.Reentry.Max == 0 {
+		return nil
+	}
+	all := append(slices.Clone(r.Earlier), r.Entered)
+	all = slices.DeleteFunc(all, func(t int64) bool { return t <= at-j.Reentry.Per.Milliseconds() })
+	return all[max(0, len(all)-j.Reentry.Max):] // an edit may have lowered it
+}
+
+func sameDay(a, b int64, loc *time.Location) bool {
+	y1, m1, d1 := time.UnixMilli(a).In(loc).Date()
+	y2, m2, d2 := time.UnixMilli(b).In(loc).Date()
+	return d1 == d2 && m1 == m2 && y1 == y2
 }
 
 // Step moves a run on: in is what happened, and now (Unix ms) the time of it all. It is pure: the same arguments give the
@@ -190,12 +214,12 @@ type stepper struct {
 func (s *stepper) take() bool {
 	r := &s.r
 	if s.in.Kind == Enter {
-		if s.j.MayEnter(r, s.now) != "" {
+		if s.j.MayEnter(r, s.now, s.f.Store) != "" {
 			return false
 		}
 		*r = Run{
 			Device: s.f.Profile.Device, Revision: s.j.Revision, N: r.N + 1, By: enteredBy(s.in.ID), Entered: s.now, From: min(s.in.At, s.now), Since: s.now,
-			Fence: s.in.Fence, Entry: keptProps(s.in.Props),
+			Fence: s.in.Fence, Entry: keptProps(s.in.Props), Earlier: s.j.entries(r, s.now),
 		}
 		s.count("entered")
 		if s.in.At > s.now { // scheduled for later, by the person's own clock
@@ -544,11 +568,11 @@ func (j *Journey) Stop(r Run, now int64) (Run, []Effect) {
 // still that of the device.
 func (j *Journey) Join(r, was Run, now int64) (_ Run, effects []Effect, carried bool) {
 	s := stepper{j: j, r: r, now: now}
-	if j.MayEnter(&was, now) != "" {
+	if j.MayEnter(&was, now, nil) != "" {
 		s.end(WhySignedIn)
 		return s.r, s.effects, false
 	}
-	s.r.N = was.N + 1
+	s.r.N, s.r.Earlier = was.N+1, j.entries(&was, now)
 	s.count("carried")
 	return s.r, s.effects, true
 }

@@ -240,15 +240,61 @@ func TestReentry(t *testing.T) {
 		{"reentry: never", Run{Entered: 1, Ended: 2}, "once"},
 		{"reentry: {after: 24h}", Run{Entered: t0 - day, Ended: t0 - hour}, ""},
 		{"reentry: {after: 24h}", Run{Entered: t0 - day + 1, Ended: t0 - hour}, "too_soon"},
+		{"reentry: {day: store}", Run{Entered: t0 - 12*hour, Ended: t0 - hour}, "today"}, // midnight in Kyiv
+		{"reentry: {day: store}", Run{Entered: t0 - 12*hour - 1, Ended: t0 - hour}, ""},
+		{"reentry: {day: store, after: 24h}", Run{Entered: t0 - 12*hour - 1, Ended: t0 - hour}, "too_soon"},
+		{"reentry: {max: 3, per: 30d}", Run{Entered: t0 - day, Ended: t0 - hour, Earlier: []int64{t0 - 30*day, t0 - 29*day}}, ""},
+		{"reentry: {max: 3, per: 30d}", Run{Entered: t0 - day, Ended: t0 - hour, Earlier: []int64{t0 - 30*day + 1, t0 - 29*day}}, "too_often"},
+		{"reentry: {max: 1, per: 2h}", Run{Entered: t0 - 2*hour + 1, Ended: t0 - hour}, "too_often"},
 	} {
-		j := mustParse(t, "journey: j\nentry: {api: true}\nwindow: {to: never}\n"+tt.rule+"\nsteps: [{wait: 1h}]\n")
-		if got := j.MayEnter(&tt.run, t0); got != tt.want {
+		j := mustParse(t, "journey: j\nzone: Europe/Kyiv\nentry: {api: true}\nwindow: {to: never}\n"+tt.rule+"\nsteps: [{wait: 1h}]\n")
+		if got := j.MayEnter(&tt.run, t0, nil); got != tt.want {
 			t.Errorf("%s, %+v: %q, want %q", tt.rule, tt.run, got, tt.want)
 		}
 		_, _, changed := j.Step(tt.run, Input{Kind: Enter}, Facts{Profile: phone()}, t0)
 		if changed != (tt.want == "") {
 			t.Errorf("%s: Step and MayEnter disagree", tt.rule)
 		}
+	}
+	newYork, err := time.LoadLocation("America/New_York") // where it is 5 in the morning
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := mustParse(t, "journey: j\nzone: Europe/Kyiv\nentry: {api: true}\nwindow: {to: never}\nreentry: {day: store}\nsteps: [{wait: 1h}]\n")
+	if why := j.MayEnter(&Run{Entered: t0 - 6*hour, Ended: t0 - hour}, t0, newYork); why != "" {
+		t.Errorf("the day of the journey counts at a store: %s", why)
+	}
+}
+
+// TestEntriesInAPeriod: entries are counted over any stretch of the period, through runs, a sign-in, and an edit.
+func TestEntriesInAPeriod(t *testing.T) {
+	text := "journey: j\nentry: {api: true}\nwindow: {to: never}\nreentry: {max: 2, per: 3h}\nsteps: [{wait: 1m}]\n"
+	j := mustParse(t, text)
+	f := Facts{Profile: phone()}
+	enter := func(r *Run, at int64) (entered bool) {
+		*r, _, entered = j.Step(*r, Input{Kind: Enter, ID: fmt.Sprint(at), At: at}, f, at)
+		if entered {
+			*r, _, _ = j.Step(*r, Input{Kind: Timer, At: at + minute}, f, at+minute)
+		}
+		return entered
+	}
+	var run Run
+	for _, at := range []int64{0, 1, 2, 3, 4, 5, 6, 7, 8} { // hours
+		if got, want := enter(&run, t0+at*hour), at%3 < 2; got != want {
+			t.Errorf("after %d h: let in %v", at, got)
+		}
+	}
+	if len(run.Earlier) != 1 {
+		t.Errorf("%d earlier entries are kept", len(run.Earlier))
+	}
+	now := t0 + 9*hour
+	underway, _, _ := j.Step(Run{}, Input{Kind: Enter, ID: "device", At: now}, f, now)
+	if joined, _, ok := j.Join(underway, run, now); !ok || len(joined.Earlier) != 1 {
+		t.Errorf("signed in: %v %v", ok, joined.Earlier) // the entry of 7 h counts, that of 6 h no more
+	}
+	j = mustParse(t, strings.Replace(text, "max: 2", "max: 1", 1))
+	if why := j.MayEnter(&Run{Entered: t0, Ended: t0 + 1, Earlier: []int64{t0 - hour, t0 - 1}}, t0+hour, nil); why != "too_often" {
+		t.Errorf("after an edit: %q", why)
 	}
 }
 

@@ -1,6 +1,7 @@
 package journey
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -135,18 +136,15 @@ func (j *Journey) Arms(id string, count func(name string) int64) []Arm {
 }
 
 // Admit says why somebody may not enter the journey by what happens at a time; "" when they may. run is what is known of
-// them, and store the zone of the fence, if any.
-func (j *Journey) Admit(run *Run, f *Facts, now time.Time, store *time.Location) string {
-	if store == nil {
-		store = j.zone
-	}
-	if reason := j.Window.Check(now, store); reason != "" {
+// them.
+func (j *Journey) Admit(run *Run, f *Facts, now time.Time) string {
+	if reason := j.Window.Check(now, cmp.Or(f.Store, j.zone)); reason != "" {
 		return string(reason)
 	}
 	if f.Hold {
 		return "paused"
 	}
-	if why := j.MayEnter(run, now.UnixMilli()); why != "" {
+	if why := j.MayEnter(run, now.UnixMilli(), f.Store); why != "" {
 		return why
 	}
 	if j.Audience != nil {

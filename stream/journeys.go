@@ -374,7 +374,8 @@ func (s *settler) enter(tx *db.Tx, set *journeySet, j *journey.Journey, p *audie
 	if err != nil {
 		return "", err
 	}
-	why = j.Admit(run, f, now, store)
+	f.Store = store
+	why = j.Admit(run, f, now)
 	if why == "" && set.states[j.ID].StoppedAt != 0 {
 		why = "stopped"
 	}
