@@ -337,11 +337,8 @@ func (l *Log) Append(data []byte) (seq uint64, atUS int64, err error) {
 	if len(data) > maxData {
 		return 0, 0, fmt.Errorf("inputlog: a message of %d bytes; at most %d", len(data), maxData)
 	}
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
 	atUS = time.Now().UnixMicro()
-	size := int64(messageBytes + len(data))
-	gone, err := l.append(buf, data, size, atUS, &seq)
+	seq, gone, err := l.append(data, atUS)
 	if err != nil {
 		return 0, 0, fmt.Errorf("inputlog: %w", err)
 	}
@@ -352,32 +349,38 @@ func (l *Log) Append(data []byte) (seq uint64, atUS int64, err error) {
 	return seq, atUS, nil
 }
 
-func (l *Log) append(buf *[]byte, data []byte, size, atUS int64, seq *uint64) (gone []*segment, err error) {
+// append writes a message, and returns its sequence and the segments for which there is no more room, whose files are left for
+// unlink.
+func (l *Log) append(data []byte, atUS int64) (seq uint64, gone []*segment, err error) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, ErrClosed
+		return 0, nil, ErrClosed
 	}
 	cfg := &l.all.cfg
+	size := int64(messageBytes + len(data))
 	if g := l.last(); g.atUS != 0 && (g.size+size > cfg.MaxBytes/16 || atUS-g.atUS > cfg.MaxAge.Microseconds()/8) {
 		if err := l.begin(); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 	}
 	g := l.last()
-	*buf = appendMessage((*buf)[:0], l.next, atUS, data)
+	seq = l.next
+	*buf = appendMessage((*buf)[:0], seq, atUS, data)
 	if _, err := l.file.WriteAt(*buf, g.size); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	if g.atUS == 0 {
 		g.atUS = atUS
 	}
 	g.size, l.bytes = g.size+size, l.bytes+size
-	*seq, l.next, l.dirty = l.next, l.next+1, true
+	l.next, l.dirty = seq+1, true
 	for l.bytes > cfg.MaxBytes && len(l.segs) > 1 {
 		gone = append(gone, l.drop())
 	}
-	return gone, nil
+	return seq, gone, nil
 }
 
 // drop takes the oldest segment out of the log; its file is left for unlink. mu is held.
