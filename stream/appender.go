@@ -12,6 +12,7 @@ import (
 	"footfall/internal/failpoint"
 	"footfall/stream/inputlog"
 	"footfall/stream/wire"
+	"footfall/track"
 )
 
 const (
@@ -106,28 +107,57 @@ func (a *appender) full() bool {
 // nowUS is when the records came, in Unix microseconds.
 func (a *appender) add(records []wire.Record, nowUS int64, req *request) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range records {
+		b := a.current(req)
+		b.data = wire.AppendRecord(b.data, &records[i])
+		pings := 0
+		if records[i].Kind == wire.KindPing {
+			pings = 1
+		}
+		b.added(1, pings, nowUS)
+	}
+}
+
+// pingsAtOnce bounds how many pings are added to a batch before it is looked whether that has become too large.
+const pingsAtOnce = 100
+
+// addPings is add for pings of one device.
+func (a *appender) addPings(id track.DeviceID, fixes []track.Fix, nowUS int64, req *request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(fixes) > 0 {
+		b := a.current(req)
+		n := min(len(fixes), batchRecords-b.records, pingsAtOnce)
+		b.data = wire.AppendPings(b.data, id, fixes[:n])
+		b.added(n, n, nowUS)
+		fixes = fixes[n:]
+	}
+}
+
+// current is the batch that is being filled, with room for a record, and with req among those that wait for it. mu is held.
+func (a *appender) current(req *request) *batch {
 	var b *batch
 	if n := len(a.queue); n > 0 {
 		b = a.queue[n-1]
 	}
-	for i := range records {
-		if b == nil || b.records >= batchRecords || len(b.data) >= batchBytes {
-			b = a.open()
-		}
-		b.data = wire.AppendRecord(b.data, &records[i])
-		if b.records == 0 {
-			wire.SetMicros(b.data, int(nowUS%1000))
-		}
-		b.records++
-		if records[i].Kind == wire.KindPing {
-			b.pings++
-		}
-		if req != nil && (len(b.requests) == 0 || b.requests[len(b.requests)-1] != req) {
-			req.waiting.Add(1)
-			b.requests = append(b.requests, req)
-		}
+	if b == nil || b.records >= batchRecords || len(b.data) >= batchBytes {
+		b = a.open()
 	}
-	a.mu.Unlock()
+	if req != nil && (len(b.requests) == 0 || b.requests[len(b.requests)-1] != req) {
+		req.waiting.Add(1)
+		b.requests = append(b.requests, req)
+	}
+	return b
+}
+
+// added notes that records have come.
+func (b *batch) added(records, pings int, nowUS int64) {
+	if b.records == 0 {
+		wire.SetMicros(b.data, int(nowUS%1000))
+	}
+	b.records += records
+	b.pings += pings
 }
 
 // wakeUp has what was added stored. It is called after a run of adds and not after each, so that a burst

@@ -61,9 +61,10 @@ type collector struct {
 	names    *wire.Interner
 	keys     *receipt.Keyring
 
-	fixes   []track.Fix // reused between messages
+	// The message at hand is fixes of one device, or records; reused between messages.
+	fixes   []track.Fix
 	records []wire.Record
-	touched []int            // partitions of the current message
+	touched []int            // partitions of the records
 	woken   [Partitions]bool // partitions with something new since the last wake-up
 }
 
@@ -182,11 +183,7 @@ func (c *collector) collect(m *arrival, subject, reply string, data []byte) {
 		if m.class == wire.ClassOwnTracks {
 			decode = wire.DecodeOwnTracks
 		}
-		if c.fixes, refused, err = decode(c.fixes, data, now); err == nil {
-			for i := range c.fixes {
-				c.records = append(c.records, wire.Record{Kind: wire.KindPing, Device: id, Fix: c.fixes[i], ReceivedAt: now})
-			}
-		}
+		c.fixes, refused, err = decode(c.fixes, data, now)
 	case wire.ClassFeed:
 		c.records, refused, err = wire.DecodeFeed(c.records, c.names, string(subjectDevice(subject)), data, now)
 	case wire.ClassEvent, wire.ClassDevice, wire.ClassReceipt:
@@ -224,7 +221,7 @@ func (c *collector) collect(m *arrival, subject, reply string, data []byte) {
 			c.refusals.add(device, reason, now)
 		}
 	}
-	c.append(reply, m.atUS, refused)
+	c.append(reply, track.DeviceID(device), m.atUS, refused)
 }
 
 // checkRegistration refuses at the door what the profile could never take, so that the app learns of it.
@@ -287,15 +284,23 @@ func (c *collector) deviceOf(subject string, class wire.Class) (track.DeviceID, 
 func (c *collector) gate(refused []wire.PingError) []wire.PingError {
 	decoded := refused
 	n := 0
+	for i := range c.fixes {
+		if code, why := c.gateFix(&c.fixes[i]); code != "" {
+			refused = append(refused, wire.PingError{Index: wire.IndexOf(decoded, i), Code: code, Reason: why})
+			continue
+		}
+		if n < i {
+			c.fixes[n] = c.fixes[i]
+		}
+		n++
+	}
+	c.fixes = c.fixes[:n]
+	n = 0
 	for i := range c.records {
 		r := &c.records[i]
 		if r.Kind == wire.KindPing {
-			if why := track.CheckFix(&r.Fix, &c.rules); why != "" {
-				refused = append(refused, wire.PingError{Index: wire.IndexOf(decoded, i), Code: wire.Code(why), Reason: refusalText[why]})
-				continue
-			}
-			if code := c.cfg.Positions.reduce(&r.Fix); code != "" {
-				refused = append(refused, wire.PingError{Index: wire.IndexOf(decoded, i), Code: code, Reason: "this gateway takes no positions; send what the phone has found, src os_enter, os_exit or os_dwell with its fence"})
+			if code, why := c.gateFix(&r.Fix); code != "" {
+				refused = append(refused, wire.PingError{Index: wire.IndexOf(decoded, i), Code: code, Reason: why})
 				continue
 			}
 		}
@@ -308,18 +313,30 @@ func (c *collector) gate(refused []wire.PingError) []wire.PingError {
 	return refused
 }
 
-// append puts the records of one message into their partitions' batches, all of them or, when one partition
-// has no room, none.
-func (c *collector) append(reply string, atUS int64, refused []wire.PingError) {
+// gateFix returns why a fix is refused, in two forms, or "" when it is to be stored.
+func (c *collector) gateFix(f *track.Fix) (code wire.Code, why string) {
+	if refusal := track.CheckFix(f, &c.rules); refusal != "" {
+		return wire.Code(refusal), refusalText[refusal]
+	}
+	if code := c.cfg.Positions.reduce(f); code != "" {
+		return code, "this gateway takes no positions; send what the phone has found, src os_enter, os_exit or os_dwell with its fence"
+	}
+	return "", ""
+}
+
+// append puts what one message has brought into its partitions' batches, all of it or, when one partition has no room, nothing. id is
+// the device of the fixes.
+func (c *collector) append(reply string, id track.DeviceID, atUS int64, refused []wire.PingError) {
+	n := len(c.fixes) + len(c.records)
 	var answer []byte
 	if reply != "" {
 		if len(refused) == 0 {
-			answer = wire.AppendOK(nil, len(c.records))
+			answer = wire.AppendOK(nil, n)
 		} else {
-			answer = wire.AppendRefused(nil, len(c.records), refused)
+			answer = wire.AppendRefused(nil, n, refused)
 		}
 	}
-	if len(c.records) == 0 {
+	if n == 0 {
 		c.answer(reply, answer)
 		return
 	}
@@ -329,10 +346,14 @@ func (c *collector) append(reply string, atUS int64, refused []wire.PingError) {
 			c.touched = append(c.touched, c.touched[i-1])
 			continue
 		}
-		p := wire.Partition(c.records[i].Device, Partitions)
-		c.touched = append(c.touched, p)
-		// Only this goroutine adds, so what has room now has room below.
-		if c.appends[p].full() {
+		c.touched = append(c.touched, wire.Partition(c.records[i].Device, Partitions))
+	}
+	if len(c.fixes) > 0 {
+		c.touched = append(c.touched, wire.Partition(id, Partitions))
+	}
+	// Only this goroutine adds, so what has room now has room below.
+	for i, p := range c.touched {
+		if (i == 0 || p != c.touched[i-1]) && c.appends[p].full() {
 			c.busy(reply, "log_slow", busyRetry)
 			return
 		}
@@ -341,6 +362,11 @@ func (c *collector) append(reply string, atUS int64, refused []wire.PingError) {
 	if reply != "" {
 		req = &request{nc: c.nc, to: strings.Clone(reply), reply: answer}
 		req.waiting.Store(1) // held by this function, so that an early store cannot answer before all is added
+	}
+	if len(c.fixes) > 0 {
+		p := c.touched[len(c.touched)-1]
+		c.appends[p].addPings(id, c.fixes, atUS, req)
+		c.woken[p] = true
 	}
 	// The records of one device go in one stretch; a feed's are cut where the partition changes.
 	for from := 0; from < len(c.records); {

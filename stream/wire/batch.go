@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 
 	"footfall/track"
 )
@@ -104,86 +105,146 @@ type Record struct {
 // (JoinDevice), r.Kind one of the kinds, r.Fix.Fence and r.Payload within MaxFence and MaxPayload: the
 // reader refuses what is not. It retains nothing and allocates only to grow dst.
 func AppendRecord(dst []byte, r *Record) []byte {
-	received := r.ReceivedAt
+	var d deviceHead
 	if r.Kind == KindPing {
-		received = r.Fix.ReceivedAt
+		return d.appendPing(d.begin(dst, KindPing, r.Device, r.Fix.ReceivedAt), &r.Fix)
 	}
-	app := r.Device.App()
+	dst = d.begin(dst, r.Kind, r.Device, r.ReceivedAt)
+	delta, size := zigzag(r.ReceivedAt - d.base)
+	dst = append(dst, d.tag, 0, byte(d.form), size)
+	dst = append(dst, d.name[:d.size]...)
+	dst = appendSized(dst, delta, size)
+	dst = binary.AppendUvarint(dst, uint64(len(r.Payload)))
+	return append(dst, r.Payload...)
+}
+
+// AppendPings is AppendRecord for each of fixes, pings of one device: the same bytes for a fraction of the instructions, since what
+// is the same for all of them is made once.
+func AppendPings(dst []byte, id track.DeviceID, fixes []track.Fix) []byte {
+	if len(fixes) == 0 {
+		return dst
+	}
+	var d deviceHead
+	dst = d.begin(dst, KindPing, id, fixes[0].ReceivedAt)
+	for i := range fixes {
+		dst = d.appendPing(dst, &fixes[i])
+	}
+	return dst
+}
+
+// deviceHead is what records of one kind and device have in common in one batch.
+type deviceHead struct {
+	base int64 // of the batch
+	tag  byte
+	form track.Form
+	size int // of name
+	// name is the app, when it is not that of the batch, and the packed name, each with its length where that is written.
+	name [maxNameBytes]byte
+}
+
+const maxNameBytes = 1 + MaxToken + 1 + maxDeviceID
+
+// begin makes d for a device's records in the batch dst, which it begins when it is empty.
+func (d *deviceHead) begin(dst []byte, kind Kind, id track.DeviceID, received int64) []byte {
+	app := id.App()
 	if len(dst) == 0 {
 		dst = append(dst, batchMagic, batchVersion)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(received))
+		own := app
 		if len(app) > MaxToken {
-			app = "" // not a valid id
+			own = "" // not a valid id
 		}
-		dst = append(dst, 0, 0, byte(len(app)))
-		dst = append(dst, app...)
+		dst = append(dst, 0, 0, byte(len(own)))
+		dst = append(dst, own...)
 	}
-	base := int64(binary.LittleEndian.Uint64(dst[2:]))
-	tag := byte(r.Kind)
+	d.base = int64(binary.LittleEndian.Uint64(dst[2:]))
+	d.tag = byte(kind)
+	name := d.name[:0]
 	if n := int(dst[headerLen-1]); string(dst[headerLen:headerLen+n]) != app {
-		tag |= tagOwnApp
+		d.tag |= tagOwnApp
 	}
-	if r.Kind != KindPing {
-		delta, size := zigzag(received - base)
-		head := len(dst)
-		dst = append(dst, tag, 0, 0, size)
-		dst = appendName(dst, head, r.Device, app)
-		dst = appendSized(dst, delta, size)
-		dst = binary.AppendUvarint(dst, uint64(len(r.Payload)))
-		return append(dst, r.Payload...)
+	if len(id) > maxDeviceID || len(app) > MaxToken {
+		return dst // form 0: the reader refuses it
 	}
+	if d.tag&tagOwnApp != 0 {
+		name = append(name, byte(len(app)))
+		name = append(name, app...)
+	}
+	at := len(name)
+	name, d.form = track.Pack(name, id)
+	if d.form.Bytes() == 0 {
+		name = append(name, 0)
+		copy(name[at+1:], name[at:])
+		name[at] = byte(len(name) - at - 1)
+	}
+	d.size = len(name)
+	return dst
+}
 
-	f := &r.Fix
-	var flags byte
-	lat, lng, pos7 := int32(0), int32(0), false
+// pingRoom is more than a ping takes without its fence, and than is written of it beyond its end.
+const pingRoom = 4 + 2*8 + 4 + 4 + maxNameBytes + 2*8 + 16
+
+// appendPing appends one ping. It writes whole words, of which the next field overwrites what is too much: a loop for each byte of a
+// name and of a time takes twice as long.
+func (d *deviceHead) appendPing(dst []byte, f *track.Fix) []byte {
+	dst = slices.Grow(dst, pingRoom)
+	b := dst[len(dst) : len(dst)+pingRoom]
+	head := uint32(d.tag|byte(f.Source)<<3) | uint32(d.form)<<16
+	i := 4
 	if f.HasPosition {
-		flags |= flagPos
+		head |= flagPos << 8
 	} else if math.Float64bits(f.Lat)|math.Float64bits(f.Lng) != 0 {
-		flags |= flagRawPos
+		head |= flagRawPos << 8
 	}
-	if flags != 0 {
-		if lat, pos7 = toE7(f.Lat); pos7 {
-			if lng, pos7 = toE7(f.Lng); pos7 {
-				flags |= flagPos7
-			}
+	if head&((flagPos|flagRawPos)<<8) != 0 {
+		lat, ok := toE7(f.Lat)
+		lng, ok2 := toE7(f.Lng)
+		if ok && ok2 {
+			head |= flagPos7 << 8
+			binary.LittleEndian.PutUint32(b[4:], uint32(lat))
+			binary.LittleEndian.PutUint32(b[8:], uint32(lng))
+			i = 12
+		} else {
+			binary.LittleEndian.PutUint64(b[4:], math.Float64bits(f.Lat))
+			binary.LittleEndian.PutUint64(b[12:], math.Float64bits(f.Lng))
+			i = 20
 		}
 	}
-	if math.Float32bits(f.AccuracyM) != 0 {
-		flags |= flagAccuracy
+	if acc := math.Float32bits(f.AccuracyM); acc != 0 {
+		head |= flagAccuracy << 8
+		binary.LittleEndian.PutUint32(b[i:], acc)
+		i += 4
 	}
 	if f.SpeedMPS != -1 {
-		flags |= flagSpeed
-	}
-	if f.Fence != "" {
-		flags |= flagFence
+		head |= flagSpeed << 8
+		binary.LittleEndian.PutUint32(b[i:], math.Float32bits(f.SpeedMPS))
+		i += 4
 	}
 	if f.Skewed {
-		flags |= flagSkewed
+		head |= flagSkewed << 8
 	}
 	if f.Mock {
-		flags |= flagMock
+		head |= flagMock << 8
 	}
-	delta, deltaSize := zigzag(received - base)
-	age, ageSize := zigzag(received - f.FixedAt)
-	head := len(dst)
-	dst = append(dst, tag|byte(f.Source)<<3, flags, 0, deltaSize|ageSize<<2)
-	if flags&flagPos7 != 0 {
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(lat))
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(lng))
-	} else if flags&(flagPos|flagRawPos) != 0 {
-		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(f.Lat))
-		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(f.Lng))
+	if d.size <= 16 {
+		*(*[16]byte)(b[i:]) = *(*[16]byte)(d.name[:])
+	} else {
+		copy(b[i:], d.name[:d.size])
 	}
-	if flags&flagAccuracy != 0 {
-		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(f.AccuracyM))
+	i += d.size
+	delta, deltaSize := zigzag(f.ReceivedAt - d.base)
+	age, ageSize := zigzag(f.ReceivedAt - f.FixedAt)
+	head |= uint32(deltaSize|ageSize<<2) << 24
+	binary.LittleEndian.PutUint64(b[i:], delta)
+	i += 1 << deltaSize
+	binary.LittleEndian.PutUint64(b[i:], age)
+	i += 1 << ageSize
+	if f.Fence != "" {
+		head |= flagFence << 8
 	}
-	if flags&flagSpeed != 0 {
-		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(f.SpeedMPS))
-	}
-	dst = appendName(dst, head, r.Device, app)
-	dst = appendSized(dst, delta, deltaSize)
-	dst = appendSized(dst, age, ageSize)
-	if flags&flagFence != 0 {
+	binary.LittleEndian.PutUint32(b, head)
+	dst = dst[:len(dst)+i]
+	if f.Fence != "" {
 		dst = appendBytes(dst, f.Fence)
 	}
 	return dst
@@ -205,35 +266,15 @@ func SealBatch(dst []byte) []byte {
 }
 
 // toE7 returns v in 1e-7 degrees when that is the very same float64. n and 1e7 are exact, so n/1e7 is the
-// float64 nearest to the decimal, which is what a parser made of it.
+// float64 nearest to the decimal, which is what a parser made of it. Where there is such an n, v*1e7 is so near to it that adding a half
+// and cutting finds it: math.Round takes 20 instructions more.
 func toE7(v float64) (int32, bool) {
-	r := math.Round(v * 1e7)
-	if !(r >= math.MinInt32 && r <= math.MaxInt32) {
+	r := v*1e7 + math.Copysign(0.5, v)
+	if !(r > math.MinInt32-1 && r < math.MaxInt32+1) {
 		return 0, false
 	}
 	n := int32(r)
 	return n, math.Float64bits(float64(n)/1e7) == math.Float64bits(v)
-}
-
-// appendName adds the app, where the record's tag says so, and the packed name, and sets the form of the record that begins at
-// head.
-func appendName(dst []byte, head int, id track.DeviceID, app string) []byte {
-	if len(id) > maxDeviceID || len(app) > MaxToken {
-		return dst // form 0: the reader refuses it
-	}
-	if dst[head]&tagOwnApp != 0 {
-		dst = append(dst, byte(len(app)))
-		dst = append(dst, app...)
-	}
-	at := len(dst)
-	dst, form := track.Pack(dst, id)
-	dst[head+2] = byte(form)
-	if form.Bytes() == 0 {
-		dst = append(dst, 0)
-		copy(dst[at+1:], dst[at:])
-		dst[at] = byte(len(dst) - at - 1)
-	}
-	return dst
 }
 
 // zigzag is v as a small unsigned number, and how many bytes that takes: code 0 to 3 for 1, 2, 4 and 8.

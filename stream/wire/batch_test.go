@@ -85,6 +85,147 @@ func TestBatchRoundTrip(t *testing.T) {
 	})
 }
 
+// appendPlain is the plain twin of AppendRecord, a field after the other.
+func appendPlain(dst []byte, r *Record) []byte {
+	received := r.ReceivedAt
+	if r.Kind == KindPing {
+		received = r.Fix.ReceivedAt
+	}
+	app := r.Device.App()
+	if len(dst) == 0 {
+		dst = append(dst, batchMagic, batchVersion)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(received))
+		if len(app) > MaxToken {
+			app = "" // not a valid id
+		}
+		dst = append(dst, 0, 0, byte(len(app)))
+		dst = append(dst, app...)
+	}
+	base := int64(binary.LittleEndian.Uint64(dst[2:]))
+	tag := byte(r.Kind)
+	if n := int(dst[headerLen-1]); string(dst[headerLen:headerLen+n]) != app {
+		tag |= tagOwnApp
+	}
+	if r.Kind != KindPing {
+		delta, size := zigzag(received - base)
+		head := len(dst)
+		dst = append(dst, tag, 0, 0, size)
+		dst = appendPlainName(dst, head, r.Device, app)
+		dst = appendSized(dst, delta, size)
+		dst = binary.AppendUvarint(dst, uint64(len(r.Payload)))
+		return append(dst, r.Payload...)
+	}
+
+	f := &r.Fix
+	var flags byte
+	lat, lng, pos7 := int32(0), int32(0), false
+	if f.HasPosition {
+		flags |= flagPos
+	} else if math.Float64bits(f.Lat)|math.Float64bits(f.Lng) != 0 {
+		flags |= flagRawPos
+	}
+	if flags != 0 {
+		if lat, pos7 = plainE7(f.Lat); pos7 {
+			if lng, pos7 = plainE7(f.Lng); pos7 {
+				flags |= flagPos7
+			}
+		}
+	}
+	if math.Float32bits(f.AccuracyM) != 0 {
+		flags |= flagAccuracy
+	}
+	if f.SpeedMPS != -1 {
+		flags |= flagSpeed
+	}
+	if f.Fence != "" {
+		flags |= flagFence
+	}
+	if f.Skewed {
+		flags |= flagSkewed
+	}
+	if f.Mock {
+		flags |= flagMock
+	}
+	delta, deltaSize := zigzag(received - base)
+	age, ageSize := zigzag(received - f.FixedAt)
+	head := len(dst)
+	dst = append(dst, tag|byte(f.Source)<<3, flags, 0, deltaSize|ageSize<<2)
+	if flags&flagPos7 != 0 {
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(lat))
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(lng))
+	} else if flags&(flagPos|flagRawPos) != 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(f.Lat))
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(f.Lng))
+	}
+	if flags&flagAccuracy != 0 {
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(f.AccuracyM))
+	}
+	if flags&flagSpeed != 0 {
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(f.SpeedMPS))
+	}
+	dst = appendPlainName(dst, head, r.Device, app)
+	dst = appendSized(dst, delta, deltaSize)
+	dst = appendSized(dst, age, ageSize)
+	if flags&flagFence != 0 {
+		dst = appendBytes(dst, f.Fence)
+	}
+	return dst
+}
+
+func plainE7(v float64) (int32, bool) {
+	r := math.Round(v * 1e7)
+	if !(r >= math.MinInt32 && r <= math.MaxInt32) {
+		return 0, false
+	}
+	return int32(r), math.Float64bits(float64(int32(r))/1e7) == math.Float64bits(v)
+}
+
+func appendPlainName(dst []byte, head int, id track.DeviceID, app string) []byte {
+	if len(id) > maxDeviceID || len(app) > MaxToken {
+		return dst // form 0: the reader refuses it
+	}
+	if dst[head]&tagOwnApp != 0 {
+		dst = append(dst, byte(len(app)))
+		dst = append(dst, app...)
+	}
+	at := len(dst)
+	dst, form := track.Pack(dst, id)
+	dst[head+2] = byte(form)
+	if form.Bytes() == 0 {
+		dst = append(dst, 0)
+		copy(dst[at+1:], dst[at:])
+		dst[at] = byte(len(dst) - at - 1)
+	}
+	return dst
+}
+
+// TestAppendEqualsPlain: the bytes are those of the plain twin, record by record and for all pings of a device at once.
+func TestAppendEqualsPlain(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var plain, one, all []byte
+		for _, rec := range rapid.SliceOfN(rapid.Custom(drawRecord), 1, 5).Draw(rt, "records") {
+			recs := []Record{rec}
+			if rec.Kind == KindPing {
+				for _, fix := range rapid.SliceOfN(rapid.Map(rapid.Custom(drawRecord), func(r Record) track.Fix { return r.Fix }), 0, 5).Draw(rt, "fixes") {
+					recs = append(recs, Record{Kind: KindPing, Device: rec.Device, Fix: fix})
+				}
+			}
+			var fixes []track.Fix
+			for i := range recs {
+				plain, one, fixes = appendPlain(plain, &recs[i]), AppendRecord(one, &recs[i]), append(fixes, recs[i].Fix)
+			}
+			if rec.Kind == KindPing {
+				all = AppendPings(all, rec.Device, fixes)
+			} else {
+				all = AppendRecord(all, &rec)
+			}
+		}
+		if !bytes.Equal(plain, one) || !bytes.Equal(plain, all) {
+			rt.Fatalf("\n   plain %x\none by one %x\n at once %x", plain, one, all)
+		}
+	})
+}
+
 // realisticPing is a ping as phones send it.
 func realisticPing(r *rand.Rand, device string) Record {
 	at := int64(testReceived + r.IntN(2000))

@@ -98,6 +98,18 @@ func BenchmarkBatch(b *testing.B) {
 		}
 		reportPings(b, n, len(batch))
 	})
+	b.Run("write-device/n=512", func(b *testing.B) {
+		b.ReportAllocs()
+		fixes := make([]track.Fix, n)
+		for i := range recs {
+			fixes[i] = recs[i].Fix
+		}
+		var batch []byte
+		for b.Loop() {
+			batch = SealBatch(AppendPings(batch[:0], recs[0].Device, fixes))
+		}
+		reportPings(b, n, len(batch))
+	})
 	b.Run("read/n=512", func(b *testing.B) {
 		b.ReportAllocs()
 		reader := NewBatchReader(nil)

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -31,6 +32,10 @@ const (
 // another wire type are skipped and the last of several values of a field counts.
 func (d *decoder) proto(b []byte) error {
 	for len(b) > 0 {
+		if n := d.protoUsual(b); n > 0 {
+			b = b[n:]
+			continue
+		}
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 || num > protowire.MaxValidNumber {
 			return errProto
@@ -58,6 +63,77 @@ func (d *decoder) proto(b []byte) error {
 		d.take(&f)
 	}
 	return nil
+}
+
+// The tags of a usual ping.
+const (
+	tagPings = protoPings<<3 | byte(protowire.BytesType)
+	tagT     = protoT<<3 | byte(protowire.VarintType)
+	tagLat   = protoLat<<3 | byte(protowire.Fixed64Type)
+	tagLon   = protoLon<<3 | byte(protowire.Fixed64Type)
+	tagAcc   = protoAcc<<3 | byte(protowire.Fixed32Type)
+	tagSpd   = protoSpd<<3 | byte(protowire.Fixed32Type)
+	tagCrs   = protoCrs<<3 | byte(protowire.Fixed32Type)
+	tagAlt   = protoAlt<<3 | byte(protowire.Fixed32Type)
+	tagSrc   = protoSrc<<3 | byte(protowire.VarintType)
+)
+
+const (
+	// protoHead is how long tag and length of a usual ping are, and its t, lat, lon and acc.
+	protoHead = 2 + 7 + 9 + 9 + 5
+	// A varint of six bytes, which Unix milliseconds from 1971 to 2109 take, and the tag after it.
+	protoTimeMask = 0x00ff_8080_8080_8080
+	protoTimeIs   = uint64(tagLat)<<48 | 0x80_8080_8080
+)
+
+// protoUsual takes the ping at the beginning of b when it is good and as encoders write it: the fields in ascending order, t, lat, lon
+// and acc, and perhaps spd, crs, alt and a src that is no os_*. It returns the length of the ping, and 0 for any other: that says
+// nothing about it. The plain twin is the rest of proto; it takes four times the instructions.
+func (d *decoder) protoUsual(b []byte) int {
+	if len(b) < protoHead || d.mode == modeFeed || d.n == MaxPings {
+		return 0
+	}
+	h := (*[protoHead]byte)(b)
+	end := 2 + int(h[1])
+	times := binary.LittleEndian.Uint64(h[3:])
+	if h[0] != tagPings || h[1] > 127 || end < protoHead || end > len(b) || // one byte of length
+		h[2] != tagT || times&protoTimeMask != protoTimeIs || h[18] != tagLon || h[27] != tagAcc {
+		return 0
+	}
+	t := times&0x7f | times>>1&(0x7f<<7) | times>>2&(0x7f<<14) | times>>3&(0x7f<<21) | times>>4&(0x7f<<28) | times>>5&(0x7f<<35)
+	lat := math.Float64frombits(binary.LittleEndian.Uint64(h[10:]))
+	lon := math.Float64frombits(binary.LittleEndian.Uint64(h[19:]))
+	acc := math.Float32frombits(binary.LittleEndian.Uint32(h[28:]))
+	spd, src := float32(-1), track.SourceStream
+	rest := b[protoHead:end]
+	if len(rest) >= 5 && rest[0] == tagSpd {
+		spd = math.Float32frombits(binary.LittleEndian.Uint32(rest[1:]))
+		rest = rest[5:]
+	}
+	for _, tag := range [...]byte{tagCrs, tagAlt} {
+		if len(rest) >= 5 && rest[0] == tag {
+			if notFinite(float64(math.Float32frombits(binary.LittleEndian.Uint32(rest[1:])))) {
+				return 0
+			}
+			rest = rest[5:]
+		}
+	}
+	if len(rest) == 2 && rest[0] == tagSrc && rest[1] <= byte(track.SourceSignificant) {
+		src, rest = track.Source(rest[1]), nil
+	}
+	// What judge asks, but that NaN fails here too.
+	if len(rest) > 0 || t < minTimeMS || !(math.Abs(lat) <= 90 && math.Abs(lon) <= 180) ||
+		!(acc >= 0 && float64(acc) <= maxAccuracyM) || !(spd >= -maxSpeedMPS && spd <= maxSpeedMPS) {
+		return 0
+	}
+	if spd < 0 {
+		spd = -1
+	}
+	d.n++
+	d.fixes = append(d.fixes, track.Fix{
+		FixedAt: int64(t), ReceivedAt: d.received, HasPosition: true, Lat: lat, Lng: lon, AccuracyM: acc, SpeedMPS: spd, Source: src,
+	})
+	return end
 }
 
 // proto reads one Ping; false when the message is malformed.

@@ -168,6 +168,29 @@ func diffProto(t testing.TB, md protoreflect.MessageDescriptor, payload []byte) 
 	return cmp.Diff(want, got, cmpBits) + cmp.Diff(index(wantErrs), index(gotErrs))
 }
 
+// appendUsualPing writes a Ping as encoders do, with what is at the edges of what is good and beyond them among it: see protoUsual.
+func appendUsualPing(r *rand.Rand) []byte {
+	pick := func(odd ...float64) float64 { return odd[r.IntN(len(odd))] }
+	b := protowire.AppendVarint([]byte{tagT}, uint64(pick(testReceived, testReceived-1000, minTimeMS, minTimeMS-1, maxTimeMS, 1<<42-1, 1<<42, 1<<35, 1<<35-1)))
+	b = protowire.AppendFixed64(append(b, tagLat), math.Float64bits(pick(50.45, r.Float64()*90, -90, 90, math.Nextafter(90, 91), math.Copysign(0, -1))))
+	b = protowire.AppendFixed64(append(b, tagLon), math.Float64bits(pick(30.52, r.Float64()*180, -180, 180, math.Nextafter(-180, -181))))
+	f32 := func(tag byte, odd ...float64) {
+		b = protowire.AppendFixed32(append(b, tag), math.Float32bits(float32(pick(odd...))))
+	}
+	f32(tagAcc, 5, 12.5, 0, math.Copysign(0, -1), maxAccuracyM, maxAccuracyM+4, -1)
+	for _, part := range []func(){
+		func() { f32(tagSpd, 1.4, 0, math.Copysign(0, -1), -1, maxSpeedMPS, -maxSpeedMPS, 2*maxSpeedMPS) },
+		func() { f32(tagCrs, 270, 0, 33, math.Inf(1)) },
+		func() { f32(tagAlt, 180, -12, 7, math.NaN()) },
+		func() { b = append(b, tagSrc, byte(r.IntN(8))) },
+	} {
+		if r.IntN(3) > 0 {
+			part()
+		}
+	}
+	return b
+}
+
 // appendRandomPing writes a Ping of good and bad parts, with unknown fields and wrong wire types among them.
 func appendRandomPing(r *rand.Rand) []byte {
 	var b []byte
@@ -228,11 +251,19 @@ func TestDecodeProtoEqualsRuntime(t *testing.T) {
 	md := pingBatchType(t)
 	const seed = 42
 	r := rand.New(rand.NewPCG(seed, 2))
-	good, bad, broken := 0, 0, 0
+	good, bad, broken, usual := 0, 0, 0, 0
 	for i := range 20000 {
 		var b []byte
 		for range 1 + r.IntN(4) {
-			b = protowire.AppendBytes(protowire.AppendTag(b, protoPings, protowire.BytesType), appendRandomPing(r))
+			ping := appendRandomPing
+			if i%2 == 0 {
+				ping = appendUsualPing
+			}
+			msg := protowire.AppendBytes([]byte{tagPings}, ping(r))
+			if (&decoder{received: testReceived}).protoUsual(msg) > 0 {
+				usual++
+			}
+			b = append(b, msg...)
 		}
 		if r.IntN(4) == 0 {
 			b[r.IntN(len(b))] = byte(r.Uint32())
@@ -252,8 +283,8 @@ func TestDecodeProtoEqualsRuntime(t *testing.T) {
 			broken++
 		}
 	}
-	if good < 10000 || bad < 3000 || broken < 1000 {
-		t.Errorf("mix is off: %d good, %d refused, %d broken", good, bad, broken)
+	if good < 10000 || bad < 3000 || broken < 1000 || usual < 2000 {
+		t.Errorf("mix is off: %d good, %d of them usual, %d refused, %d broken", good, usual, bad, broken)
 	}
 }
 
