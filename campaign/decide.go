@@ -300,7 +300,7 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 		if !ok || open.Sub(f.at) > c.Window.HoldFor {
 			return reason
 		}
-		if open.After(f.settled) { // else it opened while a min stay was running
+		if open.After(f.settled) { // else it opened while a min stay or min away was running
 			f.wait(c, open, c.Window.Closed)
 		}
 	case ruleFresh:

@@ -3,6 +3,9 @@ package stage
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -14,15 +17,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"footfall/push/fake"
+	"footfall/stream"
 )
 
 var (
 	recipeHead = regexp.MustCompile(`(?m)^## (\d+)\. (.+)$`)
 	recipeYAML = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	recipeJSON = regexp.MustCompile("(?s)```json\n(.*?)```")
 )
 
 // act is one thing that a person does, at a time on the wall in Kyiv. do is come, stay or leave with the store, register
-// with a JSON object, open, or an event and its category; decided waits until a campaign has decided about so many people.
+// with a JSON object, open, or an event and its category; decided waits until a campaign has decided about so many people, and
+// counted until a journey has so many counts of a name.
 type act struct{ at, who, do, what string }
 
 // plays say what people do about each recipe, and what their phones show.
@@ -105,12 +111,36 @@ var plays = map[string]struct {
 			"11-28 10:30 closes: Your basket is waiting", "11-28 10:30 opens: Your basket is waiting", "11-28 14:30 closes: Your basket, 5% off until tonight",
 		},
 	},
+	"11": {
+		acts: []act{
+			{"11-28 10:00", "olena", "reserved", "phones"}, {"11-28 10:00", "unknown", "reserved", "tablets"}, {"11-28 10:00", "p1", "reserved", "cases"},
+			{"11-28 10:00", "put-aside", "counted", "step.tell.delivered 1"}, {"11-28 10:00", "put-aside", "counted", "step.tell.failed 1"},
+		},
+		until: "11-28 10:20",
+		want:  []string{"11-28 10:00 olena: Your phones wait at the till", "11-28 10:00 unknown: Please ask at the till"},
+	},
+	"12": {
+		acts: []act{
+			{"11-27 15:00", "olena", "register", `{"tags":{"loyalty":"silver"}}`}, {"11-27 15:00", "p1", "register", `{"tags":{"loyalty":"silver"}}`},
+			{"11-27 16:00", "olena", "register", `{"tags":{"loyalty":"gold"}}`}, {"11-27 16:00", "welcome-to-the-club", "counted", "entered 1"},
+		},
+		until: "11-28 11:00",
+		want:  []string{"11-28 10:00 olena: Welcome to the club"},
+	},
+	"13": {
+		acts: []act{
+			{"11-28 12:00", "olena", "come", "podil"}, {"11-28 12:30", "olena", "leave", "podil"}, {"11-28 12:35", "olena", "stay", "podil"},
+			{"11-28 13:00", "olena", "leave", "podil"}, {"11-28 13:09", "olena", "leave", "podil"}, {"11-28 13:10", "olena", "leave", "podil"},
+		},
+		until: "11-28 14:00",
+		want:  []string{"11-28 13:10 olena: Thank you for coming"},
+	},
 }
 
 // TestCookbook: every recipe of the cookbook does what its text says, through the whole gateway.
 func TestCookbook(t *testing.T) {
 	if testing.Short() {
-		t.Skip("plays ten recipes")
+		t.Skip("plays all recipes")
 	}
 	page, err := os.ReadFile("../../docs/cookbook.md")
 	if err != nil {
@@ -121,8 +151,8 @@ func TestCookbook(t *testing.T) {
 		t.Fatal(err)
 	}
 	heads := recipeHead.FindAllSubmatchIndex(page, -1)
-	if len(heads) != 10 {
-		t.Fatalf("%d recipes", len(heads))
+	if len(heads) != len(plays) {
+		t.Fatalf("%d recipes, and people play %d", len(heads), len(plays))
 	}
 	for i, h := range heads {
 		end := len(page)
@@ -135,7 +165,14 @@ func TestCookbook(t *testing.T) {
 			t.Errorf("recipe %s has %d files", n, len(files))
 			continue
 		}
-		t.Run(n+" "+string(page[h[4]:h[5]]), func(t *testing.T) { playRecipe(t, n, string(files[0][1]), stores) })
+		fences := stores
+		if own := recipeJSON.FindSubmatch(page[h[1]:end]); own != nil {
+			fences = own[1]
+		}
+		t.Run(n+" "+string(page[h[4]:h[5]]), func(t *testing.T) {
+			t.Parallel()
+			playRecipe(t, n, string(files[0][1]), fences)
+		})
 	}
 }
 
@@ -172,7 +209,13 @@ func playRecipe(t *testing.T, n, text string, stores []byte) {
 		shown = append(shown, s)
 	})
 	set := ph.Settings(t.TempDir())
-	set.Fences, set.Campaigns = stores, text
+	till := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err != nil || strings.Contains(string(body), "unknown") {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+		}
+	}))
+	defer till.Close()
+	set.Fences, set.Campaigns, set.Webhooks = stores, text, []string{till.URL + "/till"}
 	g, err := Open(set, &clock)
 	if err != nil {
 		t.Fatal(err)
@@ -224,11 +267,19 @@ func playRecipe(t *testing.T, n, text string, stores []byte) {
 		now := parse(a.at)
 		walk(now)
 		if a.do == "decided" {
-			for end := time.Now().Add(30 * time.Second); fmt.Sprint(g.Status().Funnel[a.who]["claimed"]) != a.what; time.Sleep(10 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("funnel of %s: %v", a.who, g.Status().Funnel[a.who])
+			await(t, a.what, func() any { return g.Status().Funnel[a.who]["claimed"] })
+			continue
+		}
+		if a.do == "counted" {
+			name, n, _ := strings.Cut(a.what, " ")
+			await(t, n, func() any {
+				v, err := g.ShowJourney(t.Context(), stream.JourneyRequest{Journey: a.who})
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
+				return v.Counts[name]
+			})
+			do(now, nil) // and what came of it
 			continue
 		}
 		if _, known := names[fake.DeviceToken(a.who)]; !known && a.do != "register" {
@@ -275,5 +326,15 @@ func playRecipe(t *testing.T, n, text string, stores []byte) {
 	slices.Sort(got)
 	if d := cmp.Diff(play.want, got); d != "" {
 		t.Errorf("phones show (-want +got):\n%s", d)
+	}
+}
+
+// await waits until a count is there.
+func await(t *testing.T, want string, count func() any) {
+	t.Helper()
+	for end := time.Now().Add(60 * time.Second); fmt.Sprint(count()) != want; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("counted %v, want %s", count(), want)
+		}
 	}
 }

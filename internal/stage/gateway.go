@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"footfall/push"
 	"footfall/push/apns"
 	"footfall/push/fcm"
+	"footfall/push/webhook"
 	"footfall/receipt"
 	"footfall/stream"
 )
@@ -26,9 +28,10 @@ import (
 // Settings is what a gateway has to be told, in this process or in a child.
 type Settings struct {
 	Dir       string
-	Listen    string // "": connections inside the process only
-	Fences    []byte // GeoJSON; nil: none
-	Campaigns string // a file of campaigns, journeys and segments
+	Listen    string   // "": connections inside the process only
+	Fences    []byte   // GeoJSON; nil: none
+	Campaigns string   // a file of campaigns, journeys and segments
+	Webhooks  []string // addresses of systems that journeys call; the name of each is the last element of its path
 	// LogInJetStream keeps the input log in streams, where a test can read it and write to it.
 	LogInJetStream bool
 
@@ -81,6 +84,15 @@ func (g *Gateway) open(s *Settings) (err error) {
 		return err
 	}
 	g.lanes = append(g.lanes, f)
+	lanes := map[string]push.Provider{laneAPNs: a, laneFCM: f}
+	for _, at := range s.Webhooks {
+		call, err := webhook.New(webhook.Config{URL: at, Secrets: []string{webhook.NewSecret()}, Now: clock.Now, Logger: log})
+		if err != nil {
+			return err
+		}
+		g.lanes = append(g.lanes, call)
+		lanes[stream.CallLane(path.Base(at))] = call
+	}
 	// The log holds positions for a quarter of an hour by default; a replay reads a whole day from it.
 	logs := stream.LogConfig{MaxAge: 6 * time.Hour, JetStream: s.LogInJetStream}
 	if g.Server, err = stream.StartServer(stream.ServerConfig{StoreDir: filepath.Join(s.Dir, "nats"), Listen: s.Listen, MaxStore: 32 << 30, Logger: log}); err != nil {
@@ -96,7 +108,7 @@ func (g *Gateway) open(s *Settings) (err error) {
 	}
 	g.Gateway, err = stream.New(stream.Config{
 		Receipts: keys, Server: g.Server, DB: g.DB, Log: logs, Now: clock.Now, Logger: log,
-		Providers: map[string]push.Provider{laneAPNs: a, laneFCM: f},
+		Providers: lanes,
 		Lane: func(_ string, p *audience.Profile) (string, bool) {
 			switch push.Platform(p.Platform) {
 			case push.IOS:
