@@ -263,7 +263,7 @@ func TestAudience(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := r.nc.Request(AudienceSubject, q, 10*time.Second)
+		m, err := r.nc.Request(AudienceSubject, q, patience)
 		if err != nil {
 			t.Fatal(err)
 		}

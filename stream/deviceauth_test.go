@@ -183,7 +183,7 @@ func wantRefusal(t *testing.T, nc *nats.Conn, refused chan error, what string) {
 		if !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("%s: %v", what, err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Errorf("%s: not refused", what)
 	}
 }

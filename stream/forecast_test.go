@@ -22,7 +22,7 @@ func (r *rig) forecast(q ForecastRequest) (*Forecast, string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	m, err := r.nc.Request(ForecastSubject, data, 20*time.Second)
+	m, err := r.nc.Request(ForecastSubject, data, patience)
 	if err != nil {
 		r.t.Fatal(err)
 	}

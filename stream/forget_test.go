@@ -196,7 +196,7 @@ func TestForget(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := r.nc.Request(ExportSubject, q, 10*time.Second)
+			m, err := r.nc.Request(ExportSubject, q, patience)
 			x = Export{}
 			if err != nil || json.Unmarshal(m.Data, &x) != nil {
 				t.Fatalf("%s: %v, %s", part, err, m.Data)

@@ -201,7 +201,7 @@ func TestSettleWaitsForWhatWasPublished(t *testing.T) {
 		if err := r.nc.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		err := r.gw.Settle(ctx)
 		cancel()
 		if err != nil {

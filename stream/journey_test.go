@@ -39,7 +39,7 @@ func (r *rig) event(device, id, name, category string) {
 func (r *rig) show(id, device string) (v JourneyView) {
 	r.t.Helper()
 	q, _ := json.Marshal(JourneyRequest{Journey: id, Device: device})
-	m, err := r.nc.Request(JourneyShowSubject, q, 10*time.Second)
+	m, err := r.nc.Request(JourneyShowSubject, q, patience)
 	if err != nil {
 		r.t.Fatalf("show %s: %v", id, err)
 	}
@@ -192,7 +192,7 @@ steps:
 	}
 	r.clock.set(noon.Add(25 * time.Minute))
 	come("back", 50.4420, 30.5206)
-	m, err := events.NextMsg(10 * time.Second)
+	m, err := events.NextMsg(patience)
 	if err != nil || m.Subject != "ev.shop.journey.doors.came_back" {
 		t.Fatalf("emitted %v %v", m, err)
 	}
@@ -230,7 +230,7 @@ func TestJourneyVersions(t *testing.T) {
 	enter := func(device, id string) (a JourneyEntered) {
 		t.Helper()
 		q, _ := json.Marshal(JourneyEnter{Journey: "v", App: "shop", Device: device, ID: id, Props: map[string]any{"n": 7}})
-		m, err := r.nc.Request(JourneyEnterSubject, q, 10*time.Second)
+		m, err := r.nc.Request(JourneyEnterSubject, q, patience)
 		if err != nil || json.Unmarshal(m.Data, &a) != nil {
 			t.Fatalf("enter: %v %s %v", err, m.Data, m.Header)
 		}

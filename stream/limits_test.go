@@ -289,7 +289,7 @@ func TestExplainBusyDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := r.nc.Request(ExplainSubject, q, 10*time.Second)
+	m, err := r.nc.Request(ExplainSubject, q, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func TestRepeatedEventHasNoEffect(t *testing.T) {
 		r.clock.set(r.clock.now().Add(3 * time.Minute))
 	}
 	for _, id := range []string{"o-1", "o-2"} {
-		m, err := events.NextMsg(10 * time.Second)
+		m, err := events.NextMsg(patience)
 		if err != nil || !strings.Contains(string(m.Data), `"`+id+`"`) {
 			t.Fatalf("want %s, got %v, err %v", id, m, err)
 		}
@@ -508,7 +508,7 @@ func testFeedSwitches(t *testing.T, log inputLog) {
 				read++
 			}
 			next++
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("batch %d was not delivered; handed %d, read %d", next, handed, read)
 		}
 	}
@@ -518,7 +518,7 @@ func testFeedSwitches(t *testing.T, log inputLog) {
 		a.add([]wire.Record{{Kind: wire.KindEvent, Device: "shop.d1", ReceivedAt: 1, Payload: []byte(`{"name":"x"}`)}}, 1000, nil)
 		a.wakeUp()
 		stored++
-		for deadline := time.Now().Add(20 * time.Second); a.lastStored() < stored; time.Sleep(100 * time.Microsecond) {
+		for deadline := time.Now().Add(patience); a.lastStored() < stored; time.Sleep(100 * time.Microsecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("batch %d was not stored", stored)
 			}

@@ -21,7 +21,7 @@ import (
 //
 //   - memory stays bounded while it lasts;
 //   - requests are answered busy and plain pings that were not taken are counted;
-//   - within 10 s of its end a new entry is on EVENTS within a second;
+//   - within 30 s of its end (one or two where nothing else runs) a new entry is on EVENTS within a second;
 //   - every entry that was answered ok is on EVENTS, once.
 //
 // FOOTFALL_LONG=1 keeps it up for a minute.
@@ -32,7 +32,7 @@ func TestOverload(t *testing.T) {
 	}
 	const (
 		heapLimit = 512 << 20
-		recovery  = 10 * time.Second
+		recovery  = 30 * time.Second
 		promptly  = time.Second
 		partition = 3
 	)

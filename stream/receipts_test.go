@@ -127,7 +127,7 @@ func TestReceiptsFindTheirPush(t *testing.T) {
 	}
 	seen := map[string]ReceiptEvent{}
 	for range want {
-		m, err := events.NextMsg(10 * time.Second)
+		m, err := events.NextMsg(patience)
 		if err != nil {
 			t.Fatal(err)
 		}

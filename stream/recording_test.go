@@ -186,7 +186,7 @@ steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
 		if err != nil {
 			return out, err
 		}
-		m, err := r.nc.Request(PastsSubject, text, 10*time.Second)
+		m, err := r.nc.Request(PastsSubject, text, patience)
 		if err != nil {
 			return out, err
 		}

@@ -237,7 +237,7 @@ func TestEventsOnceOverRestart(t *testing.T) {
 	}
 	var ids []string
 	for range 30 {
-		m, err := c.Next(jetstream.FetchMaxWait(10 * time.Second))
+		m, err := c.Next(jetstream.FetchMaxWait(patience))
 		if err != nil {
 			t.Fatalf("after %d events: %v", len(ids), err)
 		}
@@ -400,7 +400,7 @@ func TestDecisionsHoldNoPosition(t *testing.T) {
 	r.await("the push", func() bool { return len(r.provider.pushes()) == 1 })
 	var all strings.Builder
 	for range 2 {
-		m, err := events.NextMsg(10 * time.Second)
+		m, err := events.NextMsg(patience)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -471,7 +471,7 @@ func TestEventsTellTheirStages(t *testing.T) {
 	}
 	next := func(v any) {
 		t.Helper()
-		m, err := events.NextMsg(10 * time.Second)
+		m, err := events.NextMsg(patience)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,7 @@ func (r *rig) asked(q funnel.Query) (*funnel.Report, string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	m, err := r.nc.Request(ReportSubject, data, 20*time.Second)
+	m, err := r.nc.Request(ReportSubject, data, patience)
 	if err != nil {
 		r.t.Fatal(err)
 	}

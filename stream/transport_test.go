@@ -28,7 +28,7 @@ func TestWebSocketAndMQTT(t *testing.T) {
 		t.Fatalf("connect to %s: %v", r.server.WebSocketURL(), err)
 	}
 	defer ws.Close()
-	if _, err := ws.Request("ping.shop.web", fmt.Appendf(nil, `{"t":%d,"lat":50.4501,"lon":30.5234,"acc":5}`, noon.UnixMilli()), 10*time.Second); err != nil {
+	if _, err := ws.Request("ping.shop.web", fmt.Appendf(nil, `{"t":%d,"lat":50.4501,"lon":30.5234,"acc":5}`, noon.UnixMilli()), patience); err != nil {
 		t.Fatal(err)
 	}
 

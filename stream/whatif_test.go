@@ -316,7 +316,7 @@ func TestWhatIfBesideTheHotPath(t *testing.T) {
 			}
 			body, err := json.Marshal(ping(noon.Add(time.Duration(i)*time.Second), lat, 30.5234))
 			if err == nil {
-				_, err = r.nc.Request(fmt.Sprintf("ping.shop.d%d", i%devices), body, 10*time.Second)
+				_, err = r.nc.Request(fmt.Sprintf("ping.shop.d%d", i%devices), body, patience)
 			}
 			if err != nil {
 				done <- err

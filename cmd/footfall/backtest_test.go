@@ -107,7 +107,7 @@ func TestBacktestAgainstALedger(t *testing.T) {
 	request("device.shop.d1", `{"user":"u1","platform":"ios","token":"00ff","locale":"en"}`)
 	request("ping.shop.d1", ping("d1"))
 	request("ping.shop.d2", ping("d2")) // has never registered
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for { // until both are decided
 		_, one, _ := runCLI(t, "explain", "shop.d1", "--server", url)
 		_, two, _ := runCLI(t, "explain", "shop.d2", "--server", url)

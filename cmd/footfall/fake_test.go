@@ -34,7 +34,7 @@ func TestFakeCommands(t *testing.T) {
 			ended := make(chan int, 1)
 			go func() { ended <- run(e, []string{"fake", tt.name, "--dir", filepath.Join(dir, "fake")}) }()
 			yaml := regexp.MustCompile(`(?s)\npush:\n.*?\n\n`)
-			for deadline := time.Now().Add(20 * time.Second); !yaml.MatchString(out.String()); time.Sleep(5 * time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); !yaml.MatchString(out.String()); time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("no configuration after 20 s:\n%s", out)
 				}

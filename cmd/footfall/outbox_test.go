@@ -127,7 +127,7 @@ func TestOutboxCommands(t *testing.T) {
 	ok("goes on", "outbox", "resume", laneLog, "--server", url)
 	refused(exitFailed, "no such lane", "outbox", "resume", "nope", "--server", url)
 	refused(exitFailed, "leave --data out", "outbox", "retry", mids[2], "--data", data)
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) { // a real process
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) { // a real process
 		if _, out, _ := runCLI(t, "outbox", "show", mids[0], "--server", url); strings.Contains(out, "suppressed") {
 			break
 		}

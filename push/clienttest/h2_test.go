@@ -169,7 +169,7 @@ func (x *nghttpx) start(t *testing.T) (stop func()) {
 // await waits until the port takes connections, or no longer does.
 func (x *nghttpx) await(t *testing.T, open bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		c, err := net.Dial("tcp", "127.0.0.1:"+x.port)
 		if err == nil {
 			c.Close()

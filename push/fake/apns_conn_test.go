@@ -38,7 +38,7 @@ func dialRaw(t testing.TB, a *APNs, settings ...http2.Setting) *rawClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tc.NetConn().Close() })
-	tc.SetDeadline(time.Now().Add(10 * time.Second))
+	tc.SetDeadline(time.Now().Add(time.Minute))
 	c := &rawClient{t: t, tc: tc, fr: http2.NewFramer(tc, tc), a: a, next: 1, auth: "bearer " + bearer(t, a)}
 	c.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.fr.AllowIllegalWrites = true

@@ -141,7 +141,7 @@ func FuzzAPNsFrames(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		nc.SetDeadline(time.Now().Add(time.Minute))
 		tc := tls.Client(nc, &tls.Config{RootCAs: a.RootCAs, ServerName: "localhost", NextProtos: []string{"h2"}})
 		tc.Write([]byte(http2.ClientPreface))
 		tc.Write(in)
