@@ -96,6 +96,12 @@ type Quiet struct {
 	Closed Closed
 }
 
+// Has reports whether t is in the quiet hours by the clock of loc.
+func (q *Quiet) Has(t time.Time, loc *time.Location) bool {
+	_, quiet := q.at(t, loc)
+	return quiet
+}
+
 // at reports whether t is in the quiet hours of the zone, and when they end.
 // Hours that are quiet for ever cannot be written (every span has an end).
 func (q *Quiet) at(t time.Time, loc *time.Location) (end time.Time, quiet bool) {

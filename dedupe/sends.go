@@ -42,6 +42,22 @@ func RecordSend(tx *db.Tx, k Key, c Claim, keep time.Duration) error {
 	return nil
 }
 
+// EachSend calls fn for every send that is kept, those of a subject together and oldest first. It reads all of them.
+func EachSend(tx *db.Tx, fn func(subject string, s Send)) error {
+	err := tx.Scan(sends.Prefix(), nil, func(key, val []byte) (bool, error) {
+		parts, ok := sends.Split(key)
+		if !ok || len(parts) != 3 || len(parts[1]) != 8 {
+			return false, fmt.Errorf("%w: % x", ErrUnreadable, key)
+		}
+		fn(string(parts[0]), Send{At: time.UnixMilli(int64(binary.BigEndian.Uint64(parts[1]))), Campaign: string(val)})
+		return true, nil
+	})
+	if err != nil {
+		return fmt.Errorf("dedupe: read sends: %w", err)
+	}
+	return nil
+}
+
 // Sends returns what a subject was sent, reserved claims included and released
 // ones not, oldest first, at most the oldest 10,000. Its cost grows with what
 // it returns.

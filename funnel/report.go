@@ -108,7 +108,22 @@ type Campaign struct {
 	Lift        *Lift      `json:"lift,omitempty"` // nil when nobody was held out
 	Cohort      []Rate     `json:"cohort"`         // churn and retention
 	Lateness    []Lateness `json:"lateness,omitempty"`
-	Vouchers    []Vouchers `json:"vouchers,omitempty"` // the caller of Make adds them
+	// The caller of Make adds these.
+	Vouchers  []Vouchers `json:"vouchers,omitempty"`
+	Forecasts []Forecast `json:"forecasts,omitempty"` // the newest first
+}
+
+// Forecast is what was expected of days of the report before they began, and what came of it.
+type Forecast struct {
+	MadeAt  int64   `json:"made_at"`
+	From    Day     `json:"from"`
+	To      Day     `json:"to"`
+	Mean    float64 `json:"mean"`
+	Low     float64 `json:"low"`
+	High    float64 `json:"high"`
+	Claimed *int64  `json:"claimed,omitempty"` // nil while the days are not over everywhere
+	Error   float64 `json:"error"`             // of Mean, as a part of Claimed
+	Inside  bool    `json:"inside"`            // whether Claimed is from Low to High
 }
 
 // Vouchers is how a pool stands that a campaign has given codes of: now, and since the pool was made, not on the days of the report.

@@ -43,6 +43,8 @@ type ForecastRequest struct {
 	From funnel.Day `json:"from"`
 	To   funnel.Day `json:"to"`
 	AsOf funnel.Day `json:"as_of"`
+	// Keep has the gateway remember the forecast, for reports to set beside what comes.
+	Keep bool `json:"keep,omitempty"`
 }
 
 // MaxForecastDays bounds the days of one forecast.
@@ -68,6 +70,7 @@ type Forecast struct {
 	AsOf      funnel.Day          `json:"as_of"`
 	Known     int                 `json:"known"` // days before AsOf of which it is known who came
 	Campaigns []*CampaignForecast `json:"campaigns"`
+	Kept      []string            `json:"kept,omitempty"` // campaigns whose forecast is remembered
 }
 
 // CampaignForecast is the forecast of one campaign. Figures of people are of different people as its once_per counts
@@ -127,7 +130,11 @@ func (g *Gateway) forecast(ctx context.Context, q ForecastRequest) (any, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrQuery, err)
 	}
-	return MakeForecast(ctx, g.cfg.DB, lib.Campaigns, g.fences.Load(), q, g.cfg.Now())
+	f, err := MakeForecast(ctx, g.cfg.DB, lib.Campaigns, g.fences.Load(), q, g.cfg.Now())
+	if err == nil && q.Keep {
+		err = g.keepForecast(ctx, f, q)
+	}
+	return f, err
 }
 
 // MakeForecast estimates the pushes of campaigns from who came on past days of the same weekday, as the sketches of the
@@ -173,9 +180,18 @@ type forecaster struct {
 	out   *CampaignForecast
 
 	fences []*fences.Fence // that the trigger selects, those of one claim scope together
-	open   map[*time.Location][][24]bool
+	open   map[*time.Location][][24]hour
 	weeks  []*pastWeek
 }
+
+// hour says whether an entry in it leads to a push.
+type hour uint8
+
+const (
+	shut  hour = iota
+	quiet      // the window is open, but a push would be dropped for the quiet hours
+	open       // or what waits for it
+)
 
 // pastWeek is what came of the asked days so many weeks before.
 type pastWeek struct {
@@ -183,7 +199,10 @@ type pastWeek struct {
 	whole   bool       // every day is known
 	entries float64
 	inside  float64   // entries while the window is open
+	quiet   float64   // of these, in quiet hours
 	people  float64   // different ones for once_per, over all days
+	capped  float64   // of these, within the campaign's own caps
+	least   float64   // as few as capped may really be
 	days    []float64 // people of each day
 	stores  map[string]float64
 	hours   [24]float64
@@ -223,13 +242,15 @@ func (m *forecaster) make(ctx context.Context, now time.Time) error {
 		m.day(i, share)
 	}
 	m.groups(share)
-	m.notes()
+	if err := m.notes(now); err != nil {
+		return err
+	}
 	return m.actual(ctx, now)
 }
 
 // choose finds the fences of the trigger and when the window is open for their clocks.
 func (m *forecaster) choose() {
-	m.open = map[*time.Location][][24]bool{}
+	m.open = map[*time.Location][][24]hour{}
 	for i := range m.set.Len() {
 		f := m.set.At(int32(i))
 		if !m.c.Trigger.Fences.Has(f.ID, f.Tags) {
@@ -244,24 +265,29 @@ func (m *forecaster) choose() {
 }
 
 // openHours says in which hours of each day an entry leads to a push: those of which the window is open for half or more,
-// or which it waits out.
-func (m *forecaster) openHours(loc *time.Location) [][24]bool {
-	days := make([][24]bool, m.len())
+// or which it waits out. Quiet hours are those of the store's clock, whatever zone phones are in.
+func (m *forecaster) openHours(loc *time.Location) [][24]hour {
+	days := make([][24]hour, m.len())
+	drops := len(m.c.Quiet.Hours) > 0 && m.c.Quiet.Closed == campaign.Drop
 	for i := range days {
 		date := time.UnixMilli(int64(m.q.From+funnel.Day(i)) * 86_400_000).UTC()
 		for h := range 24 {
-			open := 0
+			let, hushed := 0, 0
 			for minute := 0; minute < 60; minute += 10 {
-				switch m.c.Window.Check(time.Date(date.Year(), date.Month(), date.Day(), h, minute, 0, 0, loc), loc) {
-				case "":
-					open++
-				case campaign.WindowClosed:
-					if m.c.Window.Closed == campaign.Hold {
-						open++
-					}
+				at := time.Date(date.Year(), date.Month(), date.Day(), h, minute, 0, 0, loc)
+				switch why := m.c.Window.Check(at, loc); {
+				case why == "" && drops && m.c.Quiet.Has(at, loc):
+					hushed++
+				case why == "", why == campaign.WindowClosed && m.c.Window.Closed == campaign.Hold:
+					let++
 				}
 			}
-			days[i][h] = open >= 3
+			switch {
+			case let >= 3:
+				days[i][h] = open
+			case let+hushed >= 3:
+				days[i][h] = quiet
+			}
 		}
 	}
 	return days
@@ -320,6 +346,7 @@ func (m *forecaster) readWeek(ctx context.Context, w *pastWeek) error {
 	}
 	var hours [24]float64
 	inside := make([]float64, n)
+	caps := m.caps()
 	for k, f := range m.fences {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -327,7 +354,7 @@ func (m *forecaster) readWeek(ctx context.Context, w *pastWeek) error {
 		if k > 0 && m.c.ScopeOf(f) != m.c.ScopeOf(m.fences[k-1]) {
 			flush()
 		}
-		open := m.open[f.Location]
+		opens := m.open[f.Location]
 		own := make([]reach.Sketch, n)
 		err := reach.Each(m.tx, string(f.ID), int32(m.q.From-w.back), int32(m.q.To-w.back), func(day int32, hour int, entries uint64, s *reach.Sketch) {
 			i := int(funnel.Day(day) + w.back - m.q.From)
@@ -335,10 +362,17 @@ func (m *forecaster) readWeek(ctx context.Context, w *pastWeek) error {
 				return
 			}
 			w.entries += float64(entries)
-			if !open[i][hour] {
+			if opens[i][hour] == shut {
 				return
 			}
 			w.inside += float64(entries)
+			if opens[i][hour] == quiet {
+				w.quiet += float64(entries)
+				return
+			}
+			for b := range caps {
+				caps[b].add(i, s)
+			}
 			inside[i] += float64(entries)
 			if everyTime {
 				w.days[i] += float64(entries)
@@ -366,10 +400,70 @@ func (m *forecaster) readWeek(ctx context.Context, w *pastWeek) error {
 		for i := range w.days { // a sketch may be a little over; people are never more than entries
 			w.days[i] = min(w.days[i], inside[i])
 		}
-		w.people = min(w.people, w.inside)
+		w.people = min(w.people, w.inside-w.quiet)
 	}
 	w.hours = hours
+	w.applyCaps(caps)
 	return nil
+}
+
+// capped is one of the campaign's own caps: how many different people came in each stretch that it counts in.
+type capped struct {
+	max    float64
+	block  int // days
+	people []reach.Sketch
+}
+
+func (c *capped) add(day int, s *reach.Sketch) { c.people[day/c.block].Merge(s) }
+
+// caps are those of the campaign that can be estimated: those over its own pushes, in stretches longer than that for which
+// once_per counts a person once anyway. Those over all campaigns are for notes.
+func (m *forecaster) caps() (list []capped) {
+	once := m.blockDays()
+	if m.c.Once.Kind == dedupe.PeriodNone {
+		once = 0
+	}
+	for _, k := range m.c.Caps {
+		block := m.len()
+		switch {
+		case k.All:
+			continue
+		case k.Day:
+			block = 1
+		case !k.Ever:
+			block = max(1, int(k.Per.Hours()+12)/24)
+		}
+		if block > once {
+			list = append(list, capped{float64(k.Max), block, make([]reach.Sketch, (m.len()+block-1)/block)})
+		}
+	}
+	return list
+}
+
+// applyCaps takes off what caps hold back. Of people of whom it is known how many there were and how often all of them came together,
+// each takes min(times, max): exactly one each when max is 1, else something between one each and as many as all caps let through.
+// The latter is the estimate.
+func (w *pastWeek) applyCaps(caps []capped) {
+	w.capped, w.least = w.people, w.people
+	for _, c := range caps {
+		all, least := 0.0, 0.0
+		for b := range c.people {
+			stretch := w.days[b*c.block : min((b+1)*c.block, len(w.days))]
+			sum := 0.0
+			for _, n := range stretch {
+				sum += n
+			}
+			different := c.people[b].Count()
+			let := min(sum, c.max*different)
+			for i := range stretch {
+				if sum > 0 {
+					stretch[i] *= let / sum
+				}
+			}
+			all, least = all+let, least+min(let, different)
+		}
+		w.capped, w.least = min(w.capped, all), min(w.least, least)
+	}
 }
 
 // shares are the part of the registered devices that fit the audience now, and of these the part that can be reached.
@@ -398,7 +492,7 @@ func (m *forecaster) total(share float64) {
 	var past []float64
 	for _, w := range m.weeks {
 		if w.whole {
-			past = append(past, w.people)
+			past = append(past, w.capped)
 		}
 	}
 	m.out.Total = reach.Expect(past, share)
@@ -409,10 +503,13 @@ func (m *forecaster) total(share float64) {
 
 // steps says what each rule takes off.
 func (m *forecaster) steps(fit, reachable, sent float64) {
-	var entries, inside, people, n float64
+	var sum pastWeek
+	n := 0.0
 	for _, w := range m.weeks {
 		if w.whole {
-			entries, inside, people, n = entries+w.entries, inside+w.inside, people+w.people, n+1
+			n++
+			sum.entries, sum.inside, sum.quiet = sum.entries+w.entries, sum.inside+w.inside, sum.quiet+w.quiet
+			sum.people, sum.capped, sum.least = sum.people+w.people, sum.capped+w.capped, sum.least+w.least
 		}
 	}
 	if n == 0 {
@@ -421,14 +518,25 @@ func (m *forecaster) steps(fit, reachable, sent float64) {
 	add := func(name string, v float64, says string) {
 		m.out.Steps = append(m.out.Steps, ForecastStep{Name: name, N: v, Says: says})
 	}
-	add("entries", entries/n, "at the campaign's fences, on average of past times")
-	add("window", inside/n, "while it is open")
+	add("entries", sum.entries/n, "at the campaign's fences, on average of past times")
+	add("window", sum.inside/n, "while it is open")
+	if sum.quiet > 0 {
+		add("quiet", (sum.inside-sum.quiet)/n, "outside quiet hours, by the stores' clocks")
+	}
 	once := "each counts, there is no once_per"
 	if m.c.Once.Kind != dedupe.PeriodNone {
 		once = "different people for once_per"
 	}
-	v := people / n
+	v := sum.people / n
 	add("once_per", v, once)
+	if sum.capped < sum.people {
+		v = sum.capped / n
+		says := "within the campaign's own caps"
+		if sum.least < sum.capped {
+			says += fmt.Sprintf(", at most; no fewer than %.0f", sum.least/n)
+		}
+		add("caps", v, says)
+	}
 	percent := func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }
 	v *= fit
 	add("audience", v, percent(fit)+" of the registered devices fit now")
@@ -440,7 +548,7 @@ func (m *forecaster) steps(fit, reachable, sent float64) {
 func (m *forecaster) day(i int, share float64) {
 	d := ForecastDay{Day: m.q.From + funnel.Day(i)}
 	for _, hours := range m.open {
-		d.Open = d.Open || slices.Contains(hours[i][:], true)
+		d.Open = d.Open || slices.Contains(hours[i][:], open)
 	}
 	if d.Open {
 		var past []float64
@@ -482,20 +590,36 @@ func (m *forecaster) groups(share float64) {
 	}
 }
 
-// notes names what is not taken off, so that nobody takes the figure for more than it is.
-func (m *forecaster) notes() {
-	note := func(text string) { m.out.Notes = append(m.out.Notes, text) }
-	if len(m.c.Caps) > 0 {
-		note("caps are not taken off")
+// notes names what is not taken off, or by an assumption, and how much that may be, so that nobody takes the figure for more than
+// it is.
+func (m *forecaster) notes(now time.Time) error {
+	note := func(format string, v ...any) { m.out.Notes = append(m.out.Notes, fmt.Sprintf(format, v...)) }
+	for _, k := range m.c.Caps {
+		if !k.All {
+			continue
+		}
+		n, err := m.atCap(k, now)
+		if err != nil {
+			return err
+		}
+		note("the cap of %d over all campaigns is not taken off: other campaigns have brought %d to it as of now; so many fewer at most, each time that one of them comes", k.Max, n)
 	}
-	if m.c.Trigger.Visits != (campaign.Visits{}) {
-		note("visits is not taken off: every visit counts")
+	if v := m.c.Trigger.Visits; v != (campaign.Visits{}) {
+		note("the condition %s is not taken off: sketches know who came, not how often; the real figure is anywhere from 0 to this one", v)
 	}
 	if m.c.Trigger.MinConfidence > 0 {
-		note("min_confidence is not taken off")
+		note("min_confidence is not taken off: the real figure is at most this one")
 	}
-	if len(m.c.Quiet.Hours) > 0 && m.c.Quiet.Closed == campaign.Drop {
-		note("quiet hours are not taken off")
+	if len(m.c.Quiet.Hours) > 0 && m.c.Quiet.Closed == campaign.Drop && m.c.Quiet.Device {
+		var hushed, inside float64
+		for _, w := range m.weeks {
+			hushed, inside = hushed+w.quiet, inside+w.inside
+		}
+		part := 0.0
+		if inside > 0 {
+			part = 100 * hushed / inside
+		}
+		note("quiet hours are taken by the stores' clocks, %.1f %% of the entries while the window is open; of phones whose zone is another, others", part)
 	}
 	if m.c.Window.Closed == campaign.NotifyIfInside {
 		note("who is still inside when the window opens comes on top")
@@ -503,37 +627,72 @@ func (m *forecaster) notes() {
 	if m.c.Once.Kind == dedupe.PeriodDay && m.c.Once.DayStart != 0 {
 		note("days are taken from midnight, not from the hour at which once_per begins one")
 	}
+	return nil
+}
+
+// atCap counts whom other campaigns have sent as many pushes as a cap over all of them allows, as of now.
+func (m *forecaster) atCap(k campaign.Cap, now time.Time) (people int, err error) {
+	from := time.Time{}
+	switch {
+	case k.Day:
+		from = now.Add(-24 * time.Hour)
+	case !k.Ever:
+		from = now.Add(-k.Per)
+	}
+	last, had := "", 0
+	err = dedupe.EachSend(m.tx, func(subject string, s dedupe.Send) {
+		if subject != last {
+			last, had = subject, 0
+		}
+		if s.Campaign != m.c.ID && s.At.After(from) {
+			if had++; had == k.Max {
+				people++
+			}
+		}
+	})
+	return people, err
 }
 
 // actual sets beside the forecast what the report counted, of days that are over everywhere.
 func (m *forecaster) actual(ctx context.Context, now time.Time) error {
-	if funnel.DayOf(now.UnixMilli(), -12*60) <= m.q.To {
-		return nil
-	}
-	r, err := funnel.Make(ctx, m.tx, people{m.tx}, funnel.Query{Campaign: m.c.ID, From: m.q.From, To: m.q.To}, now.UnixMilli())
-	if err != nil {
+	total, days, over, err := claimedOn(ctx, m.tx, m.c.ID, m.q.From, m.q.To, now)
+	if err != nil || !over {
 		return err
 	}
-	known, err := funnel.Campaigns(m.tx)
-	if err != nil || !slices.Contains(known, m.c.ID) || len(r.Campaigns) == 0 {
-		return err
-	}
-	c := r.Campaigns[0]
-	a := &ForecastActual{Claimed: c.Total.Claimed}
-	if a.Claimed > 0 {
-		a.Error = m.out.Total.Mean/float64(a.Claimed) - 1
-	}
-	claimed := float64(a.Claimed)
-	a.Inside = m.out.Enough && math.Floor(m.out.Total.Low) <= claimed && claimed <= math.Ceil(m.out.Total.High)
-	m.out.Actual = a
+	m.out.Actual = compared(&m.out.Total, total)
 	for i := range m.out.Days {
-		d := &m.out.Days[i]
-		d.Actual = new(int64)
-		for j := range c.ByDay {
-			if c.ByDay[j].Key == d.Day.String() {
-				*d.Actual = c.ByDay[j].Claimed
-			}
-		}
+		m.out.Days[i].Actual = new(days[m.out.Days[i].Day.String()])
 	}
 	return nil
+}
+
+// claimedOn counts what a campaign has claimed from a day to another, in all and by day; over is false while the last is not over
+// everywhere, and when the campaign has never been asked about anything.
+func claimedOn(ctx context.Context, tx *db.Tx, id string, from, to funnel.Day, now time.Time) (total int64, days map[string]int64, over bool, err error) {
+	if funnel.DayOf(now.UnixMilli(), -12*60) <= to {
+		return 0, nil, false, nil
+	}
+	r, err := funnel.Make(ctx, tx, people{tx}, funnel.Query{Campaign: id, From: from, To: to}, now.UnixMilli())
+	if err != nil {
+		return 0, nil, false, err
+	}
+	known, err := funnel.Campaigns(tx)
+	if err != nil || !slices.Contains(known, id) || len(r.Campaigns) == 0 {
+		return 0, nil, false, err
+	}
+	days = map[string]int64{}
+	for _, d := range r.Campaigns[0].ByDay {
+		days[d.Key] = d.Claimed
+	}
+	return r.Campaigns[0].Total.Claimed, days, true, nil
+}
+
+// compared says how far a forecast was from what was claimed.
+func compared(x *reach.Expected, claimed int64) *ForecastActual {
+	a := &ForecastActual{Claimed: claimed}
+	if claimed > 0 {
+		a.Error = x.Mean/float64(claimed) - 1
+	}
+	a.Inside = x.Enough && math.Floor(x.Low) <= float64(claimed) && float64(claimed) <= math.Ceil(x.High)
+	return a
 }

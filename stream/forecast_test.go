@@ -9,6 +9,7 @@ import (
 
 	"footfall/audience"
 	"footfall/campaign"
+	"footfall/dedupe"
 	"footfall/fences"
 	"footfall/funnel"
 	"footfall/internal/db"
@@ -66,6 +67,17 @@ steps: [{push: {ttl: 15m, template: {locales: {en: {body: "hello"}}}}}]
 	come(first.AddDate(0, 0, -1), 0, 1) // the day on which the gateway was installed tells nothing
 	for week := range 5 {
 		saturday := first.AddDate(0, 0, 7*week)
+		if week == 4 { // on the day before, and on the day itself, when it is too late
+			r.settle()
+			sat := funnel.DayOf(saturday.UnixMilli(), 120)
+			for day, want := range []string{"", "from 2026-11-29 on"} {
+				r.clock.set(saturday.Add(time.Duration(day-1)*24*time.Hour - 6*time.Hour))
+				f, problem := r.forecast(ForecastRequest{Campaigns: r.yaml, From: sat, To: sat, AsOf: sat - 1, Keep: true})
+				if !strings.Contains(problem, want) || want == "" && (problem != "" || len(f.Kept) != 1) {
+					t.Errorf("kept: %+v, %q, want %q", f, problem, want)
+				}
+			}
+		}
 		come(saturday.Add(-4*time.Hour), early, early+5)
 		come(saturday, 0, 20+2*week)
 		// An upload that is hours late is no reach.
@@ -118,6 +130,11 @@ steps: [{push: {ttl: 15m, template: {locales: {en: {body: "hello"}}}}}]
 		t.Errorf("day %+v", c.Days[0])
 	}
 
+	rep, _ := r.asked(funnel.Query{Campaign: "gold", From: sat - 2, To: sat})
+	if k := rep.Campaigns[0].Forecasts; len(k) != 1 || k[0].Claimed == nil || *k[0].Claimed != 14 || !k[0].Inside || k[0].Error != c.Actual.Error || k[0].From != sat {
+		t.Errorf("the report has %+v", k)
+	}
+
 	// What cannot be forecast says so, and what cannot be asked.
 	q.To = sat + 1
 	f, _ = r.forecast(q)
@@ -167,6 +184,12 @@ func TestForecastOncePer(t *testing.T) {
 			if err := audience.Put(tx, &p); err != nil {
 				return err
 			}
+			for k := range i { // d2 and d3 have had two or more
+				key := dedupe.Key{Campaign: "other", Subject: fmt.Sprintf("d:shop.d%d", i)}
+				if err := dedupe.RecordSend(tx, key, dedupe.Claim{At: at.Add(-time.Duration(k) * time.Hour), MID: fmt.Sprint(k)}, 0); err != nil {
+					return err
+				}
+			}
 		}
 		return reach.Put(tx, came, reach.MaxKeep)
 	})
@@ -193,6 +216,14 @@ func TestForecastOncePer(t *testing.T) {
 		{"window: {days: [sun], closed: hold}", 20},
 		{"window: {from: 2026-11-29T00:00}", 10},
 		{"holdout: 10%", 20},
+		{"caps: [{max: 2, per: P7D, of: all}]", 20},
+		{"caps: [{max: 1, per: P2D}]", 10},
+		{"caps: [{max: 1, per: P1D}]", 20},
+		{"scope: fence\ncaps: [{max: 3, per: P2D}]", 30},
+		{"once_per: none\ncaps: [{max: 3, per: P2D}, {max: 1, per: P1D}]", 20},
+		{"once_per: none\nquiet: {hours: \"13:00-09:00\"}", 80},
+		{"once_per: none\nquiet: {hours: \"13:00-09:00\", closed: hold}", 160},
+		{"quiet: {hours: \"12:00-14:00\"}\nonce_per: none", 0},
 	} {
 		cs, err := campaign.Parse("test.yaml", []byte("campaign: c\ntrigger: {enter: {fences: {all: true}}}\n"+tt.rules+"\nsteps: [{push: {ttl: 15m, template: {locales: {en: {body: hello}}}}}]\n"))
 		if err != nil {
@@ -203,6 +234,9 @@ func TestForecastOncePer(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := f.Campaigns[0]
+		if notes := strings.Join(c.Notes, "\n"); strings.Contains(tt.rules, "of: all") != strings.Contains(notes, "have brought 2 to it as of now") {
+			t.Errorf("%s: notes %q", tt.rules, notes)
+		}
 		sent := 1 - float64(cs[0].Holdout)/10_000
 		if got := c.Total.Mean / 0.75 / sent; !c.Enough || got < tt.want*0.88 || got > tt.want*1.12 { // three of four devices can be reached
 			t.Errorf("%s: %.1f people, want %v (%s)", tt.rules, got, tt.want, c.Why)

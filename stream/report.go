@@ -135,7 +135,7 @@ func Report(ctx context.Context, d *db.DB, q funnel.Query, now time.Time) (r *fu
 		if r, err = funnel.Make(ctx, tx, people{tx}, q, now.UnixMilli()); err != nil {
 			return err
 		}
-		if err := reportVouchers(tx, r); err != nil || q.Campaign == "" {
+		if err := errors.Join(reportVouchers(tx, r), reportForecasts(ctx, tx, r, now)); err != nil || q.Campaign == "" {
 			return err
 		}
 		known, err := funnel.Campaigns(tx)

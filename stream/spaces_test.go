@@ -60,6 +60,7 @@ var spaces = map[string]string{
 	"reach days":            nobody,
 	"reach key":             nobody,
 	"person tags":           named,
+	"forecasts":             nobody,
 	"report entries":        named,
 	"report outcomes":       linked,
 	"subscriptions":         named,

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,9 +18,10 @@ import (
 )
 
 type campaignForecastCmd struct {
-	File       string     `arg:"" help:"Campaign file; drafts are welcome, nothing is sent and nothing is kept." type:"existingfile"`
+	File       string     `arg:"" help:"Campaign file; drafts are welcome, nothing is sent." type:"existingfile"`
 	From       string     `help:"First day on the stores' clocks; default today, or --as-of." placeholder:"DATE"`
 	To         string     `help:"Last day; default six days after the first." placeholder:"DATE"`
+	Keep       bool       `help:"Have the running gateway remember it, before its days begin: campaign report then shows it beside what came, with its error."`
 	AsOf       string     `help:"Forecast as it would have been on the morning of this day, beside what really came." placeholder:"DATE"`
 	Fences     string     `help:"With --data: GeoJSON file or folder; a running gateway knows its fences." placeholder:"PATH"`
 	FenceFlags fenceFlags `embed:""`
@@ -29,6 +31,9 @@ type campaignForecastCmd struct {
 func (c *campaignForecastCmd) Run(e *env) error {
 	if (c.Data == "") != (c.Fences == "") {
 		return usage("--fences and --data belong together; a running gateway knows its fences")
+	}
+	if c.Keep && c.Data != "" {
+		return usage("--keep is for a running gateway; --data only reads")
 	}
 	text, err := os.ReadFile(c.File)
 	if err != nil {
@@ -82,6 +87,7 @@ func (c *campaignForecastCmd) request(text string, now time.Time) (q stream.Fore
 	q = stream.ForecastRequest{Campaigns: text, AsOf: day("--as-of", c.AsOf, funnel.DayOf(now.UnixMilli(), offset/60))}
 	q.From = day("--from", c.From, q.AsOf)
 	q.To = day("--to", c.To, q.From+6)
+	q.Keep = c.Keep
 	if err != nil {
 		return q, err
 	}
@@ -125,6 +131,9 @@ func writeForecast(w io.Writer, f *stream.Forecast) error {
 		p.forecastGroups("hour", ":00", c.Hours)
 		for _, n := range c.Notes {
 			p.line("  note: %s", n)
+		}
+		if slices.Contains(f.Kept, c.Campaign) {
+			p.line("  kept: footfall campaign report %s --from %s --to %s sets it beside what came", c.Campaign, f.From, f.To)
 		}
 	}
 	return p.err

@@ -334,9 +334,31 @@ func (p *reportPrinter) campaign(r *funnel.Report, c *funnel.Campaign, by string
 	if len(c.Lateness) > 0 {
 		p.lateness(r, c.Lateness)
 	}
+	for i := range c.Forecasts {
+		p.forecast(&c.Forecasts[i])
+	}
 	for i := range c.Vouchers {
 		p.vouchers(&c.Vouchers[i])
 	}
+}
+
+// forecast prints what was expected, beside what came.
+func (p *reportPrinter) forecast(f *funnel.Forecast) {
+	days := f.From.String()
+	if f.To != f.From {
+		days += " to " + f.To.String()
+	}
+	p.line("  forecast of %s for %s: %s claimed, %s to %s 95 times out of 100", isoTime(f.MadeAt), days,
+		thousands(int64(math.Round(f.Mean))), thousands(int64(math.Floor(f.Low))), thousands(int64(math.Ceil(f.High))))
+	if f.Claimed == nil {
+		p.line("    the days are not over everywhere")
+		return
+	}
+	off := "nobody came"
+	if *f.Claimed > 0 {
+		off = fmt.Sprintf("the forecast was off by %+.1f %%", 100*f.Error)
+	}
+	p.line("    %-22s %9s  %s, %s the interval", "claimed", thousands(*f.Claimed), off, map[bool]string{true: "inside", false: "outside"}[f.Inside])
 }
 
 // vouchers prints how a pool stands. The lines up to "put in" add up to it.

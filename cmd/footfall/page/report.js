@@ -140,6 +140,14 @@ function lateness(c) {
     ...(late ? stack(by) : []),
     el("p", {class: "note"}, says.map(s => s.name + ": " + s.says).join(". ") + "."));
 }
+function forecasts(c) {
+  const list = c.forecasts || [], n = v => count(Math.round(v));
+  if (!list.length) return null;
+  return panel("Forecasts", "What was expected to be claimed before the days began, and what was; the interval holds it 95 times out of 100 if the days were like those before.",
+    table(["made", "for", "expected", "from", "to", "claimed", "off by", "interval"], list.map(f => [new Date(f.made_at).toISOString().slice(0, 16).replace("T", " ") + " UTC",
+      f.from === f.to ? f.from : `${f.from} to ${f.to}`, n(f.mean), n(Math.floor(f.low)), n(Math.ceil(f.high)), f.claimed === undefined ? "not over" : count(f.claimed),
+      f.claimed ? (f.error < 0 ? "−" : "+") + Math.abs(100 * f.error).toFixed(1) + " %" : "–", f.claimed === undefined ? "" : f.inside ? "inside" : "outside"])));
+}
 function vouchers(c) {
   const list = c.vouchers || [];
   if (!list.length) return null;
@@ -176,7 +184,7 @@ function draw() {
   if (!R.campaigns.length) main.append(el("p", {class: "none"}, "No campaign was asked about anything on these days."));
   for (const c of R.campaigns) {
     if (all) main.append(el("h1", {class: "part"}, c.campaign));
-    main.append(...[cards(c.total), funnel(c.total), outcomes(c.total), byDay(c), byHour(c), groups("By fence", "fence", c.by_fence), whereWhen(c), groups("By variant", "variant", c.by_variant), credit(c), lift(c), rates(c), vouchers(c), lateness(c)].filter(Boolean));
+    main.append(...[cards(c.total), funnel(c.total), outcomes(c.total), byDay(c), byHour(c), groups("By fence", "fence", c.by_fence), whereWhen(c), groups("By variant", "variant", c.by_variant), credit(c), lift(c), rates(c), forecasts(c), vouchers(c), lateness(c)].filter(Boolean));
   }
   const g = growth();
   if (g) main.append(g);
