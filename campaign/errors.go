@@ -45,6 +45,7 @@ const (
 	CodeEmptyWindow Code = "empty_window" // from is not before to, or hours that leave nothing
 	CodeAudience    Code = "rule"         // not a rule about people
 	CodeSegment     Code = "segment"      // not a usable segment, or one that contains itself
+	CodePayload     Code = "payload"      // warning: for somebody the push may be over the limit of a channel
 	CodeNoEnd       Code = "no_end"       // warning: a campaign that says nothing about its end
 )
 

@@ -263,6 +263,13 @@ func (t *Template) document() yaml.MapSlice {
 	if len(t.Required) > 0 {
 		m.add("required", t.Required)
 	}
+	if len(t.Max) > 0 {
+		var d members
+		for _, path := range slices.Sorted(maps.Keys(t.Max)) {
+			d.add(path, t.Max[path])
+		}
+		m.add("max", d.MapSlice)
+	}
 	m.text("sound", t.Sound, "default")
 	m.text("thread", t.Thread.Source, "")
 	m.text("collapse", t.Collapse.Source, "")

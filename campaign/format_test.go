@@ -53,6 +53,7 @@ templates:
   main:
     default_locale: uk
     required: [fence.name]
+    max: {tags.first_name: 40, fence.name: 60}
     sound: chime.caf
     thread: "{{ campaign.id }}"
     collapse: "{{ fence.id }}-day"
@@ -143,7 +144,7 @@ func TestFormatKnowsEveryField(t *testing.T) {
 		reflect.TypeFor[Cap]():      {"Max", "Per", "Day", "Ever", "All"},
 		reflect.TypeFor[PushStep](): {"Template", "TTL", "Variants", "Voucher", "AllDevices", "InApp"},
 		reflect.TypeFor[Variant]():  {"Name", "Share", "Template"},
-		reflect.TypeFor[Template](): {"Name", "DefaultLocale", "Required", "Sound", "Thread", "Collapse", "TTL", "Data", "Locales",
+		reflect.TypeFor[Template](): {"Name", "DefaultLocale", "Required", "Max", "Sound", "Thread", "Collapse", "TTL", "Data", "Locales",
 			"Background", "Badge", "BadgeInc", "Category", "Importance", "Relevance", "Style", "Actions", "Looks"},
 		reflect.TypeFor[LocaleText]():   {"Locale", "Title", "Subtitle", "Body", "Image", "Link", "Alt", "Labels", "Platforms"},
 		reflect.TypeFor[ActionText]():   {"ID", "Label", "Link", "Foreground", "Destructive"},

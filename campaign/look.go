@@ -276,28 +276,10 @@ func (t *Template) texts(l *LocaleText) []Text {
 
 // dress adds to out what Look and actions say for a platform.
 func (t *Template) dress(out *Content, l *LocaleText, platform string, rc RenderContext) (field string, err error) {
-	out.Background, out.Badge, out.Category, out.Importance = t.Background, t.Badge, t.Category, t.Importance
-	out.Relevance, out.Style = t.Relevance, t.Style
-	if t.BadgeInc {
-		out.Badge, out.Counted = new(1), true // in a preview; a delivery counts
-	}
-	if k := t.Looks[platform]; k != nil {
-		out.Channel, out.Color, out.Icon, out.Visibility, out.Sticky = k.Channel, k.Color, k.Icon, k.Visibility, k.Sticky
-		out.Raw = k.Raw
-		if k.Sound != "" {
-			out.Sound = k.Sound
-		}
-		if k.Category != "" {
-			out.Category = k.Category
-		}
-	}
+	t.appear(out, platform)
 	for _, a := range t.Actions {
 		b := Button{ID: a.ID, Foreground: a.Foreground, Destructive: a.Destructive}
-		label := a.Label
-		if own, ok := l.Labels[a.ID]; ok {
-			label = own
-		}
-		if b.Label, err = label.fill(rc); err == nil {
+		if b.Label, err = l.label(&a).fill(rc); err == nil {
 			b.Link, err = a.Link.fill(rc)
 		}
 		if err != nil {
@@ -314,6 +296,33 @@ func (t *Template) dress(out *Content, l *LocaleText, platform string, rc Render
 		out.Actions = append(out.Actions, b)
 	}
 	return "", nil
+}
+
+// label is that of an action in the locale.
+func (l *LocaleText) label(a *ActionText) *Text {
+	if own, ok := l.Labels[a.ID]; ok {
+		return &own
+	}
+	return &a.Label
+}
+
+// appear adds to out what the template and its Look of a platform say without Liquid.
+func (t *Template) appear(out *Content, platform string) {
+	out.Background, out.Badge, out.Category, out.Importance = t.Background, t.Badge, t.Category, t.Importance
+	out.Relevance, out.Style = t.Relevance, t.Style
+	if t.BadgeInc {
+		out.Badge, out.Counted = new(1), true // in a preview; a delivery counts
+	}
+	if k := t.Looks[platform]; k != nil {
+		out.Channel, out.Color, out.Icon, out.Visibility, out.Sticky = k.Channel, k.Color, k.Icon, k.Visibility, k.Sticky
+		out.Raw = k.Raw
+		if k.Sound != "" {
+			out.Sound = k.Sound
+		}
+		if k.Category != "" {
+			out.Category = k.Category
+		}
+	}
 }
 
 // documentLook writes what look reads.

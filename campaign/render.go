@@ -284,7 +284,7 @@ func (c *Campaign) Collapse(rc RenderContext) (key string, fault CollapseFault) 
 	if t.Collapse.Source == "" {
 		return "", ""
 	}
-	key, err := t.Collapse.fill(rc)
+	key, err := t.Collapse.fill(t.cut(rc))
 	switch {
 	case errors.Is(err, errResultTooLong), errors.Is(err, errValueTooLong):
 		return "", CollapseTooLong
@@ -330,19 +330,10 @@ func (t *Template) fill(l *LocaleText, rc RenderContext) (Content, error) {
 			return fail("required", true, path+" is missing")
 		}
 	}
+	rc = t.cut(rc)
 	out := Content{Sound: t.Sound, Locale: l.Locale}
 	platform, _ := rc.Device["platform"].(string)
-	title, subtitle, body := &l.Title, &l.Subtitle, &l.Body
-	if own := l.Platforms[platform]; own != nil {
-		for _, o := range []struct {
-			dst  **Text
-			text *Text
-		}{{&title, &own.Title}, {&subtitle, &own.Subtitle}, {&body, &own.Body}} {
-			if o.text.Source != "" {
-				*o.dst = o.text
-			}
-		}
-	}
+	title, subtitle, body := l.words(platform)
 	for _, p := range []struct {
 		field string
 		text  *Text
@@ -385,6 +376,22 @@ func (t *Template) fill(l *LocaleText, rc RenderContext) (Content, error) {
 		return fail(field, false, err.Error())
 	}
 	return out, nil
+}
+
+// words are the title, subtitle and body that a platform shows.
+func (l *LocaleText) words(platform string) (title, subtitle, body *Text) {
+	title, subtitle, body = &l.Title, &l.Subtitle, &l.Body
+	if own := l.Platforms[platform]; own != nil {
+		for _, o := range []struct {
+			dst  **Text
+			text *Text
+		}{{&title, &own.Title}, {&subtitle, &own.Subtitle}, {&body, &own.Body}} {
+			if o.text.Source != "" {
+				*o.dst = o.text
+			}
+		}
+	}
+	return title, subtitle, body
 }
 
 // fill renders one text. Space at the ends comes from how templates are

@@ -19,6 +19,7 @@ import (
 //	anniversary:
 //	  default_locale: uk               # required with more than one locale
 //	  required: [fence.name]           # a missing or empty one suppresses the push (ErrMissing)
+//	  max: {tags.first_name: 40}       # characters; a longer value is cut and ends in …
 //	  sound: default                   # default, none, or the name of a sound in the app
 //	  thread: "{{ campaign.id }}"      # groups notices on the phone
 //	  collapse: "{{ campaign.id }}"    # a later push with the same one replaces this on the phone; see Campaign.Collapse
@@ -52,6 +53,7 @@ type Template struct {
 	Name          string // "" for an inline one
 	DefaultLocale string
 	Required      []string
+	Max           map[string]int `json:",omitzero"` // characters of values, by path
 	Sound         string
 	Thread        Text
 	Collapse      Text          `json:",omitzero"` // empty: the message's own
@@ -100,7 +102,7 @@ type Text struct {
 func (t Text) MarshalText() ([]byte, error) { return []byte(t.Source), nil }
 
 var (
-	templateKeys = []string{"default_locale", "required", "sound", "thread", "collapse", "ttl", "image", "link", "data", "locales",
+	templateKeys = []string{"default_locale", "required", "max", "sound", "thread", "collapse", "ttl", "image", "link", "data", "locales",
 		"kind", "badge", "category", "importance", "relevance", "actions", "style", "ios", "android", "web", "hms"}
 	localeKeys  = []string{"title", "subtitle", "body", "image", "link", "alt", "actions", "ios", "android", "web", "hms"}
 	localeLater = []string{"ticker"}
@@ -147,6 +149,8 @@ func (s *source) template(name string, f field, c *Campaign) *Template {
 			}
 		case "required":
 			t.Required = s.required(k)
+		case "max":
+			t.Max = s.maximums(k)
 		case "sound":
 			if v := s.sound(k); v != "" {
 				t.Sound = v

@@ -117,6 +117,15 @@ type Notification struct {
 	Call []byte
 }
 
+// Size is how large a notification is on a channel, in bytes as its service
+// counts them.
+type Size struct {
+	Full int // with all that it says
+	Less int // without subtitle and data, which are left out when Full is over Limit
+	// Limit is what the service takes. What is over it even as Less is not sent.
+	Limit int
+}
+
 // MaxActions is how many buttons a notification may have: browsers and phones
 // show two or three.
 const MaxActions = 3

@@ -27,7 +27,7 @@ type campaignCmd struct {
 type campaignCheckCmd struct {
 	Files      []string   `arg:"" help:"YAML files or folders."`
 	FenceFlags fenceFlags `embed:""`
-	Fences     string     `help:"Check also that every trigger finds a fence in these files." placeholder:"PATH"`
+	Fences     string     `help:"Check also that every trigger finds a fence in these files, and measure pushes with their names and properties." placeholder:"PATH"`
 }
 
 func (c *campaignCheckCmd) Run(e *env) error {
@@ -58,9 +58,10 @@ func (c *campaignCheckCmd) Run(e *env) error {
 			bad = true
 		}
 	}
+	var set *fences.Set
 	if c.Fences != "" {
-		set, err := c.FenceFlags.loadFenceSet(e.err, c.Fences)
-		if err != nil {
+		var err error
+		if set, err = c.FenceFlags.loadFenceSet(e.err, c.Fences); err != nil {
 			return err
 		}
 		for _, cm := range all {
@@ -69,6 +70,10 @@ func (c *campaignCheckCmd) Run(e *env) error {
 				bad = true
 			}
 		}
+	}
+	for _, w := range longestPayloads(all, set) {
+		fmt.Fprintln(e.out, w)
+		bad = true
 	}
 	if bad {
 		return errFindings

@@ -52,6 +52,10 @@ func (c *journeyCheckCmd) Run(e *env) error {
 			fmt.Fprintln(e.out, err)
 			bad = true
 		}
+		for _, w := range longestPayloads(j.Pushes(), nil) {
+			fmt.Fprintln(e.out, w)
+			bad = true
+		}
 	}
 	if bad {
 		return errFindings

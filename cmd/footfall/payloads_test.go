@@ -109,12 +109,18 @@ func TestPayloadsAreMeasuredAtTheCheck(t *testing.T) {
 		if err != nil || reduced {
 			t.Fatalf("%s: %v, reduced %v", ch.name, err, reduced)
 		}
+		if s, err := ch.measure(n); err != nil || s.Full != s.Limit || s.Less != s.Full {
+			t.Errorf("%s: the largest that fits is measured as %+v, %v", ch.name, s, err)
+		}
 		if ch.name == "apns" && len(full) != 4096 {
 			t.Errorf("%s: the largest has %d bytes, want 4096", ch.name, len(full))
 		}
 		n.Subtitle, n.Data = "s", map[string]string{"k": "v"}
 		if payload, reduced, err := ch.preview(n); err != nil || !reduced || len(payload) != len(full) {
 			t.Errorf("%s with a subtitle over the limit: %d bytes of %d, reduced %v, %v", ch.name, len(payload), len(full), reduced, err)
+		}
+		if s, err := ch.measure(n); err != nil || s.Full <= s.Limit || s.Less != s.Limit {
+			t.Errorf("%s with a subtitle over the limit is measured as %+v, %v", ch.name, s, err)
 		}
 		if fits(strings.Repeat("x", lo+1)) {
 			t.Errorf("%s: one byte over is sent", ch.name)
@@ -128,5 +134,61 @@ func TestPayloadsAreMeasuredAtTheCheck(t *testing.T) {
 	c = campaignOf(t, "fits", `{data: {a: "`+strings.Repeat("&", 700)+`"}, locales: {en: {title: "`+strings.Repeat("&", 300)+`"}}}`)
 	if err := checkPayloads([]*campaign.Campaign{c}); err != nil {
 		t.Errorf("fits without its data: %v", err)
+	}
+}
+
+// TestWorstCaseAtTheCheck: the check says for whom a push may be over the limit, on which channel, why, and what to do about
+// it; what it says to do is enough.
+func TestWorstCaseAtTheCheck(t *testing.T) {
+	stores := file(t, "stores.geojson", `{"type":"FeatureCollection","features":[
+		{"type":"Feature","id":"k1","geometry":{"type":"Point","coordinates":[30.5,50.4]},"properties":{"radius":200,"name":"Хрещатик"}},
+		{"type":"Feature","id":"k2","geometry":{"type":"Point","coordinates":[30.6,50.4]},"properties":{"radius":200,"name":"`+strings.Repeat("<", 250)+`"}}]}`)
+	check := func(template string, more ...string) (out string, code int) {
+		path := file(t, "c.yaml", "campaign: long\ntrigger: {enter: {fences: {all: true}}}\nwindow: {to: never}\nsteps: [{push: {ttl: 15m, template: {"+template+"}}}]\n")
+		code, out, _ = runCLI(t, append([]string{"campaign", "check", path}, more...)...)
+		return strings.ReplaceAll(out, path, "FILE"), code
+	}
+	const words = `locales: {uk: {title: "{{ tags.name }}, {{ fence.name }}", subtitle: "{{ tags.bio }}", body: "%s"}}`
+	for _, tt := range []struct {
+		name, template string
+		more           []string
+		want           []string // nil: nothing to say
+	}{
+		{"subtitle left out", fmt.Sprintf(words, "a"), nil, []string{"then it goes out without subtitle and data; tags.bio adds up to "}},
+		{"declared", "max: {tags.bio: 40}, " + fmt.Sprintf(words, "a"), nil, nil},
+		{"two tags", fmt.Sprintf(words, "{{ tags.more }}"), nil, []string{
+			"FILE:1:1: warning payload: campaign long, locale uk: worst case ", " without subtitle and data: then it is not sent; ", "tags.name adds up to 3072 (a tag may have 512 bytes)"}},
+		{"names of fences", "max: {tags.name: 40, tags.bio: 40}, " + fmt.Sprintf(words, "{{ fence.name }} {{ fence.name }}"), []string{"--fences", stores}, []string{
+			" of 4096 on apns, and ", "fence.name adds up to 4500 (250 bytes in fence k2)", "shorten the texts"}},
+		{"cut", "max: {tags.name: 40, tags.bio: 40, fence.name: 60}, " + fmt.Sprintf(words, "{{ fence.name }} {{ fence.name }}"), []string{"--fences", stores}, nil},
+		{"a kilobyte", "max: {tags.name: 40, tags.bio: 40}, " + fmt.Sprintf(words, "{{ tags.a }}{{ tags.b }}x"), nil, []string{"body may have more than 1024 bytes, and is then not sent: tags."}},
+	} {
+		out, code := check(tt.template, tt.more...)
+		if tt.want == nil {
+			if code != 0 {
+				t.Errorf("%s: code %d, %s", tt.name, code, out)
+			}
+			continue
+		}
+		for _, w := range tt.want {
+			if code != 3 || !strings.Contains(out, w) {
+				t.Errorf("%s: code %d, %s\nwant %q", tt.name, code, out, w)
+			}
+		}
+		if _, hint, ok := strings.Cut(out, "(max: {"); ok {
+			hint, _, _ = strings.Cut(hint, "}")
+			followed := "max: {" + hint + "}, " + tt.template
+			if strings.HasPrefix(tt.template, "max: {") {
+				followed = "max: {" + hint + ", " + strings.TrimPrefix(tt.template, "max: {")
+			}
+			if out, code := check(followed, tt.more...); code != 0 {
+				t.Errorf("%s: followed as %s: code %d, %s", tt.name, followed, code, out)
+			}
+		}
+	}
+	for _, bad := range []string{"max: {tags: 3}", "max: {tags.a: 0}", "max: {tag.a: 3}", "max: {campaign.id: 3}", "max: {fence.nmae: 3}"} {
+		if out, code := check(bad + ", locales: {uk: {body: a}}"); code != 3 || !strings.Contains(out, "FILE:4:") {
+			t.Errorf("%s: code %d, %s", bad, code, out)
+		}
 	}
 }

@@ -85,6 +85,18 @@ func Preview(n *push.Notification) (payload []byte, reduced bool, err error) {
 	return payload, reduced, nil
 }
 
+// Measure returns the size of n, which need not fit.
+func Measure(n *push.Notification) (s push.Size, err error) {
+	s.Limit = MaxPayload
+	full, err := encode(n, form{}, n.Subtitle, n.Data)
+	if err != nil {
+		return s, fmt.Errorf("apns: %w", err)
+	}
+	less, err := encode(n, form{}, "", nil)
+	s.Full, s.Less = len(full), len(less)
+	return s, err
+}
+
 func encode(n *push.Notification, f form, subtitle string, data map[string]string) ([]byte, error) {
 	a := aps{Badge: n.Badge}
 	if n.Silent {

@@ -105,6 +105,32 @@ func Preview(n *push.Notification, style Style) (message []byte, reduced bool, e
 	return message, reduced, nil
 }
 
+// Measure returns the size of n, which need not fit. style is Config.Style.
+func Measure(n *push.Notification, style Style) (s push.Size, err error) {
+	s.Limit = MaxMessage
+	style = styleOf(n, style)
+	now := n.ExpiresAt.Add(-previewAhead)
+	add, err := rawOf(n, style)
+	if err == nil {
+		s.Full, err = measure(n, style, n.Subtitle, n.Data, now, &add)
+	}
+	if err == nil {
+		s.Less, err = measure(n, style, "", nil, now, &add)
+	}
+	if err != nil {
+		return s, fmt.Errorf("fcm: %w", err)
+	}
+	return s, nil
+}
+
+func measure(n *push.Notification, style Style, subtitle string, data map[string]string, now time.Time, add *raw) (int, error) {
+	m, err := build(n, style, n.Channel, subtitle, data, now)
+	if err != nil {
+		return 0, err
+	}
+	return size(m, add)
+}
+
 // written is m as it goes out.
 func written(m *messaging.Message, n *push.Notification, style Style) ([]byte, error) {
 	add, err := rawOf(n, styleOf(n, style))

@@ -140,6 +140,28 @@ func Preview(n *push.Notification) (payload []byte, reduced bool, err error) {
 	return payload, reduced, nil
 }
 
+// Measure returns the size of n, which need not fit.
+func Measure(n *push.Notification) (s push.Size, err error) {
+	s.Limit = MaxMessage
+	now := n.ExpiresAt.Add(-previewAhead)
+	for _, x := range []struct {
+		size     *int
+		subtitle string
+		data     map[string]string
+	}{{&s.Full, n.Subtitle, n.Data}, {&s.Less, "", nil}} {
+		r, err := build(n, "", "", x.subtitle, x.data, now)
+		if err != nil {
+			return s, fmt.Errorf("hms: %w", err)
+		}
+		body, err := encode(r, n)
+		if err != nil {
+			return s, fmt.Errorf("hms: %w", err)
+		}
+		*x.size = len(body)
+	}
+	return s, nil
+}
+
 func build(n *push.Notification, category, channel, subtitle string, extra map[string]string, now time.Time) (*request, error) {
 	data := make(map[string]any, len(extra)+1)
 	for k, v := range extra {

@@ -70,6 +70,20 @@ func compose(n *push.Notification) (data []byte, reduced bool, err error) {
 	if !n.Silent && n.Title == "" && n.Body == "" {
 		return nil, false, errNothing
 	}
+	m := message(n)
+	data, err = exchange.PlainJSON(m)
+	if err == nil && len(data) > MaxPayload {
+		reduced, m.Subtitle, m.Data = true, "", nil
+		data, err = exchange.PlainJSON(m)
+	}
+	if err == nil && len(data) > MaxPayload {
+		return nil, false, errTooLarge
+	}
+	return data, reduced, err
+}
+
+// message is n with all that it says.
+func message(n *push.Notification) Message {
 	m := Message{
 		Type: TypePush, V: 1, MID: n.MID, Campaign: n.Campaign, Fence: n.Fence,
 		Silent: n.Silent, Title: n.Title, Subtitle: n.Subtitle, Body: n.Body, Image: n.Image, Link: n.Link,
@@ -83,15 +97,21 @@ func compose(n *push.Notification) (data []byte, reduced bool, err error) {
 	if !n.ExpiresAt.IsZero() {
 		m.Expires = n.ExpiresAt.UnixMilli()
 	}
-	data, err = exchange.PlainJSON(m)
-	if err == nil && len(data) > MaxPayload {
-		reduced, m.Subtitle, m.Data = true, "", nil
-		data, err = exchange.PlainJSON(m)
+	return m
+}
+
+// Measure returns the size of n, which need not fit.
+func Measure(n *push.Notification) (s push.Size, err error) {
+	s.Limit = MaxPayload
+	m := message(n)
+	full, err := exchange.PlainJSON(m)
+	if err != nil {
+		return s, fmt.Errorf("inapp: %w", err)
 	}
-	if err == nil && len(data) > MaxPayload {
-		return nil, false, errTooLarge
-	}
-	return data, reduced, err
+	m.Subtitle, m.Data = "", nil
+	less, err := exchange.PlainJSON(m)
+	s.Full, s.Less = len(full), len(less)
+	return s, err
 }
 
 // Preview returns what would be sent of n, and whether subtitle and data had to

@@ -106,6 +106,24 @@ func compose(n *push.Notification, token bool, now time.Time) (body []byte, redu
 			return nil, false, err
 		}
 	}
+	w := pushOf(n, token)
+	size, err := exchange.PlainJSON(w)
+	if err == nil && len(size) > MaxPush {
+		reduced, w.Subtitle, w.Data = true, "", nil
+		size, err = exchange.PlainJSON(w)
+	}
+	switch {
+	case err != nil:
+		return nil, false, err
+	case len(size) > MaxPush:
+		return nil, false, errTooLarge
+	}
+	body, err = exchange.PlainJSON(Event{ID: n.MID, Type: TypePush, CreatedAt: now.UTC().Truncate(time.Millisecond), Push: w})
+	return body, reduced, err
+}
+
+// pushOf is n with all that it says.
+func pushOf(n *push.Notification, token bool) Push {
 	w := Push{
 		App: n.App, Device: n.Device, Platform: string(n.Platform), Env: n.Env,
 		Campaign: n.Campaign, Fence: n.Fence,
@@ -125,19 +143,21 @@ func compose(n *push.Notification, token bool, now time.Time) (body []byte, redu
 		at := n.ExpiresAt.UTC().Truncate(time.Millisecond)
 		w.ExpiresAt = &at
 	}
-	size, err := exchange.PlainJSON(w)
-	if err == nil && len(size) > MaxPush {
-		reduced, w.Subtitle, w.Data = true, "", nil
-		size, err = exchange.PlainJSON(w)
+	return w
+}
+
+// Measure returns the size of n, which need not fit, without its token.
+func Measure(n *push.Notification) (s push.Size, err error) {
+	s.Limit = MaxPush
+	w := pushOf(n, false)
+	full, err := exchange.PlainJSON(w)
+	if err != nil {
+		return s, fmt.Errorf("webhook: %w", err)
 	}
-	switch {
-	case err != nil:
-		return nil, false, err
-	case len(size) > MaxPush:
-		return nil, false, errTooLarge
-	}
-	body, err = exchange.PlainJSON(Event{ID: n.MID, Type: TypePush, CreatedAt: now.UTC().Truncate(time.Millisecond), Push: w})
-	return body, reduced, err
+	w.Subtitle, w.Data = "", nil
+	less, err := exchange.PlainJSON(w)
+	s.Full, s.Less = len(full), len(less)
+	return s, err
 }
 
 // Preview returns what would be sent of n, before any encryption, and whether

@@ -61,6 +61,20 @@ func compose(n *push.Notification) (text []byte, reduced bool, err error) {
 	if !n.Silent && n.Title == "" && n.Body == "" {
 		return nil, false, errNothing
 	}
+	m := message(n)
+	text, err = exchange.WithRaw(push.Web, m, n.Raw)
+	if err == nil && len(text) > maxText {
+		reduced, m.Subtitle, m.Data = true, "", nil
+		text, err = exchange.WithRaw(push.Web, m, n.Raw)
+	}
+	if err == nil && len(text) > maxText {
+		return nil, false, errTooLarge
+	}
+	return text, reduced, err
+}
+
+// message is n with all that it says, but for Raw.
+func message(n *push.Notification) Message {
 	m := Message{
 		Background: n.Silent, Title: n.Title, Subtitle: n.Subtitle, Body: n.Body, Image: n.Image,
 		Silent: n.Sound == "none" || n.Importance == push.Passive, Tag: exchange.CollapseID(n), Thread: n.Thread, Category: n.Category, Data: n.Data,
@@ -73,15 +87,21 @@ func compose(n *push.Notification) (text []byte, reduced bool, err error) {
 	if !n.ExpiresAt.IsZero() {
 		m.Expires = n.ExpiresAt.UnixMilli()
 	}
-	text, err = exchange.WithRaw(push.Web, m, n.Raw)
-	if err == nil && len(text) > maxText {
-		reduced, m.Subtitle, m.Data = true, "", nil
-		text, err = exchange.WithRaw(push.Web, m, n.Raw)
+	return m
+}
+
+// Measure returns the size of n, which need not fit.
+func Measure(n *push.Notification) (s push.Size, err error) {
+	s.Limit = maxText
+	m := message(n)
+	full, err := exchange.WithRaw(push.Web, m, n.Raw)
+	if err != nil {
+		return s, fmt.Errorf("webpush: %w", err)
 	}
-	if err == nil && len(text) > maxText {
-		return nil, false, errTooLarge
-	}
-	return text, reduced, err
+	m.Subtitle, m.Data = "", nil
+	less, err := exchange.WithRaw(push.Web, m, n.Raw)
+	s.Full, s.Less = len(full), len(less)
+	return s, err
 }
 
 // Preview returns what would be sent of n, before any encryption, and whether
