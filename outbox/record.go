@@ -220,10 +220,11 @@ func (o *Outbox) recordAll(ctx context.Context, cs []*change) (made []*change, e
 const (
 	// recordBatch bounds the outcomes of one commit. When there are many, the
 	// first waits recordWait for more of them, because a commit costs as much as
-	// dozens of outcomes; a single one waits for nothing.
+	// dozens of outcomes; a single one waits for nothing, and none once half of
+	// what the lanes hold is there, so that they do not run dry.
 	recordBatch = 256
 	recordMany  = 8
-	recordWait  = 4 * time.Millisecond
+	recordWait  = 20 * time.Millisecond
 	// recordsAtOnce is how many commits may be asked for at once; the group
 	// commit makes one of those that wait.
 	recordsAtOnce = 8
@@ -272,7 +273,7 @@ func (o *Outbox) gather(first *change, many bool, linger *time.Timer) []*change 
 			continue
 		default:
 		}
-		if !many {
+		if !many || 2*len(batch) >= o.held() {
 			return batch
 		}
 		select {
@@ -286,6 +287,14 @@ func (o *Outbox) gather(first *change, many bool, linger *time.Timer) []*change 
 		}
 	}
 	return batch
+}
+
+// held counts the rows that lanes have leased and not yet settled.
+func (o *Outbox) held() (n int) {
+	for _, l := range o.lanes {
+		n += l.held()
+	}
+	return n
 }
 
 // settled gives the rows and their places in the lanes free. One whose outcome
