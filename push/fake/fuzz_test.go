@@ -1,9 +1,11 @@
 package fake
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -13,11 +15,15 @@ import (
 )
 
 func FuzzAPNsPayload(f *testing.F) {
-	for _, s := range []string{hello, `{"aps":{}}`, `{"aps":{"alert":"x"},"g":[]}`, `{"aps":null}`, `{"aps":{"alert":{"title":1}}}`, `[]`, "\xff"} {
+	for _, s := range []string{hello, `{"aps":{}}`, `{"aps":{"alert":"x"},"g":[]}`, `{"aps":null}`, `{"aps":{"alert":{"title":1}}}`, `[]`, "\xff", `null`,
+		" {\t\"aps\" :{\"alert\":\"a\", \"alert\" : {\"loc-key\":\"k\\\"\",\"title\":[{\"}\":\"]\"}],\"\\u0074itle\":\"t\"}}\r,\"g\":{\"mid\":\"\xff\",\"k\":-1e9}}\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		m, ok := parseAPNs(body)
+		if want, wantOK := plainAPNs(body); ok != wantOK || ok && !reflect.DeepEqual(m, want) {
+			t.Fatalf("%q became %+v, %v; by encoding/json %+v, %v", body, m, ok, want, wantOK)
+		}
 		if !ok {
 			return
 		}
@@ -28,6 +34,37 @@ func FuzzAPNsPayload(f *testing.F) {
 			t.Fatalf("%q became %+v", body, m)
 		}
 	})
+}
+
+// plainAPNs is parseAPNs by encoding/json alone.
+func plainAPNs(body []byte) (*message, bool) {
+	object := func(raw []byte) (m map[string]json.RawMessage, ok bool) {
+		return m, json.Unmarshal(raw, &m) == nil && m != nil
+	}
+	word := func(m map[string]json.RawMessage, name string) (s string) {
+		if json.Unmarshal(m[name], &s) != nil {
+			return ""
+		}
+		return s
+	}
+	root, ok := object(body)
+	if !ok {
+		return nil, false
+	}
+	aps, ok := object(root["aps"])
+	if !ok {
+		return nil, false
+	}
+	g, _ := object(root["g"])
+	m := &message{Shown: Shown{Service: serviceAPNs, MID: word(g, "mid"), Image: word(g, "img"), Link: word(g, "link"), Key: word(g, "k")}}
+	if m.Body = word(aps, "alert"); m.Body == "" {
+		alert, _ := object(aps["alert"])
+		m.Title = cmp.Or(word(alert, "title"), word(alert, "title-loc-key"))
+		m.Subtitle = cmp.Or(word(alert, "subtitle"), word(alert, "subtitle-loc-key"))
+		m.Body = cmp.Or(word(alert, "body"), word(alert, "loc-key"))
+	}
+	m.silent = m.Title == "" && m.Subtitle == "" && m.Body == ""
+	return m, true
 }
 
 func FuzzFCMMessage(f *testing.F) {

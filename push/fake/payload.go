@@ -21,45 +21,75 @@ type gateway struct {
 }
 
 func parseGateway(raw []byte) (g gateway) {
-	var m map[string]json.RawMessage
-	if json.Unmarshal(raw, &m) != nil {
+	if !json.Valid(raw) {
 		return g
 	}
-	g.MID, g.Image, g.Link, g.Key = text(m["mid"]), text(m["img"]), text(m["link"]), text(m["k"])
-	return g
+	return gatewayOf(raw)
 }
 
-// text returns a JSON string, "" for anything else.
-func text(raw json.RawMessage) (s string) {
-	if json.Unmarshal(raw, &s) != nil {
-		return ""
-	}
-	return s
+// gatewayOf is parseGateway for what is known to be JSON.
+func gatewayOf(raw []byte) (g gateway) {
+	members(raw, func(name string, val []byte) {
+		switch name {
+		case "mid":
+			g.MID = text(val)
+		case "img":
+			g.Image = text(val)
+		case "link":
+			g.Link = text(val)
+		case "k":
+			g.Key = text(val)
+		}
+	})
+	return g
 }
 
 // parseAPNs reads an APNs payload into what the phone shows, without token,
 // collapse id and expiry. It reports false when the payload is not a JSON
 // object with an object named aps, in which case a phone shows nothing.
 func parseAPNs(body []byte) (*message, bool) {
-	var root map[string]json.RawMessage
-	if json.Unmarshal(body, &root) != nil {
+	if !json.Valid(body) {
 		return nil, false
 	}
-	var aps map[string]json.RawMessage
-	if json.Unmarshal(root["aps"], &aps) != nil || aps == nil {
-		return nil, false
-	}
-	g := parseGateway(root["g"])
-	m := &message{Shown: Shown{Service: serviceAPNs, MID: g.MID, Image: g.Image, Link: g.Link, Key: g.Key}}
-	if m.Body = text(aps["alert"]); m.Body == "" {
-		var alert map[string]json.RawMessage
-		if json.Unmarshal(aps["alert"], &alert) == nil {
-			// A phone looks a loc-key up in the app's strings; the key itself is
-			// the best that a model without the app can show.
-			m.Title = cmp.Or(text(alert["title"]), text(alert["title-loc-key"]))
-			m.Subtitle = cmp.Or(text(alert["subtitle"]), text(alert["subtitle-loc-key"]))
-			m.Body = cmp.Or(text(alert["body"]), text(alert["loc-key"]))
+	var aps, own, alert []byte
+	members(body, func(name string, val []byte) { // the last one of a name counts
+		switch name {
+		case "aps":
+			aps = val
+		case "g":
+			own = val
 		}
+	})
+	if !members(aps, func(name string, val []byte) {
+		if name == "alert" {
+			alert = val
+		}
+	}) {
+		return nil, false
+	}
+	g := gatewayOf(own)
+	m := &message{Shown: Shown{Service: serviceAPNs, MID: g.MID, Image: g.Image, Link: g.Link, Key: g.Key}}
+	if m.Body = text(alert); m.Body == "" {
+		// A phone looks a loc-key up in the app's strings; the key itself is
+		// the best that a model without the app can show.
+		var title, subtitle, body string
+		members(alert, func(name string, val []byte) {
+			switch name {
+			case "title":
+				m.Title = text(val)
+			case "subtitle":
+				m.Subtitle = text(val)
+			case "body":
+				m.Body = text(val)
+			case "title-loc-key":
+				title = text(val)
+			case "subtitle-loc-key":
+				subtitle = text(val)
+			case "loc-key":
+				body = text(val)
+			}
+		})
+		m.Title, m.Subtitle, m.Body = cmp.Or(m.Title, title), cmp.Or(m.Subtitle, subtitle), cmp.Or(m.Body, body)
 	}
 	m.silent = m.Title == "" && m.Subtitle == "" && m.Body == ""
 	return m, true
