@@ -129,25 +129,33 @@ func (s *Logs) tend() {
 			return
 		case <-timer.C:
 		case <-s.wake:
-			timer.Reset(s.cfg.Sync)
-			select {
-			case <-s.stop:
+			if !s.flushInTurn(timer) {
 				return
-			case <-timer.C:
-			}
-			s.dirty.Store(false)
-			for _, l := range s.parts {
-				l.startFlush()
-			}
-			for _, l := range s.parts {
-				if err := l.Flush(); err != nil {
-					s.cfg.Logger.Error("stored input could not be flushed to the disk; it is tried again", "dir", l.dir, "err", err)
-					s.soil()
-				}
 			}
 		}
 		timer.Reset(s.expire())
 	}
+}
+
+// flushInTurn takes Config.Sync to flush every partition, each at its own time of that span: so each is flushed that often while
+// something is stored. All at once would keep the disk busy for tens of milliseconds, for which a claim's flush in the ledger had to
+// wait. It returns false when the logs are to be closed.
+func (s *Logs) flushInTurn(timer *time.Timer) bool {
+	s.dirty.Store(false) // what is stored from here on has its turn now or in the next span
+	began := time.Now()
+	for p, l := range s.parts {
+		timer.Reset(time.Until(began.Add(s.cfg.Sync * time.Duration(p+1) / time.Duration(len(s.parts)))))
+		select {
+		case <-timer.C:
+		case <-s.stop:
+			return false
+		}
+		if err := l.Flush(); err != nil {
+			s.cfg.Logger.Error("stored input could not be flushed to the disk; it is tried again", "dir", l.dir, "err", err)
+			s.soil()
+		}
+	}
+	return true
 }
 
 // soil notes that something is to be flushed.
@@ -427,16 +435,6 @@ func (l *Log) expire(now time.Time) (wait time.Duration, err error) {
 		l.all.soil() // the new name, and what is still open
 	}
 	return wait, errors.Join(err, l.unlink(gone))
-}
-
-// startFlush begins what the next Flush waits for.
-func (l *Log) startFlush() {
-	l.mu.Lock()
-	file, dirty := l.file, l.dirty
-	l.mu.Unlock()
-	if dirty {
-		startWriteback(file) // only Flush closes it
-	}
 }
 
 // Flush returns when the disk has what was stored. It is called every Config.Sync; one call at a time.

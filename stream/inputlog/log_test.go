@@ -227,6 +227,44 @@ func TestAge(t *testing.T) {
 	})
 }
 
+// TestFlushedInTime: whatever the time at which something is stored, and in which partition, Config.Sync later the disk has it.
+func TestFlushedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t.TempDir())
+		cfg.Partitions, cfg.Sync = 16, time.Second
+		s := open(t, cfg)
+		defer shut(t, s)
+		time.Sleep(cfg.Sync)
+		synctest.Wait()
+		r := rand.New(rand.NewPCG(8, 8))
+		stored := make([]time.Time, cfg.Partitions) // since when something is not flushed; zero: nothing is
+		for range 500 {
+			for p, since := range stored {
+				l := s.Of(p)
+				l.mu.Lock()
+				dirty := l.dirty
+				l.mu.Unlock()
+				if !dirty {
+					stored[p] = time.Time{}
+				} else if !since.IsZero() && time.Since(since) >= cfg.Sync {
+					t.Fatalf("partition %d holds what was stored %v ago unflushed", p, time.Since(since))
+				}
+			}
+			p := r.IntN(cfg.Partitions)
+			store(t, s.Of(p), []byte("ping"))
+			if stored[p].IsZero() {
+				stored[p] = time.Now()
+			}
+			pause := time.Duration(r.IntN(60)) * time.Millisecond
+			if r.IntN(50) == 0 {
+				pause = 3 * time.Second // until nothing is owed
+			}
+			time.Sleep(pause)
+			synctest.Wait()
+		}
+	})
+}
+
 // TestBytes: a partition's files stay within MaxBytes, and its newest messages are there.
 func TestBytes(t *testing.T) {
 	cfg := config(t.TempDir())
