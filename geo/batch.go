@@ -17,11 +17,41 @@ const batchSize = 128
 // the time of Match for each point alone, with 10,000 two thirds (BenchmarkMatchBatch).
 // The plain twin is that loop.
 func (x *Index) MatchBatch(dst []Hit, ps []Point) []Hit {
+	var a Ahead
 	for first := 0; first < len(ps); first += batchSize {
-		dst = x.matchSome(dst, ps[first:min(first+batchSize, len(ps))], int32(first))
+		some := ps[first:min(first+batchSize, len(ps))]
+		x.LookAhead(&a, some)
+		dst = x.match(dst, some, int32(first), &a)
 	}
 	return dst
 }
+
+// Ahead is what LookAhead leaves for MatchAhead. The zero value is ready for LookAhead, and is reused.
+type Ahead struct {
+	spots [batchSize]uint32 // bits of the sieve
+	slow  bool              // an unusual point is among them: spots is not right
+}
+
+// LookAhead is the first half of MatchBatch, for 128 points at most: it finds the one word that decides about most of them, and asks
+// for its memory without waiting. MatchAhead is the second half; a caller with other work to do in between waits less. Panics when
+// there are more points.
+//
+// For 4 instructions a point, a batch among 100,000 fences takes 11 and 19 % less time (0.0226 instead of 0.0254 of the h3-go twin, medians of five
+// rounds of processes in turn, and 0.0195 instead of 0.0242 of four), a decision among 10,000 fences 4 to 6 % less (medians of six
+// rounds in one process, four times). A load in place of the request gains nothing, as it holds up what comes after it.
+func (x *Index) LookAhead(a *Ahead, ps []Point) {
+	if len(ps) > batchSize {
+		panic("geo: LookAhead at more than 128 points")
+	}
+	m := &x.patches
+	a.slow = !m.spots(&a.spots, ps)
+	if !a.slow {
+		prefetchWords(&m.sieve[0], &a.spots, len(ps))
+	}
+}
+
+// MatchAhead is MatchBatch for the points that a was made of, by the same index.
+func (x *Index) MatchAhead(dst []Hit, ps []Point, a *Ahead) []Hit { return x.match(dst, ps, 0, a) }
 
 // batchPoint is a point on its way through the stages.
 type batchPoint struct {
@@ -30,18 +60,17 @@ type batchPoint struct {
 	part  uint32
 }
 
-// matchSome is MatchBatch for up to batchSize points, of which the first is number first.
-func (x *Index) matchSome(dst []Hit, ps []Point, first int32) []Hit {
-	var spots [batchSize]uint32
-	m := &x.patches
-	// Which points are near a fence is decided only when their words are there: see patchMap.
-	if !m.spots(&spots, ps) {
+// match is MatchAhead for points of which the first is number first.
+func (x *Index) match(dst []Hit, ps []Point, first int32, a *Ahead) []Hit {
+	if a.slow {
 		return x.matchSlow(dst, ps, first)
 	}
+	m := &x.patches
+	// Which points are near a fence is decided only when their words are there: see patchMap.
 	var near [batchSize]batchPoint
 	n := 0
 	for i := range ps {
-		if spot := spots[i&(batchSize-1)]; m.maybe(spot) {
+		if spot := a.spots[i&(batchSize-1)]; m.maybe(spot) {
 			near[n&(batchSize-1)] = batchPoint{point: int32(i), at: spot}
 			n++
 		}
@@ -113,7 +142,7 @@ func (x *Index) matchMixed(dst []Hit, ps []Point, on []batchPoint, first int32) 
 	return dst
 }
 
-// matchSlow is matchSome for a batch that has an unusual point in it.
+// matchSlow is match for a batch that has an unusual point in it.
 func (x *Index) matchSlow(dst []Hit, ps []Point, first int32) []Hit {
 	var few [16]int32
 	for i, p := range ps {

@@ -21,6 +21,7 @@ func matchEach(x *Index, ps []Point) []Hit {
 
 func TestMatchBatchEqualsMatch(t *testing.T) {
 	rng := rand.New(rand.NewPCG(71, 1))
+	var ahead Ahead // reused, as callers do
 	for round := range 60 {
 		shapes := make([]*Shape, rng.IntN(300))
 		for i := range shapes {
@@ -48,6 +49,11 @@ func TestMatchBatchEqualsMatch(t *testing.T) {
 		got := x.MatchBatch(prefix, ps)
 		if want := matchEach(x, ps); !slices.Equal(got[1:], want) || got[0] != prefix[0] {
 			t.Fatalf("round %d: %d shapes, %d points: got %v, want %v", round, len(shapes), len(ps), got[1:], want)
+		}
+		some := ps[:min(len(ps), batchSize)]
+		x.LookAhead(&ahead, some)
+		if got, want := x.MatchAhead(nil, some, &ahead), matchEach(x, some); !slices.Equal(got, want) {
+			t.Fatalf("round %d, in two halves: %d shapes, %d points: got %v, want %v", round, len(shapes), len(some), got, want)
 		}
 	}
 }

@@ -39,12 +39,15 @@ func (t *Tracker) ApplyBatch(set *fences.Set, b *Batch, counts *Counts, res *Res
 		t.use(set)
 	}
 	// The fences of all positions and the records of all devices are looked for together, so that memory is fetched for
-	// many at once.
-	hits := set.Index().MatchBatch(t.batch.hits[:0], b.points[:b.n])
-	hits = append(hits, geo.Hit{Point: BatchSize})
-	t.batch.hits = hits
+	// many at once; that of the fences while the devices are looked for.
+	index, points := set.Index(), b.points[:b.n]
+	var ahead geo.Ahead
+	index.LookAhead(&ahead, points)
 	var recs [BatchSize]*record
 	t.lookup(b, &recs)
+	hits := index.MatchAhead(t.batch.hits[:0], points, &ahead)
+	hits = append(hits, geo.Hit{Point: BatchSize})
+	t.batch.hits = hits
 	u := t.usual
 	u.begin(t, b.in[b.next].Pos)
 	h := 0
