@@ -129,12 +129,23 @@ func (c *Client) SetTags(tags map[string]any) error { return c.Register(Device{U
 
 // Event queues what the customer did. It gets an id, so that it counts once however often it is sent.
 func (c *Client) Event(name string, props map[string]any) error {
+	return c.event(name, c.now(), rand.Text(), props)
+}
+
+// AppOpened queues that the person has opened the app, by its icon or otherwise: pushes before it count as seen, and the next
+// badge begins anew. Clear the number on the icon, which only the app can do, and call it whenever the app comes to the front.
+func (c *Client) AppOpened() error {
+	now := c.now()
+	return c.event("app_open", now, fmt.Sprint("open-", now.UnixMilli()), nil)
+}
+
+func (c *Client) event(name string, at time.Time, id string, props map[string]any) error {
 	return c.add(classEvent, struct {
 		Name  string         `json:"name"`
 		T     int64          `json:"t"`
 		ID    string         `json:"id"`
 		Props map[string]any `json:"props,omitempty"`
-	}{name, c.now().UnixMilli(), rand.Text(), props})
+	}{name, at.UnixMilli(), id, props})
 }
 
 // Receipt queues what became of a push.

@@ -45,6 +45,11 @@ type vectors struct {
 		Set              map[string]any
 		Subject, Payload string
 	}
+	Opens []struct {
+		Name             string
+		Now              int64
+		Subject, Payload string
+	}
 	Messages []struct {
 		Name     string
 		Now      int64
@@ -79,6 +84,22 @@ func TestTagVectors(t *testing.T) {
 	for _, c := range list {
 		client := &Client{cfg: Config{Store: memory{}}, now: time.Now, wake: make(chan struct{}, 1), queue: newQueue("shop", "d1", Limits{}, nil)}
 		if err := client.SetTags(c.Set); err != nil {
+			t.Fatal(err)
+		}
+		if subject, payload, ok := client.queue.request(); !ok || subject != c.Subject || string(payload) != c.Payload {
+			t.Errorf("%s: %s %s, want %s %s", c.Name, subject, payload, c.Subject, c.Payload)
+		}
+	}
+}
+
+func TestOpenVectors(t *testing.T) {
+	list := loadVectors(t).Opens
+	if len(list) < 1 {
+		t.Fatal("no cases")
+	}
+	for _, c := range list {
+		client := &Client{cfg: Config{Store: memory{}}, now: func() time.Time { return time.UnixMilli(c.Now) }, wake: make(chan struct{}, 1), queue: newQueue("shop", "d1", Limits{}, nil)}
+		if err := client.AppOpened(); err != nil {
 			t.Fatal(err)
 		}
 		if subject, payload, ok := client.queue.request(); !ok || subject != c.Subject || string(payload) != c.Payload {

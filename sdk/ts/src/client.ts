@@ -103,6 +103,15 @@ export class Client {
     await this.#add("event", { name, t: this.now(), id, props });
   }
 
+  /**
+   * Queues that the person has opened the app, by its icon or otherwise: pushes before it count as seen, and the next badge
+   * begins anew. Clear the number on the icon, which only the app can do, and call it whenever the app comes to the front.
+   */
+  async appOpened(): Promise<void> {
+    const t = this.now();
+    await this.#add("event", { name: "app_open", t, id: `open-${t}` });
+  }
+
   /** Queues what became of a push. */
   async receipt(r: Receipt): Promise<void> {
     const { mid, k, ev, at, ref, action, value, currency } = r;

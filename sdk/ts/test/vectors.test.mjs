@@ -86,3 +86,11 @@ for (const c of vectors.tags) {
     assert.deepEqual(client.queue.request(), { subject: c.subject, payload: c.payload });
   });
 }
+
+for (const c of vectors.opens) {
+  test(`the app is opened: ${c.name}`, async () => {
+    const client = await Client.offline({ url: "", app: "shop", device: "d1" }, () => c.now);
+    await client.appOpened();
+    assert.deepEqual(client.queue.request(), { subject: c.subject, payload: c.payload });
+  });
+}
