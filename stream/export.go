@@ -171,6 +171,9 @@ func ExportFrom(tx *db.Tx, rules track.Rules, q ExportRequest) (x Export, err er
 				return x, err
 			}
 		}
+		if t.elsewhere, err = t.decisionsElsewhere(tx); err == nil {
+			err = t.eachElsewhere(tx, func(_, _ []byte, d *Decision) { x.Decisions = append(x.Decisions, *d) })
+		}
 		x.Decisions, x.More = pageOf(x.Decisions, q.Skip, exportPage/3)
 	case "deliveries":
 		x.Receipts, x.Vouchers = map[string][]receipt.Fact{}, map[string]voucher.Code{}

@@ -35,6 +35,9 @@ import (
 //  4. Events that EVENTS does not have yet, while nothing is being published; then those that it has.
 //  5. The log of the partition up to the checkpoint. It holds the positions of others too, which nobody needs any more.
 //
+// Of a person, the decisions of devices that they have signed out of go as well, found by the entries of reports, and the log of
+// every partition in which they are named.
+//
 // A crash in between leaves a part; the same order again erases the rest. What the device sends afterwards is new.
 
 // Someone names a device, or a person with all devices.
@@ -61,6 +64,47 @@ type target struct {
 	person   string
 	subjects map[string]bool // what claims are kept under
 	note     string
+	// elsewhere are the decisions about the person on other devices, which they have signed out of: device -> ids.
+	elsewhere map[track.DeviceID]map[string]bool
+}
+
+// decisionsElsewhere reads every entry of reports, when the target is a person.
+func (t *target) decisionsElsewhere(tx *db.Tx) (map[track.DeviceID]map[string]bool, error) {
+	if t.person == "" {
+		return nil, nil
+	}
+	out := map[track.DeviceID]map[string]bool{}
+	err := funnel.EntriesOf(tx, func(e *funnel.Entry) bool { return e.Subject == "p:"+t.person }, func(_ []byte, e *funnel.Entry) {
+		id := track.DeviceID(e.Device)
+		if slices.Contains(t.devices, id) {
+			return
+		}
+		if out[id] == nil {
+			out[id] = map[string]bool{}
+		}
+		out[id][e.ID] = true
+	})
+	return out, err
+}
+
+// eachElsewhere calls fn with those decisions.
+func (t *target) eachElsewhere(tx *db.Tx, fn func(key, val []byte, d *Decision)) error {
+	for _, id := range slices.Sorted(maps.Keys(t.elsewhere)) {
+		err := tx.Scan(decisionSpace.Key([]byte(id)), nil, func(key, val []byte) (bool, error) {
+			var d Decision
+			if err := json.Unmarshal(val, &d); err != nil {
+				return false, fmt.Errorf("stream: decision of %s: %w", id, err)
+			}
+			if t.elsewhere[id][d.ID] {
+				fn(key, val, &d)
+			}
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // resolve finds the devices; a person whom no profile names has none.
@@ -140,6 +184,9 @@ func (g *Gateway) Forget(ctx context.Context, who Someone) (Forgotten, error) {
 	for _, id := range t.devices {
 		f.Devices = append(f.Devices, string(id))
 	}
+	if err := g.cfg.DB.View(func(tx *db.Tx) (err error) { t.elsewhere, err = t.decisionsElsewhere(tx); return err }); err != nil {
+		return f, err
+	}
 	through := map[int]uint64{} // partition -> sequence
 	for _, id := range t.devices {
 		p := wire.Partition(id, Partitions)
@@ -155,6 +202,9 @@ func (g *Gateway) Forget(ctx context.Context, who Someone) (Forgotten, error) {
 	}
 	if err := g.forgetEvents(ctx, &t, f.Erased); err != nil {
 		return f, fmt.Errorf("stream: forget events: %w", err)
+	}
+	if err := g.namedInLogs(ctx, t.person, through); err != nil {
+		return f, fmt.Errorf("stream: look for the person in the log: %w", err)
 	}
 	for p, seq := range through {
 		n, err := g.logs[p].purge(ctx, seq)
@@ -175,10 +225,6 @@ func (g *Gateway) Forget(ctx context.Context, who Someone) (Forgotten, error) {
 func (g *Gateway) forgetDevice(ctx context.Context, id track.DeviceID, erased map[string]int64) (through uint64, err error) {
 	p := wire.Partition(id, Partitions)
 	w := g.workers[p]
-	if err := g.collector.intake.sync(ctx); err != nil {
-		return 0, err
-	}
-	stored, _ := g.collector.appends[p].state()
 	erase := func(tx *db.Tx) error {
 		prof, known, err := audience.Get(tx, string(id))
 		if err != nil {
@@ -225,23 +271,74 @@ func (g *Gateway) forgetDevice(ctx context.Context, id track.DeviceID, erased ma
 		tx.AfterCommit(func() { addAll(erased, counts) })
 		return nil
 	}
+	return through, g.atRest(ctx, p, func() (err error) {
+		through, err = w.forget(ctx, id, erase)
+		return err
+	})
+}
+
+// atRest runs fn on the goroutine of a partition's worker when all that was stored before is through.
+func (g *Gateway) atRest(ctx context.Context, p int, fn func() error) (err error) {
+	w := g.workers[p]
+	if err := g.collector.intake.sync(ctx); err != nil {
+		return err
+	}
+	stored, _ := g.collector.appends[p].state()
 	for {
 		done := false
 		ask := w.ask(ctx, func(*track.Tracker, *fences.Set) {
-			// What was stored before the order came must be through.
 			if done = w.through.seq() >= stored; done {
-				through, err = w.forget(ctx, id, erase)
+				err = fn()
 			}
 		})
 		if ask != nil || done {
-			return through, errors.Join(ask, err)
+			return errors.Join(ask, err)
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return ctx.Err()
 		}
 	}
+}
+
+// namedInLogs adds the partitions in whose log a person is named to those that are emptied: somebody who has signed out of a device
+// is in its registrations, and nothing else need say so.
+func (g *Gateway) namedInLogs(ctx context.Context, person string, through map[int]uint64) error {
+	if person == "" {
+		return nil
+	}
+	name, _ := json.Marshal(person) // a string always marshals
+	named := func(data []byte) bool {
+		return bytes.Contains(data, name) || bytes.Contains(data, []byte(`"`+person+`"`))
+	}
+	for p, l := range g.logs {
+		if _, known := through[p]; known {
+			continue
+		}
+		now, err := l.state(ctx)
+		if err != nil {
+			return err
+		}
+		if now.last < now.first {
+			continue
+		}
+		found := false
+		err = l.read(ctx, now.first, func(m logMessage, caughtUp bool) (bool, error) {
+			found = found || named(m.data)
+			if m.release != nil {
+				m.release()
+			}
+			return !found && !caughtUp && m.seq < now.last, nil
+		})
+		if err == nil && found {
+			err = g.atRest(ctx, p, func() (err error) { through[p], err = g.workers[p].checkpointed(ctx); return err })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unnamePlans takes a device out of how far an announcement has come: the plan goes on a little before it, and whom it
@@ -308,6 +405,15 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 		return fmt.Errorf("stream: forget deliveries: %w", err)
 	}
 	err = g.cfg.DB.View(func(tx *db.Tx) error {
+		return t.eachElsewhere(tx, func(key, _ []byte, _ *Decision) { rows = append(rows, bytes.Clone(key)) })
+	})
+	if err == nil {
+		err = erase("decisions")
+	}
+	if err != nil {
+		return err
+	}
+	err = g.cfg.DB.View(func(tx *db.Tx) error {
 		return funnel.EntriesOf(tx, func(e *funnel.Entry) bool { return t.has(e.Device, e.Subject) }, func(key []byte, e *funnel.Entry) {
 			rows = append(rows, key)
 			for _, mid := range e.MIDs() {
@@ -333,7 +439,7 @@ func (g *Gateway) forgetFacts(ctx context.Context, t *target, f *Forgotten) erro
 		return err
 	}
 	apps := map[string]bool{}
-	for _, id := range t.devices {
+	for _, id := range slices.Concat(t.devices, slices.Collect(maps.Keys(t.elsewhere))) {
 		apps[appOf(id)] = true
 	}
 	var claims [][]byte

@@ -317,3 +317,43 @@ func TestForgetDevice(t *testing.T) {
 	}
 	r.halt()
 }
+
+// TestForgetWhoSignedOut: of a person who has signed out of a phone nothing that names them is left there, and the phone stays with
+// whoever uses it now.
+func TestForgetWhoSignedOut(t *testing.T) {
+	r := newRig(t)
+	r.yaml = testCampaign + "---\njourney: j\nentry: {event: ordered}\nwindow: {to: never}\nsteps: [{tag: {vip: yes}}, {wait: 1h}]\n"
+	r.start()
+	defer r.halt()
+	const person = "olena@example.com"
+	r.mustAsk("device.shop.zz9", map[string]any{"platform": "ios", "token": "t", "user": person, "locale": "en", "user_tags": map[string]any{"city": "Lviv"}})
+	r.mustAsk("ping.shop.zz9", ping(noon, 50.4501, 30.5234))
+	r.event("zz9", "o", "ordered", "x")
+	r.settle()
+	r.await("the push", func() bool { return r.gw.Status().Funnel["welcome"]["push.accepted"] == 1 })
+	r.mustAsk("device.shop.zz9", map[string]any{"user": "taras"})
+	r.settle()
+	r.await("EVENTS to have all", func() bool { return r.gw.Status().Stats.EventsOwed == 0 })
+	mid := r.provider.pushes()[0].MID
+	export := func(part string) (x Export) {
+		if err := r.db.View(func(tx *db.Tx) (err error) {
+			x, err = ExportFrom(tx, r.gw.cfg.Rules, ExportRequest{Someone: Someone{Person: person}, Part: part})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	if x := export("decisions"); len(x.Decisions) != 1 || x.Decisions[0].Campaigns[0].MID != mid {
+		t.Errorf("the export has the decisions %+v", x.Decisions)
+	}
+	f := r.forget(Someone{Person: person})
+	left := slices.DeleteFunc(r.traces("olena", mid), func(s string) bool { return strings.HasPrefix(s, `row "\x10`) }) // a lease, until the next ones end
+	if len(left) > 0 {
+		t.Errorf("traces: %s\n%v", strings.Join(left, "\n"), f.Summary())
+	}
+	e, err := r.gw.Explain(t.Context(), "shop.zz9", 0, 0)
+	if err != nil || !e.Registered {
+		t.Errorf("the phone: %+v, %v", e, err)
+	}
+}

@@ -525,6 +525,14 @@ func (w *worker) forget(ctx context.Context, id track.DeviceID, erase func(tx *d
 		return 0, err
 	}
 	w.tracker.Forget(id)
+	return w.checkpointed(ctx)
+}
+
+// checkpointed commits what has been processed, and returns the sequence behind which nothing is read again.
+func (w *worker) checkpointed(ctx context.Context) (through uint64, err error) {
+	if err := w.flush(ctx); err != nil {
+		return 0, err
+	}
 	if err := w.writeCheckpoint(ctx); err != nil {
 		return 0, err
 	}

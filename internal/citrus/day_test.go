@@ -161,5 +161,7 @@ func plainDay(t *testing.T, day *Day) (*result, recording) {
 	if p.s.Resent > 0 {
 		t.Logf("%d of %d messages were sent again", p.s.Resent, p.s.Sent)
 	}
-	return p.finish(day, ph, dir, true), rec
+	r := p.finish(day, ph, dir, true)
+	forgetOne(t, r, set, &clock)
+	return r, rec
 }

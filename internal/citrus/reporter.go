@@ -59,7 +59,7 @@ func (r *Reporter) Look(now time.Time) {
 			till := i % len(stores)
 			r.sales++
 			r.due = append(r.due, Message{SendAt: at, Person: -100 - till, Subject: fmt.Sprintf("event.%s.till-%d", App, till), Payload: encode(map[string]any{
-				"name": "purchase", "t": at.UnixMilli(), "id": "sale-" + p.Device,
+				"name": "purchase", "t": at.UnixMilli(), "id": fmt.Sprint("sale-", i),
 				"props": map[string]any{"code": strings.ToLower(code), "value": 100 + i%900, "currency": "UAH"},
 			})})
 		}
