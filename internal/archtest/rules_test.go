@@ -66,7 +66,7 @@ var rules = map[string]rule{
 	"internal/watch": {},
 	"internal/trace": {imports: []string{"track"}},
 	"internal/stage": {imports: []string{ // the whole gateway on a clock of its own
-		"stream", "stream/wire", "journey", "campaign", "fences", "audience", "outbox", "push", "push/apns", "push/fcm", "push/fake", "receipt", "internal/db",
+		"stream", "stream/wire", "journey", "campaign", "fences", "audience", "outbox", "push", "push/apns", "push/fcm", "push/webhook", "push/fake", "receipt", "internal/db",
 	}},
 	"internal/citrus":        {imports: []string{"geo", "receipt", "funnel", "stream", "internal/stage"}}, // a whole day of phones
 	"internal/perekrestok":   {imports: []string{"journey", "funnel", "receipt", "push/fake", "stream", "internal/db", "internal/stage"}},
