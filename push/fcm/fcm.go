@@ -226,6 +226,9 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	ctx, x := exchange.With(withRaw(context.WithValue(ctx, bearerKey{}, bearer), add))
 	// The library's answer is not needed: the exchange has the whole one.
 	_, err = p.client.Send(ctx, msg)
+	if x.Requests > 1 { // it hides nothing from us, but the worker has waited
+		p.cfg.Logger.Error("fcm: the SDK repeats by itself and was kept from it: report this", "times", x.Requests-1)
+	}
 	switch {
 	case x.Requests == 0:
 		return push.Outcome{Class: push.Bug, Reason: exchange.Brief("the SDK refuses the message: " + scrub(err, n))}
