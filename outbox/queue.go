@@ -205,25 +205,21 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 				q.fullAt, q.fullCost = begun, time.Since(begun)
 			}
 			first = false
-			_, at, mid, err := parseDue(key)
+			row, err := readDue(key, val)
+			at := row.NextAt
 			if err != nil {
-				due = append(due, candidate{bad: cloneEntry(key, val), err: err})
-				return len(due) < n, nil
+				_, at, _, _ = parseDue(key) // 0 for a bad key: discarded at once
 			}
 			if at > now {
 				wait = time.Duration(at-now) * time.Millisecond
 				return false, nil
 			}
-			if _, campaign := glance(val); o.taken(mid) || o.isStopping(string(campaign)) {
-				return true, nil
-			}
-			row, err := readDue(key, val)
-			if err == nil && q.justSettled(mid) {
-				return true, nil // this snapshot is older than its outcome, perhaps older than its lease
-			}
 			c := candidate{row: &row, err: err}
 			if err != nil {
 				c.bad = cloneEntry(key, val)
+			} else if o.taken(row.MID) || o.isStopping(row.Campaign) ||
+				q.justSettled(row.MID) { // this snapshot is older than its outcome, perhaps older than its lease
+				return true, nil
 			}
 			if due = append(due, c); len(due) == n {
 				q.from = db.After(key)
