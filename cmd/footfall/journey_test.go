@@ -23,7 +23,7 @@ window: {to: never}
 steps:
   - id: pause
     wait: 1h
-  - push: {template: {locales: {en: {body: "{{ entry.word }}"}}}}
+  - push: {template: {max: {entry.word: 40}, locales: {en: {body: "{{ entry.word }}"}}}}
 `)
 	if code, out, errs := runCLI(t, "journey", "check", "--steps", path); code != 0 || !strings.Contains(out, "pause                    wait → 2") || !strings.HasSuffix(out, "1 journey ok\n") {
 		t.Fatalf("check: %d, %s%s", code, out, errs)
