@@ -2,6 +2,8 @@ package stream
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +87,37 @@ func TestAnnouncement(t *testing.T) {
 	e, err := r.gw.Explain(t.Context(), "shop.a000", 0, 0)
 	if err != nil || len(e.Decisions) != 1 || e.Decisions[0].Kind != "announcement" || e.Decisions[0].Campaigns[0].MID == "" {
 		t.Errorf("explain: %+v, %v", e.Decisions, err)
+	}
+}
+
+// TestAnnouncementToAllDevices: with devices: all each phone of a person gets it once, through a restart, and the person has one
+// claim and one count.
+func TestAnnouncementToAllDevices(t *testing.T) {
+	r := newRig(t)
+	r.yaml = strings.Replace(fmt.Sprintf(newsTo, "{at: 2026-11-28T13:00, zone: Europe/Kyiv}", ""), "push: {", "push: {devices: all, ", 1)
+	r.start()
+	defer r.halt()
+	for _, d := range []string{"phone", "tablet"} {
+		r.owns("olena", d, true)
+	}
+	r.owns("olena", "old", false)
+	r.register("alone")
+	r.settle()
+	r.clock.set(noon.Add(time.Hour))
+	both := func() bool {
+		f := r.gw.Status().Funnel["news"]
+		return f["device.accepted"] == 2 && f["push.accepted"] == 2
+	}
+	r.await("all devices to have it", both)
+	r.halt()
+	r.clock.set(r.clock.now().Add(time.Hour))
+	r.start()
+	r.rounds(2)
+	if got := r.reached(); !slices.Equal(got, []string{"alone", "phone", "tablet"}) {
+		t.Errorf("pushed to %v", got)
+	}
+	if f := r.gw.Status().Funnel["news"]; f["claimed"] != 2 || f["sent"] != 2 || !both() {
+		t.Errorf("funnel %v", f)
 	}
 }
 
