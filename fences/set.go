@@ -29,6 +29,7 @@ type Set struct {
 	index    *geo.Index
 	gen      uint32
 	revision string
+	nearest  nearestTree // made when somebody asks
 }
 
 // NewSet indexes the fences in the order given; that order is the index used by

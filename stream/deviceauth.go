@@ -76,7 +76,7 @@ func (a deviceAuth) Check(c server.ClientAuthentication) bool {
 		return false
 	}
 	var own []string
-	for _, kind := range []string{"ping", "event", "device", "receipt"} {
+	for _, kind := range []string{"ping", "event", "device", "receipt", "near"} {
 		own = append(own, kind+"."+app+"."+device)
 	}
 	if app == a.ownTracksApp {

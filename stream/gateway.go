@@ -83,6 +83,7 @@ type Gateway struct {
 	events     *eventLog
 	outbox     *outbox.Outbox
 	retired    *retired
+	nearFlood  *floodGuard // of the goroutine that tells devices which fences are near
 	ready      chan struct{}
 	restored   atomic.Bool  // the workers are there
 	counting   atomic.Bool  // an audience is being counted
@@ -147,7 +148,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	if cfg.Log.MaxAge < 2*cfg.Checkpoint {
 		return nil, fmt.Errorf("stream: log.max_age (%s) must be at least twice the checkpoint interval (%s), or a crash could lose presence", cfg.Log.MaxAge, cfg.Checkpoint)
 	}
-	g := &Gateway{cfg: cfg, ready: make(chan struct{}), retired: newRetired()}
+	g := &Gateway{cfg: cfg, ready: make(chan struct{}), retired: newRetired(), nearFlood: newFloodGuard(nearQuestions, 60_000)}
 	defer func() {
 		if err != nil {
 			g.disconnect()

@@ -173,6 +173,38 @@ func (c *Client) remember(mid string) error {
 	return c.cfg.Store.PutShown(mid)
 }
 
+// Nearest asks which fences are nearest to a place, for the phone's own system to watch: up to n of them, 1 to 100, the nearest
+// first. It needs a connection and nothing of it is stored. Ask again before having gone OthersM, and when the Revision of a later
+// answer is another one.
+func (c *Client) Nearest(ctx context.Context, lat, lng float64, n int) (Nearby, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	payload, err := json.Marshal(struct {
+		Lat float64 `json:"lat"`
+		Lon float64 `json:"lon"`
+		N   int     `json:"n"`
+	}{lat, lng, n})
+	if err != nil {
+		return Nearby{}, fmt.Errorf("footfall: %w", err)
+	}
+	m, err := c.nc.RequestWithContext(ctx, "near."+c.cfg.App+"."+c.cfg.Device, payload)
+	if err != nil {
+		return Nearby{}, fmt.Errorf("footfall: %w", err)
+	}
+	var answer struct {
+		OK    bool
+		Error Refusal
+		Nearby
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return Nearby{}, fmt.Errorf("footfall: the answer to where fences are: %w", err)
+	}
+	if !answer.OK {
+		return Nearby{}, fmt.Errorf("footfall: the gateway refused: %s: %s", answer.Error.Code, answer.Error.Reason)
+	}
+	return answer.Nearby, nil
+}
+
 // Stats are counts since Open; Queued is of this moment.
 type Stats struct {
 	Queued    int

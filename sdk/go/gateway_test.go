@@ -57,6 +57,13 @@ func TestGateway(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	must(c.Flush(ctx))
+	near, err := c.Nearest(ctx, 50.4501, 30.5234, 20)
+	if err != nil || len(near.Fences) != 1 || near.Fences[0].ID != "k01" || near.Fences[0].RadiusM != 200 || near.OthersM != nil || near.Revision == "" {
+		t.Errorf("near: %+v, %v", near, err)
+	}
+	if _, err := c.Nearest(ctx, 91, 0, 20); err == nil || !strings.Contains(err.Error(), "out_of_range: lat must be") {
+		t.Errorf("near nowhere: %v", err)
+	}
 	var m Message
 	select {
 	case m = <-got:

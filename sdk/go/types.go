@@ -130,3 +130,23 @@ func parseMessage(data []byte) (m Message, ok bool) {
 	err := json.Unmarshal(data, &m)
 	return m, err == nil && m.Type == "push" && m.V >= 1 && m.MID != ""
 }
+
+// Nearby is what Nearest answers.
+type Nearby struct {
+	Fences []NearFence `json:"fences"`
+	// OthersM: no fence that is not in the list is nearer, in metres. Nil: all are in it.
+	OthersM  *float64 `json:"others_m"`
+	Revision string   `json:"revision"` // of the gateway's fences
+}
+
+// NearFence is a fence as the phone's own system watches it: a circle.
+type NearFence struct {
+	ID        string  `json:"id"`
+	Name      string  `json:"name"`
+	Lat       float64 `json:"lat"`
+	Lng       float64 `json:"lon"`
+	RadiusM   float64 `json:"radius_m"`
+	DistanceM float64 `json:"distance_m"` // of the circle; negative inside
+	// Around: the circle is drawn around a polygon. On entering it send a position, and no transition.
+	Around bool `json:"around"`
+}

@@ -29,6 +29,8 @@ type report struct {
 	ShowAgain bool
 	Refused   []struct{ Code string }
 	Stats     struct{ Queued, Dropped, Refused int }
+	Near      []string
+	Nowhere   string
 	Stored    int // items left in IndexedDB
 }
 
@@ -95,6 +97,9 @@ func TestBrowser(t *testing.T) {
 	}
 	if len(rep.Refused) != 1 || rep.Refused[0].Code != "bad_key" || rep.Stats.Refused != 1 || rep.Stats.Dropped != 0 || rep.Stats.Queued != 0 || rep.Stored != 0 {
 		t.Errorf("refused %+v, stats %+v, %d stored in the end", rep.Refused, rep.Stats, rep.Stored)
+	}
+	if len(rep.Near) != 1 || rep.Near[0] != "k01" || !strings.Contains(rep.Nowhere, "out_of_range") {
+		t.Errorf("near %v, nowhere %q", rep.Near, rep.Nowhere)
 	}
 	d := g.Explain(t, "shop.web-1")
 	var got []string

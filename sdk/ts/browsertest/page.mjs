@@ -68,6 +68,8 @@ async function back() {
   await till.flush();
   await till.close();
 
+  report.near = (await client.nearest(50.4501, 30.5234)).fences.map((f) => f.id);
+  report.nowhere = await client.nearest(91, 0).catch((err) => err.message);
   report.messages = messages;
   report.showAgain = await client.show({ mid: m.mid, k: m.k });
   report.stats = client.stats();

@@ -1,7 +1,7 @@
 import { type ConnectionOptions, type NatsConnection, type Subscription, wsconnect } from "@nats-io/nats-core";
 import { type Class, type Limits, parseMessage, Queue } from "./queue.js";
 import { maxShown, MemoryStore, type Store } from "./store.js";
-import type { Device, Message, Ping, Push, Receipt, Refusal } from "./types.js";
+import type { Device, Message, Nearby, Ping, Push, Receipt, Refusal } from "./types.js";
 
 export interface Config {
   /** ws:// or wss://, the gateway's nats.websocket. */
@@ -128,6 +128,21 @@ export class Client {
       await this.#remember(p.mid);
       return true;
     });
+  }
+
+  /**
+   * Asks which fences are nearest to a place, for the phone's own system to watch: up to n of them, 1 to 100. It needs a
+   * connection, and nothing of it is stored. Ask again before having gone others_m, and when the revision of a later answer is
+   * another one.
+   */
+  async nearest(lat: number, lon: number, n = 20): Promise<Nearby> {
+    if (!this.#connected) throw new Error("footfall: not connected");
+    const m = await this.#nc!.request(`near.${this.cfg.app}.${this.cfg.device}`, JSON.stringify({ lat, lon, n }), {
+      timeout: this.cfg.timeoutMs ?? 5000,
+    });
+    const { ok, error, ...nearby } = m.json<Nearby & { ok: boolean; error?: Refusal }>();
+    if (!ok) throw new Error(`footfall: the gateway refused: ${error?.code}: ${error?.reason}`);
+    return nearby;
   }
 
   stats(): Stats {

@@ -76,3 +76,25 @@ export interface Refusal {
   reason: string;
   index?: number;
 }
+
+/** The fences that are nearest to a place, the nearest first. */
+export interface Nearby {
+  fences: NearFence[];
+  /** No fence that is not in the list is nearer, in metres. Absent: all are in it. */
+  others_m?: number;
+  /** Of the gateway's fences. */
+  revision: string;
+}
+
+/** A fence as the phone's own system watches it: a circle. */
+export interface NearFence {
+  id: string;
+  name?: string;
+  lat: number;
+  lon: number;
+  radius_m: number;
+  /** Of the circle; negative inside. */
+  distance_m: number;
+  /** The circle is drawn around a polygon. On entering it send a position, and no transition. */
+  around?: boolean;
+}
