@@ -17,12 +17,11 @@ const maxValueChars = maxOutputBytes
 
 // cut is rc with the values that have a maximum cut to it. rc itself, whose maps others read, is not changed.
 func (t *Template) cut(rc RenderContext) RenderContext {
-	for _, path := range slices.Sorted(maps.Keys(t.Max)) {
+	for path, n := range t.Max { // in any order: each cuts a value of its own
 		names := strings.Split(path, ".")
 		if names[0] == "tags" {
 			names = append([]string{"person"}, names...)
 		}
-		n := t.Max[path]
 		switch names[0] {
 		case "voucher":
 			rc.Voucher = cutText(rc.Voucher, n)

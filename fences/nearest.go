@@ -26,7 +26,7 @@ type Near struct {
 // that is not in the list.
 //
 // The first call after an edit sorts the set, which takes a second or two for a million fences; each takes some tenths of a
-// millisecond at most. What is sorted takes about 80 bytes a fence, and nothing of it is made for a set that nobody asks.
+// millisecond at most. What is sorted takes about 70 bytes a fence, and nothing of it is made for a set that nobody asks.
 func (s *Set) Nearest(p geo.Point, n int) (list []Near, othersM float64) {
 	s.nearest.once.Do(func() { s.nearest.build(s) })
 	return s.nearest.search(s, p, n)

@@ -12,7 +12,7 @@ import (
 	"footfall/stream/wire"
 )
 
-// nearQuestions is how often a device may ask in a minute. A phone that drives through a city asks every some minutes.
+// nearQuestions is how often a device may ask in a minute. A phone on its way through a city asks once in some minutes.
 const nearQuestions = 60
 
 // answerNear tells a device which fences are near, for its system to watch: a phone watches 20 of them, and there may be
@@ -23,11 +23,12 @@ func (g *Gateway) answerNear(r micro.Request) {
 
 // near runs on the one goroutine of the endpoint.
 func (g *Gateway) near(subject string, payload []byte) []byte {
-	_, id, _ := strings.Cut(subject, ".")
-	if !validDevice(id) {
-		return wire.AppendError(nil, wire.ErrSubject)
+	app, device, _ := strings.Cut(strings.TrimPrefix(subject, "near."), ".")
+	id, err := wire.JoinDevice(app, device)
+	if err != nil {
+		return wire.AppendError(nil, err)
 	}
-	if ok, retryMS := g.nearFlood.allow(id, len(payload), g.cfg.Now().UnixMilli()); !ok {
+	if ok, retryMS := g.nearFlood.allow(string(id), len(payload), g.cfg.Now().UnixMilli()); !ok {
 		g.count.dropped.add("flood", 1)
 		return wire.AppendBusy(nil, time.Duration(retryMS)*time.Millisecond)
 	}
@@ -53,9 +54,4 @@ func (g *Gateway) near(subject string, payload []byte) []byte {
 		return wire.AppendError(nil, err)
 	}
 	return data
-}
-
-func validDevice(id string) bool {
-	app, device, ok := strings.Cut(id, ".")
-	return ok && wire.ValidToken(app) && wire.ValidToken(device)
 }

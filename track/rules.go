@@ -182,34 +182,19 @@ func (r *Rules) blind(edgeM, accuracyM float64) bool {
 	return r.ExitBlindM > 0 && accuracyM > r.ExitBlindM && edgeM <= accuracyM
 }
 
-func (r *Rules) minStayMS(f *fences.Fence) int64 {
-	if r.Plain {
-		return 0
-	}
-	if f.MinStay > 0 {
-		return f.MinStay.Milliseconds()
-	}
-	return r.MinStay.Milliseconds()
-}
+func (r *Rules) minStayMS(f *fences.Fence) int64 { return r.lengthMS(f.MinStay, r.MinStay) }
+func (r *Rules) minAwayMS(f *fences.Fence) int64 { return r.lengthMS(f.MinAway, r.MinAway) }
+func (r *Rules) dwellMS(f *fences.Fence) int64   { return r.lengthMS(f.Dwell, r.Dwell) }
 
-func (r *Rules) minAwayMS(f *fences.Fence) int64 {
-	if r.Plain {
+// lengthMS is what a fence says of a length of time, or, when it says nothing, the rule.
+func (r *Rules) lengthMS(own, rule time.Duration) int64 {
+	switch {
+	case r.Plain:
 		return 0
+	case own > 0:
+		return own.Milliseconds()
 	}
-	if f.MinAway > 0 {
-		return f.MinAway.Milliseconds()
-	}
-	return r.MinAway.Milliseconds()
-}
-
-func (r *Rules) dwellMS(f *fences.Fence) int64 {
-	if r.Plain {
-		return 0
-	}
-	if f.Dwell > 0 {
-		return f.Dwell.Milliseconds()
-	}
-	return r.Dwell.Milliseconds()
+	return rule.Milliseconds()
 }
 
 func (r *Rules) crossed(f *fences.Fence) bool { return !r.Plain && (f.Crossed || r.Crossed) }
