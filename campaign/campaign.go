@@ -47,9 +47,11 @@ type Campaign struct {
 	Scope    Scope
 	Groups   []string // of ScopeGroup: fence tags, the first that a fence has is its group
 	Caps     []Cap
-	Holdout  Share         // of the subjects, who get nothing and are counted
-	MaxAge   time.Duration // of a fix on arrival
-	Push     PushStep
+	// Exempt: the gateway's own caps do not hold its pushes, and these do not count to them.
+	Exempt  bool          `json:",omitzero"`
+	Holdout Share         // of the subjects, who get nothing and are counted
+	MaxAge  time.Duration // of a fix on arrival
+	Push    PushStep
 
 	File      string // where it was read, for messages
 	Line, Col int

@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"footfall/audience"
@@ -187,17 +188,25 @@ func (m *remedy) apply(r Reason) (text string, ok bool) {
 		}
 		m.move(end, loc)
 		return "", true
-	case Capped:
+	case Capped, GatewayCap:
 		to, ok := m.freed(store)
 		if !ok {
 			f := facts{Input: m.in, at: m.at(), store: store}
-			limit, used := c.reached(&f)
+			limit, used := m.reached(&f)
 			return fmt.Sprintf("a larger cap than %s; %d are used for good", limit, used), false
 		}
 		m.move(to, store)
 		return "", true
 	}
 	return "nothing that is known of", false
+}
+
+// reached is the first cap of the campaign or of the gateway that is.
+func (m *remedy) reached(f *facts) (*Cap, int) {
+	if limit, used := m.c.reached(f); limit != nil {
+		return limit, used
+	}
+	return m.c.gatewayReached(f)
 }
 
 // freed is the first time from now on at which no cap is reached.
@@ -207,12 +216,11 @@ func (m *remedy) freed(store *time.Location) (best time.Time, ok bool) {
 			return
 		}
 		f := facts{Input: m.in, at: at, store: store}
-		if limit, _ := m.c.reached(&f); limit == nil {
+		if limit, _ := m.reached(&f); limit == nil {
 			best, ok = at, true
 		}
 	}
-	for i := range m.c.Caps {
-		limit := &m.c.Caps[i]
+	for _, limit := range slices.Concat(m.c.Caps, m.in.Caps) {
 		if limit.Per > 0 {
 			for _, s := range m.in.Sends {
 				try(s.At.Add(limit.Per))

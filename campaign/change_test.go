@@ -47,6 +47,9 @@ func TestChanges(t *testing.T) {
 		{name: "capped today, and then it is Sunday", edit: with("window: {from: 2026-11-28T10:00, to: 2026-11-28T21:00,", "caps: [{max: 1, per: day}]\nwindow: {to: never,"), change: func(in *Input) {
 			in.Sends = []dedupe.Send{{Campaign: "day", At: noon(11, 0)}}
 		}, want: "after Sat 2026-12-05 10:00:00 +02:00"},
+		{name: "capped by the gateway", edit: with("window: {from: 2026-11-28T10:00, to: 2026-11-28T21:00,", "window: {to: never,"), change: func(in *Input) {
+			in.Sends, in.Caps = []dedupe.Send{{Campaign: "other", At: noon(11, 0)}}, []Cap{{Max: 1, Per: 2 * time.Hour, All: true}}
+		}, want: "after Sat 2026-11-28 13:00:00 +02:00"},
 		{name: "capped for ever", edit: with("window:", "caps: [{max: 1, per: campaign}]\nwindow:"), change: func(in *Input) {
 			in.Sends = []dedupe.Send{{Campaign: "day", At: noon(11, 0)}}
 		}, want: "a larger cap than at most 1 ever; 1 are used for good", not: true},

@@ -33,15 +33,18 @@ type Input struct {
 	Sends  []dedupe.Send
 	Visits []audience.Visit
 	Events []audience.Event
+	// Caps are the gateway's own, over all campaigns ([ParseCaps]).
+	Caps []Cap
 }
 
 // Needs says what of a subject's history Decide looks at.
 type Needs struct{ Sends, Visits, Events bool }
 
-// Needs says what to read before Decide; most campaigns need nothing.
-func (c *Campaign) Needs() Needs {
+// Needs says what to read before Decide under the gateway's caps; most campaigns
+// need nothing.
+func (c *Campaign) Needs(caps []Cap) Needs {
 	return Needs{
-		Sends:  len(c.Caps) > 0,
+		Sends:  len(c.Caps) > 0 || len(caps) > 0 && !c.Exempt,
 		Visits: !c.Trigger.Visits.any() || c.Audience != nil && c.Audience.NeedsVisits(),
 		Events: c.Audience != nil && c.Audience.NeedsEvents(),
 	}
@@ -102,11 +105,12 @@ const (
 	ruleToken
 	ruleQuiet
 	ruleCaps
+	ruleGatewayCaps
 	ruleCount
 )
 
 var ruleNames = [ruleCount]string{
-	"trigger", "enabled", "paused", "trusted", "fence_edit", "initial", "confidence", "window", "fresh", "ttl", "visits", "audience", "consent", "token", "quiet", "caps",
+	"trigger", "enabled", "paused", "trusted", "fence_edit", "initial", "confidence", "window", "fresh", "ttl", "visits", "audience", "consent", "token", "quiet", "caps", "gateway_caps",
 }
 
 // facts are what the rules look at, worked out once.
@@ -197,7 +201,7 @@ func (c *Campaign) Decide(in Input, explain bool) Decision {
 		d.Checks = make([]Check, 0, ruleCount+4) // claim, holdout, variant, and what became of the claim
 	}
 	for r := range ruleCount {
-		if !c.has(r) {
+		if !c.has(r, &f) {
 			continue
 		}
 		reason := c.test(r, &f)
@@ -230,7 +234,7 @@ func (c *Campaign) Decide(in Input, explain bool) Decision {
 
 // has reports whether the campaign has the rule at all; those that a file
 // leaves out are not in the ladder.
-func (c *Campaign) has(r rule) bool {
+func (c *Campaign) has(r rule, f *facts) bool {
 	if c.Trigger.remote() {
 		switch r {
 		case ruleTrusted, ruleEdit, ruleInitial, ruleConfidence, ruleFresh, ruleVisits:
@@ -246,6 +250,8 @@ func (c *Campaign) has(r rule) bool {
 		return len(c.Quiet.Hours) > 0
 	case ruleCaps:
 		return len(c.Caps) > 0
+	case ruleGatewayCaps:
+		return len(f.Caps) > 0
 	default:
 		return true
 	}
@@ -340,6 +346,10 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 		if f.capped, f.used = c.reached(f); f.capped != nil {
 			return Capped
 		}
+	case ruleGatewayCaps:
+		if f.capped, f.used = c.gatewayReached(f); f.capped != nil {
+			return GatewayCap
+		}
 	}
 	return ""
 }
@@ -391,12 +401,24 @@ func (c *Campaign) visitNumber(f *facts) int {
 	return n
 }
 
-// reached returns the first cap that does not let this push through, and how
-// many it has counted.
+// reached returns the first of the campaign's caps that does not let this push
+// through, and how many it has counted.
 func (c *Campaign) reached(f *facts) (*Cap, int) {
+	return c.firstReached(f, c.Caps, func(*dedupe.Send) bool { return true })
+}
+
+// gatewayReached is reached for the gateway's own caps.
+func (c *Campaign) gatewayReached(f *facts) (*Cap, int) {
+	if c.Exempt {
+		return nil, 0
+	}
+	return c.firstReached(f, f.Caps, func(s *dedupe.Send) bool { return !s.Exempt })
+}
+
+func (c *Campaign) firstReached(f *facts, caps []Cap, counts func(*dedupe.Send) bool) (*Cap, int) {
 	at := f.at.UnixMilli()
-	for i := range c.Caps {
-		limit := &c.Caps[i]
+	for i := range caps {
+		limit := &caps[i]
 		var times []int64 // of what counts, ascending
 		var begin, end int64
 		if limit.Day {
@@ -404,11 +426,12 @@ func (c *Campaign) reached(f *facts) (*Cap, int) {
 			year, month, day := ends.In(f.store).Add(-time.Minute).Date()
 			begin, end = dedupe.FirstAt(year, month, day, 0, f.store).UnixMilli(), ends.UnixMilli()
 		}
-		for _, s := range f.Sends {
+		for k := range f.Sends {
+			s := &f.Sends[k]
 			own := s.Campaign == c.ID
 			t := s.At.UnixMilli()
 			switch {
-			case own && t == at, !own && !limit.All, limit.Day && (t < begin || t >= end):
+			case own && t == at, !own && !limit.All, limit.Day && (t < begin || t >= end), !counts(s):
 			default:
 				times = append(times, t)
 			}
@@ -542,7 +565,12 @@ func (c *Campaign) describe(r rule, f *facts) string {
 	case ruleQuiet:
 		return c.describeQuiet(f)
 	case ruleCaps:
-		return c.describeCaps(f)
+		return describeCaps(f, c.Caps)
+	case ruleGatewayCaps:
+		if c.Exempt {
+			return "the campaign is exempt"
+		}
+		return describeCaps(f, f.Caps)
 	case ruleToken:
 		p = cmp.Or(f.To, p)
 		switch {
@@ -592,12 +620,12 @@ func (c *Campaign) describeQuiet(f *facts) string {
 	return text + "; waits until " + f.sendAt.In(loc).Format(stampForm)
 }
 
-func (c *Campaign) describeCaps(f *facts) string {
+func describeCaps(f *facts, caps []Cap) string {
 	if f.capped != nil {
 		return fmt.Sprintf("%s; %d already", f.capped, f.used)
 	}
-	all := make([]string, len(c.Caps))
-	for i, limit := range c.Caps {
+	all := make([]string, len(caps))
+	for i, limit := range caps {
 		all[i] = limit.String()
 	}
 	return "below " + strings.Join(all, " and ")

@@ -225,10 +225,12 @@ func (f Field) Quiet() (q Quiet) {
 }
 
 // Caps reads caps.
-func (f Field) Caps() []Cap {
-	var c Campaign
-	f.s.caps(f.f, &c)
-	return c.Caps
+func (f Field) Caps() []Cap { return f.s.caps(f.f, capKeys) }
+
+// Flag reads true or false.
+func (f Field) Flag() bool {
+	v, _ := f.s.boolean(f.f)
+	return v
 }
 
 // Schedule reads when something is due; the result is usable when no fault was

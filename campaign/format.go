@@ -97,6 +97,7 @@ func (c *Campaign) document() yaml.MapSlice {
 		}
 		m.add("caps", caps)
 	}
+	m.flag("exempt", c.Exempt, false)
 	if len(c.Quiet.Hours) > 0 {
 		var q members
 		q.add("hours", spansDocument(c.Quiet.Hours))

@@ -35,6 +35,7 @@ audience: 'tags.loyalty == "gold" && !("staff" in tags.groups) && events("purcha
 once_per: {day: campaign, starts: "04:00"}
 scope: {group: [north, south]}
 caps: [{max: 2, per: 7d, of: all}, {max: 1, per: day}, {max: 5, per: campaign}, {max: 3, per: 90m}]
+exempt: true
 quiet: {hours: ["22:00-24:00", "00:00-07:30"], zone: device, closed: hold}
 holdout: 12.5%
 max_age: 1h
@@ -134,7 +135,7 @@ func TestFormatRoundTrip(t *testing.T) {
 // on a screen would lose it.
 func TestFormatKnowsEveryField(t *testing.T) {
 	known := map[reflect.Type][]string{
-		reflect.TypeFor[Campaign](): {"ID", "Name", "Enabled", "Paused", "Zone", "Trigger", "Window", "Audience", "Quiet", "Once", "Scope", "Groups", "Caps", "Holdout", "MaxAge", "Push", "File", "Line", "Col"},
+		reflect.TypeFor[Campaign](): {"ID", "Name", "Enabled", "Paused", "Zone", "Trigger", "Window", "Audience", "Quiet", "Once", "Scope", "Groups", "Caps", "Exempt", "Holdout", "MaxAge", "Push", "File", "Line", "Col"},
 		reflect.TypeFor[Trigger]():  {"Kind", "Fences", "Initial", "Edits", "Crossed", "MinConfidence", "Visits", "Schedule", "Journey"},
 		reflect.TypeFor[Schedule](): {"Once", "Clock", "Days", "Device", "Zone", "Best", "PerMinute"},
 		reflect.TypeFor[Visits]():   {"Min", "Max", "Every", "Within"},

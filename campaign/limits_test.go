@@ -145,7 +145,7 @@ func TestCaps(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := mustParse(t, smallFile+"caps: "+tt.caps+"\n")
 			in := entry(t, "2026-11-28T12:00:00")
-			if !c.Needs().Sends {
+			if !c.Needs(nil).Sends {
 				t.Error("does not ask for the sends")
 			}
 			in.Sends = tt.sends
@@ -154,6 +154,60 @@ func TestCaps(t *testing.T) {
 				t.Errorf("%s", d.String())
 			}
 		})
+	}
+}
+
+// TestGatewayCaps: the gateway's caps count the pushes of every campaign but those of exempt ones, hold only campaigns that
+// are not, and are told apart from a campaign's own.
+func TestGatewayCaps(t *testing.T) {
+	exempt := func(list []dedupe.Send) []dedupe.Send {
+		for i := range list {
+			list[i].Exempt = true
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		name, gateway, more string
+		sends               []dedupe.Send // before the entry of Saturday 2026-11-28 12:00
+		want                Reason
+	}{
+		{"none", "[]", "", sent("b", "2026-11-28T11:00"), Eligible},
+		{"one of two", "[{max: 2, per: 7d}]", "", sent("b", "2026-11-27T12:00"), Eligible},
+		{"two of two, of two campaigns", "[{max: 2, per: 7d}]", "", append(sent("b", "2026-11-27T12:00"), sent("a", "2026-11-27T13:00")...), GatewayCap},
+		{"today", "[{max: 9, per: 7d}, {max: 1, per: day}]", "", sent("b", "2026-11-28T00:01"), GatewayCap},
+		{"yesterday", "[{max: 1, per: day}]", "", sent("b", "2026-11-27T23:59"), Eligible},
+		{"what is exempt does not count", "[{max: 1, per: day}]", "", exempt(sent("b", "2026-11-28T11:00")), Eligible},
+		{"nor is it held", "[{max: 1, per: day}]", "exempt: true\n", sent("b", "2026-11-28T11:00"), Eligible},
+		{"but by its own caps", "[]", "exempt: true\ncaps: [{max: 1, per: day, of: all}]\n", exempt(sent("b", "2026-11-28T11:00")), Capped},
+		{"its own cap comes first", "[{max: 1, per: day}]", "caps: [{max: 1, per: day}]\n", sent("a", "2026-11-28T11:00"), Capped},
+		{"the decision made again", "[{max: 1, per: day}]", "", sent("a", "2026-11-28T12:00"), Eligible},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			caps, err := ParseCaps(tt.gateway)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := mustParse(t, smallFile+tt.more)
+			in := entry(t, "2026-11-28T12:00:00")
+			in.Sends, in.Caps = tt.sends, caps
+			if d := c.Decide(in, true); d.Reason != tt.want {
+				t.Errorf("%s", d.String())
+			}
+			if needs := c.Needs(caps).Sends; needs != (len(caps) > 0 && !c.Exempt || len(c.Caps) > 0) {
+				t.Errorf("asks for the sends: %v", needs)
+			}
+			if changes, ok := c.Changes(in); ok != (tt.want != GatewayCap || strings.Contains(strings.Join(changes, ""), "after ")) {
+				t.Errorf("changes %q, %v", changes, ok)
+			}
+		})
+	}
+	for text, says := range map[string]string{
+		"{max: 1}": "a list", "[{max: 0, per: day}]": "0", "[{per: day}]": "no max", "[{max: 1, per: campaign}]": "per: 7d",
+		"[{max: 1, per: 32d}]": "744h", "[{max: 1, per: day, of: all}]": `"of"`, "[": "YAML", "": "not a list", "[x]": "a cap",
+	} {
+		if caps, err := ParseCaps(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, %v; want %q", text, caps, err, says)
+		}
 	}
 }
 
@@ -222,7 +276,7 @@ func TestVisits(t *testing.T) {
 			c := mustParse(t, headPart+"trigger: {enter: {fences: {tag: kyiv}, visits: "+tt.visits+"}}\n"+stepsPart)
 			in := entry(t, "2026-11-28T12:00:00")
 			in.Tr.Kind, in.Visits = tt.kind, tt.before
-			if !c.Needs().Visits {
+			if !c.Needs(nil).Visits {
 				t.Error("does not ask for the visits")
 			}
 			d := c.Decide(in, true)

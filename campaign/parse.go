@@ -19,7 +19,7 @@ import (
 // Keys of the file format: those that this version reads, and those that the
 // design foresees and this version refuses by name.
 var (
-	topKeys   = []string{"campaign", "name", "enabled", "paused", "zone", "trigger", "window", "audience", "once_per", "scope", "caps", "quiet", "holdout", "max_age", "steps", "templates"}
+	topKeys   = []string{"campaign", "name", "enabled", "paused", "zone", "trigger", "window", "audience", "once_per", "scope", "caps", "exempt", "quiet", "holdout", "max_age", "steps", "templates"}
 	topLater  = []string{"goal", "variants", "priority", "channels"}
 	kindKeys  = []string{"enter", "exit", "dwell", "schedule"}
 	kindLater = []string{"event", "segment", "crossed"}
@@ -104,7 +104,9 @@ func (s *source) campaign(doc ast.Node) *Campaign {
 		case "scope":
 			s.scope(f, c)
 		case "caps":
-			s.caps(f, c)
+			c.Caps = s.caps(f, capKeys)
+		case "exempt":
+			c.Exempt, _ = s.boolean(f)
 		case "quiet":
 			s.quiet(f, &c.Quiet)
 		case "holdout":
@@ -473,19 +475,49 @@ func (s *source) share(f field) (Share, bool) {
 	return share, ok
 }
 
-func (s *source) caps(f field, c *Campaign) {
+// ParseCaps reads the caps of a gateway, over all its campaigns: the list that a
+// campaign has under caps, without "of" and "per: campaign". "[]" is none.
+func ParseCaps(text string) ([]Cap, error) {
+	s := newSource("", text)
+	docs := s.parseYAML()
+	if len(docs) != 1 {
+		if len(s.errs) == 0 {
+			return nil, errors.New("not a list, such as [{max: 2, per: day}, {max: 5, per: 7d}]")
+		}
+		return nil, errors.New(s.errs[0].Msg)
+	}
+	if seq, isList := docs[0].(*ast.SequenceNode); isList && len(seq.Values) == 0 {
+		return nil, nil
+	}
+	caps := s.caps(field{"caps", where(docs[0]), docs[0]}, []string{"max", "per"})
+	for i := range caps {
+		if caps[i].Ever {
+			return nil, errors.New("per: campaign is for the caps of one campaign; give a length of time, such as per: 7d, or per: day")
+		}
+		caps[i].All = true
+	}
+	var errs []error
+	for _, e := range s.errs {
+		errs = append(errs, fmt.Errorf("%s (%s)", e.Msg, e.Hint))
+	}
+	return caps, errors.Join(errs...)
+}
+
+// caps reads a list of caps that have the keys.
+func (s *source) caps(f field, keys []string) (caps []Cap) {
 	if _, isList := f.val.(*ast.SequenceNode); !isList {
 		s.wrongType(f.val, "caps", "a list, such as [{max: 2, per: 7d}]")
-		return
+		return nil
 	}
 	items := s.list(f)
 	if len(items) > maxCaps {
 		s.fail(items[maxCaps].key, CodeTooLarge, "", "%d caps; at most %d", len(items), maxCaps)
-		return
+		return nil
 	}
 	for _, item := range items {
-		c.Caps = append(c.Caps, s.cap(item))
+		caps = append(caps, s.cap(item, keys))
 	}
+	return caps
 }
 
 const (
@@ -493,10 +525,10 @@ const (
 	maxCapMax = 1000
 )
 
-func (s *source) cap(f field) Cap {
+func (s *source) cap(f field, keys []string) Cap {
 	var l Cap
 	var have struct{ max, per bool }
-	ok := s.keys(f.val, "a cap", capKeys, nil, func(k field) {
+	ok := s.keys(f.val, "a cap", keys, nil, func(k field) {
 		switch k.name {
 		case "max":
 			have.max = true

@@ -66,7 +66,7 @@ func TestParseRefuses(t *testing.T) {
 		{"nothing but an id", "¦campaign: a\n", []Code{CodeMissing, CodeMissing}, "such as trigger: {enter: {fences: {tag: kyiv}}}"},
 		{"no id", "¦" + triggerPart + stepsPart, []Code{CodeMissing}, ""},
 		{"unknown key", smallFile + "¦widow: {}\n", []Code{CodeUnknownKey}, `did you mean "window"?`},
-		{"unknown key far from all", smallFile + "¦zzzzzz: {}\n", []Code{CodeUnknownKey}, "allowed: campaign, name, enabled, paused, zone, trigger, window, audience, once_per, scope, caps, quiet, holdout, max_age, steps, templates"},
+		{"unknown key far from all", smallFile + "¦zzzzzz: {}\n", []Code{CodeUnknownKey}, "allowed: campaign, name, enabled, paused, zone, trigger, window, audience, once_per, scope, caps, exempt, quiet, holdout, max_age, steps, templates"},
 		{"audience", smallFile + "audience: 'tags.x == ¦foo'\n", []Code{CodeAudience}, ""},
 		{"audience in a block", smallFile + "audience: |\n  tags.x == 1 &&\n  ¦tag.y == 2\n", []Code{CodeAudience}, ""},
 		{"audience is a list", smallFile + "audience: ¦[gold]\n", []Code{CodeType}, ""},

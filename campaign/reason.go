@@ -36,6 +36,7 @@ const (
 	NoToken       Reason = "no_token"        // nothing to send to, or the provider has refused it
 	QuietHours    Reason = "quiet_hours"     // it would be shown in the quiet hours
 	Capped        Reason = "capped"          // the subject has had as many pushes as a cap allows
+	GatewayCap    Reason = "gateway_cap"     // the subject has had as many pushes of all campaigns as the gateway's own caps allow
 	Eligible      Reason = "eligible"        // nothing is against it: Propose
 )
 
@@ -60,7 +61,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		NotSelected, Disabled, Paused, Untrusted, FenceEdit, InitialOff, LowConfidence, NotStarted, Ended, WindowClosed,
-		Stale, Expired, OtherVisit, NotInAudience, OptedOut, NoToken, QuietHours, Capped, Eligible, Overlap, AlreadyClaimed, NoVoucher, HeldOut, MissingValue, TemplateError,
+		Stale, Expired, OtherVisit, NotInAudience, OptedOut, NoToken, QuietHours, Capped, GatewayCap, Eligible, Overlap, AlreadyClaimed, NoVoucher, HeldOut, MissingValue, TemplateError,
 	}
 }
 

@@ -148,7 +148,7 @@ func Commit(tx *db.Tx, k Key, mid string) error {
 	if err := store(tx, &k, row, c); err != nil || !released {
 		return err
 	}
-	return RecordSend(tx, k, c, keepTakenBack)
+	return RecordSend(tx, k, c, false, keepTakenBack)
 }
 
 // keepTakenBack is how long a send counts whose release was a mistake: as long

@@ -18,7 +18,7 @@ func TestSends(t *testing.T) {
 			t.Fatalf("%s at %s: not won", subject, at)
 		}
 		for range 2 {
-			update(t, d, func(tx *db.Tx) error { return RecordSend(tx, k, c, keep) })
+			update(t, d, func(tx *db.Tx) error { return RecordSend(tx, k, c, false, keep) })
 		}
 		return k, c
 	}

@@ -18,7 +18,7 @@ import (
 
 // Keys of the file format: those that are read, and those that a later version may have.
 var (
-	topKeys   = []string{"journey", "name", "zone", "entry", "audience", "window", "reentry", "goal", "goals", "caps", "quiet", "steps", "templates"}
+	topKeys   = []string{"journey", "name", "zone", "entry", "audience", "window", "reentry", "goal", "goals", "caps", "exempt", "quiet", "steps", "templates"}
 	topLater  = []string{"enabled", "paused", "holdout", "priority", "variants"}
 	entryKeys = []string{"event", "enter", "exit", "dwell", "joins", "leaves", "schedule", "api"}
 	matchKeys = []string{"event", "enter", "exit", "dwell", "joins", "leaves", "any", "where", "same"}
@@ -110,6 +110,8 @@ func (r *reader) read() {
 			goals = f
 		case "caps":
 			r.base.Caps = f.Caps()
+		case "exempt":
+			r.base.Exempt = f.Flag()
 		case "quiet":
 			quiet = f
 			r.base.Quiet = f.Quiet()

@@ -131,6 +131,61 @@ func TestCapsCountWhatWasSent(t *testing.T) {
 	}
 }
 
+// TestGatewayCaps: what a person gets of campaigns, announcements and journeys together stays within the gateway's caps;
+// what is exempt is neither held nor counted. What if knows them too.
+func TestGatewayCaps(t *testing.T) {
+	r := newRig(t)
+	caps, err := campaign.ParseCaps("[{max: 2, per: day}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.tune = func(c *Config) { c.Caps = caps }
+	push := `push: {ttl: 1h, template: {locales: {en: {body: "x"}}}}`
+	r.yaml = "campaign: receipt\nexempt: true\ntrigger: {enter: {fences: {all: true}}}\nonce_per: none\n" + body +
+		"---\ncampaign: store\ntrigger: {enter: {fences: {all: true}}}\nonce_per: none\n" + body +
+		"---\ncampaign: news\ntrigger: {schedule: {at: 2026-11-28T12:20, zone: Europe/Kyiv}}\nsteps: [{" + push + "}]\n" +
+		"---\njourney: views\nzone: Europe/Kyiv\nentry: {event: product_view}\nwindow: {to: never}\nsteps: [{" + push + "}]\n" +
+		"---\njourney: order\nexempt: true\nzone: Europe/Kyiv\nentry: {event: product_view}\nwindow: {to: never}\nsteps: [{" + push + "}]\n"
+	r.start()
+	defer r.halt()
+	r.register("d1")
+	counts := func(id string) string {
+		f := r.gw.Status().Funnel[id]
+		return fmt.Sprint(f["claimed"], f["held.gateway_cap"])
+	}
+	enter := func(at time.Time) {
+		r.clock.set(at)
+		r.mustAsk("ping.shop.d1", []map[string]any{ping(at.Add(-time.Minute), 50.4701, 30.5234), ping(at, 50.4501, 30.5234)})
+		r.settle()
+	}
+	enter(noon) // one
+	r.event("d1", "v1", "product_view", "phones")
+	r.await("the second", func() bool { return counts("views") == "1 0" && counts("order") == "1 0" })
+	r.clock.set(noon.Add(20 * time.Minute))
+	r.await("the announcement to be held", func() bool { return counts("news") == "0 1" })
+	enter(noon.Add(30 * time.Minute))
+	if got := fmt.Sprintf("store %s, receipt %s", counts("store"), counts("receipt")); got != "store 1 1, receipt 2 0" {
+		t.Error(got)
+	}
+	r.clock.set(noon.Add(31 * time.Minute))
+	r.mustAsk("ping.shop.d1", ping(noon.Add(31*time.Minute), 50.4701, 30.5234)) // out again
+	r.settle()
+	next := noon.Add(23 * time.Hour)
+	for at, want := range map[time.Time]campaign.Reason{noon.Add(time.Hour): campaign.GatewayCap, next: campaign.Eligible} {
+		w, err := r.gw.WhatIf(t.Context(), WhatIfRequest{App: "shop", Device: "d1", Lat: 50.4501, Lon: 30.5234, At: at.UnixMilli(), Campaign: "store"})
+		if err != nil || len(w.Decisions) != 1 || len(w.Decisions[0].Campaigns) != 1 {
+			t.Fatalf("what if: %+v, %v", w, err)
+		}
+		if c := w.Decisions[0].Campaigns[0]; c.Reason != want {
+			t.Errorf("what if at %s: %s, want %s", at, c.Reason, want)
+		}
+	}
+	enter(next)
+	if got := counts("store"); got != "2 1" {
+		t.Errorf("the next day: store %s", got)
+	}
+}
+
 // TestVisitsAreCounted: the third visit gets the push, whichever of the person's phones made the others; two phones
 // in the store at once are one visit.
 func TestVisitsAreCounted(t *testing.T) {

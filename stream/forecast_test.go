@@ -186,7 +186,7 @@ func TestForecastOncePer(t *testing.T) {
 			}
 			for k := range i { // d2 and d3 have had two or more
 				key := dedupe.Key{Campaign: "other", Subject: fmt.Sprintf("d:shop.d%d", i)}
-				if err := dedupe.RecordSend(tx, key, dedupe.Claim{At: at.Add(-time.Duration(k) * time.Hour), MID: fmt.Sprint(k)}, 0); err != nil {
+				if err := dedupe.RecordSend(tx, key, dedupe.Claim{At: at.Add(-time.Duration(k) * time.Hour), MID: fmt.Sprint(k)}, false, 0); err != nil {
 					return err
 				}
 			}

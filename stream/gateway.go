@@ -51,6 +51,9 @@ type Config struct {
 	// Sketches is how long it is kept how many came to each fence in each hour, for forecasts. Default reach.Keep.
 	Sketches time.Duration
 
+	// Caps hold the pushes of all campaigns together (campaign.ParseCaps); those of exempt campaigns are outside.
+	Caps []campaign.Cap
+
 	// Providers by lane, and the lane of a device's pushes; ok is false when nothing serves its platform.
 	Providers map[string]push.Provider
 	Lane      func(app string, p *audience.Profile) (lane string, ok bool)
@@ -191,7 +194,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 		return nil, err
 	}
 	g.settler = &settler{
-		campaigns: g.campaigns.Load, lane: cfg.Lane, inApp: cfg.InApp, events: g.events, keep: cfg.Decisions,
+		campaigns: g.campaigns.Load, caps: cfg.Caps, lane: cfg.Lane, inApp: cfg.InApp, events: g.events, keep: cfg.Decisions,
 		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, keepSketches: cfg.Sketches, room: new([]byte), count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
 	g.settler.journeys, g.settler.fences, g.settler.wakes, g.settler.members, g.settler.vouchers = g.journeys.set.Load, g.fences.Load, g.wakes, g.members, true

@@ -54,7 +54,7 @@ func (s *settler) inquire(tx *db.Tx, in *input, p *audience.Profile, subject str
 
 // ask gets one campaign's answer about one transition and settles its claim.
 func (q *inquiry) ask(c *campaign.Campaign, tr *track.Transition) (CampaignDecision, error) {
-	if err := q.past.read(q.tx, q.profile, c.Needs()); err != nil {
+	if err := q.past.read(q.tx, q.profile, c.Needs(q.s.caps)); err != nil {
 		return CampaignDecision{}, err
 	}
 	other, err := q.instead(c)
@@ -64,6 +64,7 @@ func (q *inquiry) ask(c *campaign.Campaign, tr *track.Transition) (CampaignDecis
 	to := cmp.Or(other, q.profile)
 	dec := c.Decide(campaign.Input{
 		Tr: tr, Profile: q.profile, To: other, Now: time.UnixMilli(q.in.receivedAt), Sends: q.past.sends, Visits: q.past.visits, Events: q.past.events,
+		Caps: q.s.caps,
 	}, true)
 	if j := q.in.journey; j != nil {
 		dec.Key, dec.Period, dec.PeriodEnds = j.key, dedupe.Period{Kind: dedupe.PeriodEver}, time.UnixMilli(q.in.receivedAt)
@@ -158,7 +159,7 @@ func (q *inquiry) hold(out *CampaignDecision, reason campaign.Reason, rule, deta
 // refused counts what the campaign held by itself. A cap that was reached by the push which this subject already has for
 // the period says that instead.
 func (q *inquiry) refused(out *CampaignDecision, dec *campaign.Decision, tr *track.Transition) error {
-	if dec.Reason == campaign.Capped {
+	if dec.Reason == campaign.Capped || dec.Reason == campaign.GatewayCap {
 		claim, stands, err := dedupe.Standing(q.tx, dec.Key, dec.Period, time.UnixMilli(tr.At))
 		if err != nil {
 			return err
@@ -233,7 +234,7 @@ func (q *inquiry) owe(out *CampaignDecision, c *campaign.Campaign, dec *campaign
 			return err
 		}
 	}
-	if err := dedupe.RecordSend(q.tx, dec.Key, claim, c.KeepSends()); err != nil {
+	if err := dedupe.RecordSend(q.tx, dec.Key, claim, c.Exempt, c.KeepSends()); err != nil {
 		return err
 	}
 	q.past.haveSends = false // the next campaign's caps count this one

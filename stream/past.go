@@ -303,7 +303,7 @@ func restorePast(tx *db.Tx, group []*Past) error {
 			}
 			// The same of each of the person's devices, so that it counts once.
 			k, c := dedupe.Key{Campaign: s.Campaign, Subject: subject}, dedupe.Claim{At: s.At, MID: fmt.Sprintf("past %d", i)}
-			if err := dedupe.RecordSend(tx, k, c, 0); err != nil {
+			if err := dedupe.RecordSend(tx, k, c, s.Exempt, 0); err != nil {
 				return err
 			}
 		}

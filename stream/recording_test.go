@@ -231,7 +231,7 @@ steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
 		t.Fatal(err)
 	}
 	for name, q := range questions {
-		got, err := WhatIfStored(t.Context(), d, track.DefaultRules(), fs, campaigns, q, now)
+		got, err := WhatIfStored(t.Context(), d, track.DefaultRules(), fs, campaigns, nil, q, now)
 		if err != nil {
 			t.Fatal(err)
 		}

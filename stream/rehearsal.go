@@ -21,6 +21,7 @@ type RehearsalConfig struct {
 	Rules     track.Rules
 	Fences    *fences.Set
 	Campaigns *campaign.Set
+	Caps      []campaign.Cap // Config.Caps
 	// Past is how things stood with a device before its first record; nil for one that is not known. Without the
 	// function each device is registered with a push token and nothing else: a person who can be reached.
 	Past func(track.DeviceID) *Past
@@ -64,7 +65,7 @@ func NewRehearsal(cfg RehearsalConfig) (_ *Rehearsal, err error) {
 			_ = r.db.Close()
 		}
 	}()
-	r.worker, err = newLoneWorker(r.db, rulebook{&cfg.Rules, cfg.Fences, cfg.Campaigns}, now, cfg.Logger)
+	r.worker, err = newLoneWorker(r.db, rulebook{&cfg.Rules, cfg.Fences, cfg.Campaigns, cfg.Caps}, now, cfg.Logger)
 	return r, err
 }
 
@@ -85,6 +86,7 @@ func newLoneWorker(d *db.DB, book rulebook, now func() time.Time, log *slog.Logg
 	w.settler = &settler{
 		room:      new([]byte),
 		campaigns: func() *campaign.Set { return book.campaigns },
+		caps:      book.caps,
 		lane:      func(string, *audience.Profile) (string, bool) { return "rehearsal", true },
 		inApp:     "rehearsal",
 		events:    events, count: count, log: log, onPush: func() {},

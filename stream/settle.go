@@ -38,6 +38,7 @@ import (
 // other in commit order; that is where two devices of one person, owned by different partitions, meet.
 type settler struct {
 	campaigns func() *campaign.Set
+	caps      []campaign.Cap // Config.Caps
 	lane      func(app string, p *audience.Profile) (lane string, ok bool)
 	inApp     string // Config.InApp
 	events    *eventLog

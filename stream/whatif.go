@@ -44,6 +44,7 @@ type rulebook struct {
 	rules     *track.Rules
 	fences    *fences.Set
 	campaigns *campaign.Set
+	caps      []campaign.Cap
 }
 
 // with adds the drafts of a question to what is active.
@@ -122,7 +123,7 @@ func (g *Gateway) WhatIf(ctx context.Context, q WhatIfRequest) (*WhatIf, error) 
 		return nil, ErrNotRunning
 	}
 	q.At = cmp.Or(q.At, g.cfg.Now().UnixMilli())
-	book, err := rulebook{&g.cfg.Rules, g.fences.Load(), g.campaigns.Load()}.with(&q)
+	book, err := rulebook{&g.cfg.Rules, g.fences.Load(), g.campaigns.Load(), g.cfg.Caps}.with(&q)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +136,7 @@ func (g *Gateway) WhatIf(ctx context.Context, q WhatIfRequest) (*WhatIf, error) 
 
 // WhatIfStored is Gateway.WhatIf for a gateway that is not running: on what its ledger holds, which fences and campaigns are
 // not part of. d may be opened for reading.
-func WhatIfStored(ctx context.Context, d *db.DB, rules track.Rules, fs []fences.Fence, campaigns *campaign.Set, q WhatIfRequest, now time.Time) (*WhatIf, error) {
+func WhatIfStored(ctx context.Context, d *db.DB, rules track.Rules, fs []fences.Fence, campaigns *campaign.Set, caps []campaign.Cap, q WhatIfRequest, now time.Time) (*WhatIf, error) {
 	id, err := wire.JoinDevice(q.App, cmp.Or(q.Device, "what-if"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrQuery, err)
@@ -149,7 +150,7 @@ func WhatIfStored(ctx context.Context, d *db.DB, rules track.Rules, fs []fences.
 	if err != nil {
 		return nil, err
 	}
-	book, err := rulebook{&rules, set, campaigns}.with(&q)
+	book, err := rulebook{&rules, set, campaigns, caps}.with(&q)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +268,7 @@ func (w *worker) twin(book rulebook) *worker {
 	count := new(counters)
 	dry := *w.settler
 	dry.count, dry.log, dry.onPush, dry.wakes = count, slog.New(slog.DiscardHandler), func() {}, newWakes()
-	dry.campaigns = func() *campaign.Set { return book.campaigns }
+	dry.campaigns, dry.caps = func() *campaign.Set { return book.campaigns }, book.caps
 	dry.room = nil // that of w.settler belongs to the writer goroutine
 	dry.events = &eventLog{wake: make(chan struct{}, 1), count: count, now: w.now}
 	t.fences, t.settler, t.db, t.log, t.now, t.count = func() *fences.Set { return book.fences }, &dry, w.db, dry.log, w.now, count
@@ -384,10 +385,10 @@ func (s *settler) suggest(tx *db.Tx, decisions []Decision, set *fences.Set, rule
 			if !ok || a.Outcome != campaign.Held {
 				continue
 			}
-			if err := past.read(tx, &profile, c.Needs()); err != nil {
+			if err := past.read(tx, &profile, c.Needs(s.caps)); err != nil {
 				return err
 			}
-			in := campaign.Input{Tr: &tr, Profile: &profile, Now: time.UnixMilli(d.ReceivedAt), Sends: past.sends, Visits: past.visits, Events: past.events}
+			in := campaign.Input{Tr: &tr, Profile: &profile, Now: time.UnixMilli(d.ReceivedAt), Sends: past.sends, Visits: past.visits, Events: past.events, Caps: s.caps}
 			tr.Fix.Mock = a.Reason == campaign.Untrusted
 			switch a.Reason {
 			case campaign.AlreadyClaimed, campaign.HeldOut, campaign.Overlap:

@@ -159,7 +159,7 @@ func TestWhatIfEqualsTheHotPath(t *testing.T) {
 			continue
 		}
 		before := newDecisions(t, r, id, nil)
-		got, err := r.worker.whatIf(t.Context(), id, &f, &WhatIfRequest{Device: "d"}, rulebook{&r.cfg.Rules, r.cfg.Fences, r.cfg.Campaigns})
+		got, err := r.worker.whatIf(t.Context(), id, &f, &WhatIfRequest{Device: "d"}, rulebook{&r.cfg.Rules, r.cfg.Fences, r.cfg.Campaigns, r.cfg.Caps})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,7 +259,7 @@ func TestWhatIfCloser(t *testing.T) {
 	ask := func(p geo.Point, accuracy float32, q WhatIfRequest) *WhatIf {
 		t.Helper()
 		f := track.Fix{HasPosition: true, Lat: p.Lat, Lng: p.Lng, AccuracyM: accuracy, FixedAt: now, ReceivedAt: now}
-		w, err := r.worker.whatIf(t.Context(), "shop.d7", &f, &q, rulebook{&r.cfg.Rules, r.cfg.Fences, r.cfg.Campaigns})
+		w, err := r.worker.whatIf(t.Context(), "shop.d7", &f, &q, rulebook{&r.cfg.Rules, r.cfg.Fences, r.cfg.Campaigns, r.cfg.Caps})
 		if err != nil {
 			t.Fatal(err)
 		}

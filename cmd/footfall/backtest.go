@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"footfall/campaign"
-	"footfall/fences"
 	"footfall/internal/db"
 	"footfall/internal/trace"
 	"footfall/stream"
@@ -23,7 +22,7 @@ type backtestCmd struct {
 	Campaigns  string       `help:"Campaign file or folder; drafts are welcome, nothing is sent. Default: those of --config." placeholder:"PATH"`
 	Fences     string       `help:"GeoJSON file or folder. Default: those of --config." placeholder:"PATH"`
 	FenceFlags fenceFlags   `embed:""`
-	Config     string       `short:"c" help:"The gateway's configuration file: its rules, and where its fences and campaigns are." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
+	Config     string       `short:"c" help:"The gateway's configuration file: its rules and caps, and where its fences and campaigns are." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
 	App        string       `help:"App of devices that a trace names without one." default:"trace"`
 	Gateway    gatewayFlags `embed:""`
 	JSON       bool         `name:"json" help:"Print the report as JSON."`
@@ -46,19 +45,18 @@ func (c *backtestCmd) Run(e *env) error {
 	if c.CSV && c.JSON {
 		return usage("give --csv or --json, not both")
 	}
-	rules, set, campaigns, err := c.drafts(e)
+	cfg, err := c.drafts(e)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	in := backtestInput{report: &backtestReport{Fences: set.Len()}}
-	for _, cm := range campaigns.All() {
+	in := backtestInput{report: &backtestReport{Fences: cfg.Fences.Len()}}
+	for _, cm := range cfg.Campaigns.All() {
 		in.report.Campaigns = append(in.report.Campaigns, &campaignBacktest{Campaign: cm.ID, Held: map[campaign.Reason]int{}})
 	}
-	if err := c.read(e, &in, &rules); err != nil {
+	if err := c.read(e, &in, &cfg.Rules); err != nil {
 		return err
 	}
-	cfg := stream.RehearsalConfig{Rules: rules, Fences: set, Campaigns: campaigns}
 	if in.pasts != nil {
 		cfg.Past = func(id track.DeviceID) *stream.Past { return in.pasts[id] }
 	}
@@ -88,33 +86,32 @@ func (c *backtestCmd) Run(e *env) error {
 }
 
 // drafts reads what is to be tested.
-func (c *backtestCmd) drafts(e *env) (track.Rules, *fences.Set, *campaign.Set, error) {
-	fail := func(err error) (track.Rules, *fences.Set, *campaign.Set, error) { return track.Rules{}, nil, nil, err }
+func (c *backtestCmd) drafts(e *env) (r stream.RehearsalConfig, err error) {
 	cfg, err := loadConfig(c.Config, e.environ)
 	if err != nil {
-		return fail(err)
+		return r, err
 	}
 	c.FenceFlags.apply(&cfg.Fences)
 	cfg.Fences.check(func(flag, format string, v ...any) {
 		err = cmp.Or(err, usage("--%s: %s", flag, fmt.Sprintf(format, v...)))
 	})
 	if err != nil {
-		return fail(err)
+		return r, err
 	}
 	cfg.Fences.Path, cfg.Campaigns.Path = cmp.Or(c.Fences, cfg.Fences.Path), cmp.Or(c.Campaigns, cfg.Campaigns.Path)
 	if cfg.Fences.Path == "" || cfg.Campaigns.Path == "" {
-		return fail(usage("give --fences and --campaigns; what is no draft may come from --config FILE"))
+		return r, usage("give --fences and --campaigns; what is no draft may come from --config FILE")
 	}
-	set, err := loadFenceSet(e.err, cfg.Fences.Path, cfg.Fences.options())
-	if err != nil {
-		return fail(err)
+	r.Rules, r.Caps = cfg.rules(), cfg.Campaigns.Caps.list
+	if r.Fences, err = loadFenceSet(e.err, cfg.Fences.Path, cfg.Fences.options()); err != nil {
+		return r, err
 	}
 	cs, err := campaign.Load(cfg.Campaigns.Path)
 	if err != nil {
-		return fail(err)
+		return r, err
 	}
-	campaigns, err := campaign.NewSet(cs)
-	return cfg.rules(), set, campaigns, err
+	r.Campaigns, err = campaign.NewSet(cs)
+	return r, err
 }
 
 // read gets the recording, and what is known of its devices.

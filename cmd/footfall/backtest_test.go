@@ -169,4 +169,10 @@ func TestBacktestAgainstALedger(t *testing.T) {
 	if c := run(file(t, "never.yaml", never)); c.Pushes != 0 || c.Past.Really != 1 || c.Past.OnlyBefore != 1 {
 		t.Errorf("a campaign that has not begun: %+v, then %+v", c, c.Past)
 	}
+	two := file(t, "two.yaml", fmt.Sprintf(draft, "00:00-24:00")+"---\n"+strings.Replace(fmt.Sprintf(draft, "00:00-24:00"), "draft", "draft2", 1))
+	capped := file(t, "caps.yaml", "campaigns: {caps: [{max: 1, per: day}]}\n")
+	b := backtest(t, trace, "--campaigns", two, "--fences", stores, "--data", data, "--config", capped)
+	if one, two := b.Campaigns[0], b.Campaigns[1]; one.Pushes != 1 || two.Pushes != 0 || two.Held["gateway_cap"] != 1 {
+		t.Errorf("under the gateway's caps: %+v, %+v", one, two)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"footfall/audience"
+	"footfall/campaign"
 	"footfall/fences"
 	"footfall/funnel"
 	"footfall/geo"
@@ -121,6 +122,27 @@ type FencesConfig struct {
 // CampaignsConfig is the campaigns section.
 type CampaignsConfig struct {
 	Path string `yaml:"path" doc:"YAML file or folder; watched like the fences."`
+	Caps Caps   `yaml:"caps" doc:"How many pushes of all campaigns and journeys together a person gets at most: a list such as [{max: 2, per: day}, {max: 5, per: 7d}], per up to 31d. Those that are exempt: true are outside. []: no limit."`
+}
+
+// Caps is a list of caps as campaign files write it.
+type Caps struct {
+	text string
+	list []campaign.Cap
+}
+
+func (c Caps) String() string { return cmp.Or(c.text, "[]") }
+
+// set reads the list.
+func (c *Caps) set(text string) error {
+	list, err := campaign.ParseCaps(text)
+	if err != nil {
+		return err
+	}
+	if *c = (Caps{list: list}); len(list) > 0 {
+		c.text = strings.TrimSpace(text)
+	}
+	return nil
 }
 
 // RulesConfig is the rules section; it becomes track.Rules.
@@ -477,6 +499,7 @@ func (c *Config) server() (stream.ServerConfig, error) {
 func (c *Config) gateway() stream.Config {
 	return stream.Config{
 		Rules:      c.rules(),
+		Caps:       c.Campaigns.Caps.list,
 		Ingest:     stream.IngestConfig{DeviceRecords: c.Ingest.DeviceRecords, OwnTracksApp: c.Ingest.OwnTracksApp, Positions: c.positions()},
 		Log:        stream.LogConfig{MaxAge: time.Duration(c.Retention.Positions), MaxBytes: int64(c.Retention.LogBytes)},
 		Events:     stream.EventsConfig{MaxAge: time.Duration(c.Retention.Events), MaxBytes: int64(c.Retention.EventBytes)},

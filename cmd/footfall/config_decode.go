@@ -88,7 +88,7 @@ func leaves(v reflect.Value, prefix string, section func(key, doc string), each 
 	for i := range t.NumField() {
 		f := t.Field(i)
 		key := prefix + f.Tag.Get("yaml")
-		if f.Type.Kind() == reflect.Struct {
+		if f.Type.Kind() == reflect.Struct && f.Type != capsType {
 			if section != nil {
 				section(key, f.Tag.Get("doc"))
 			}
@@ -133,6 +133,8 @@ func (l leaf) set(text string) error {
 			return fmt.Errorf("%q is not a number", text)
 		}
 		*p = x
+	case *Caps:
+		return p.set(text)
 	case *WebhooksConfig:
 		return errors.New("several settings by name: only a file can give them")
 	default:
@@ -218,6 +220,8 @@ func (d *configDecoder) mapping(n ast.Node, v reflect.Value, prefix string) {
 			d.fail(p.Key, "unknown key %q%s", prefix+name, hint)
 		case seen[name]:
 			d.fail(p.Key, "%q is given twice", prefix+name)
+		case field.Type() == capsType:
+			d.caps(p.Value, prefix+name, field.Addr().Interface().(*Caps))
 		case field.Kind() == reflect.Struct:
 			d.mapping(p.Value, field, prefix+name+".")
 		case field.Kind() == reflect.Map:
@@ -249,6 +253,18 @@ func (d *configDecoder) named(n ast.Node, v reflect.Value, prefix string) {
 		one := reflect.New(v.Type().Elem()).Elem()
 		d.mapping(p.Value, one, prefix+name+".")
 		v.SetMapIndex(key, one)
+	}
+}
+
+var capsType = reflect.TypeFor[Caps]()
+
+// caps reads a list of caps, which campaign files have in the same form.
+func (d *configDecoder) caps(n ast.Node, key string, to *Caps) {
+	if _, isNull := n.(*ast.NullNode); isNull {
+		return
+	}
+	if err := to.set(n.String()); err != nil {
+		d.fail(n, "%s: %v", key, err)
 	}
 }
 

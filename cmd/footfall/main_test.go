@@ -134,6 +134,8 @@ func TestConfigRefusals(t *testing.T) {
 		{"unknown key of a system", "webhooks: {crm: {uri: x}}\n", []string{`unknown key "webhooks.crm.uri"; did you mean "url"?`}},
 		{"system twice", "webhooks:\n  crm: {url: 'https://x/'}\n  crm: {url: 'https://y/'}\n", []string{"crm"}},
 		{"list for systems", "webhooks: [crm]\n", []string{"webhooks takes names with settings, such as crm: {url: …}"}},
+		{"caps", "campaigns:\n  caps:\n    - {max: 2, per: day}\n    - {max: 1, per: campaign}\n", []string{":3:", "campaigns.caps: per: campaign is for the caps of one campaign"}},
+		{"no cap", "campaigns: {caps: [{mx: 2, per: day}]}\n", []string{"campaigns.caps:", `did you mean "max"?`}},
 		{"list for a value", "data_dir: [a]\n", []string{"data_dir takes one value"}},
 		{"several at once", "nats: {listn: x}\nfoo: 1\nlog: {level: loud}\n", []string{"listn", `unknown key "foo"`, "loud"}},
 		{"not YAML", "a: [\n", []string{"not valid YAML"}},

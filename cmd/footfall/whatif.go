@@ -113,7 +113,7 @@ func (c *explainCmd) askWhatIf(e *env, q *stream.WhatIfRequest) (*stream.WhatIf,
 			return nil, err
 		}
 		err = c.Gateway.open(db.OpenReadOnly, func(d *db.DB) (err error) {
-			answer, err = stream.WhatIfStored(e.ctx, d, cfg.rules(), fs, campaigns, *q, time.Now())
+			answer, err = stream.WhatIfStored(e.ctx, d, cfg.rules(), fs, campaigns, cfg.Campaigns.Caps.list, *q, time.Now())
 			return err
 		})
 		return answer, err
