@@ -141,7 +141,8 @@ def blocks(path):
 
 
 def copy_tree(root, to):
-    """Copies tracked and new files, and links what lies beside the repository."""
+    """Copies tracked and new files, and links what lies beside the repository. What an earlier copy left there goes first."""
+    shutil.rmtree(to, ignore_errors=True)
     tree = os.path.join(to, "footfall")
     names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
                            cwd=root, check=True, capture_output=True).stdout.split(b"\0")
@@ -240,7 +241,8 @@ def run_file(path, found, root, scratch):
     runnable = [b for b in found if b.run]
     if not runnable:
         return 0
-    tree = copy_tree(root, tempfile.mkdtemp(dir=scratch))
+    # In the same place for every file: without -trimpath Go's build cache knows a package by its folder, and would compile all anew.
+    tree = copy_tree(root, os.path.join(scratch, "copy"))
     background, ran = [], 0
     try:
         for n, block in enumerate(runnable):

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -43,9 +42,8 @@ type Gateway struct {
 // outside the gateway's repository.
 func Start(t *testing.T, environ []string) *Gateway {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	root := filepath.Join(filepath.Dir(here), "../../..")
-	if _, err := os.Stat(filepath.Join(root, "cmd/footfall")); err != nil {
+	root, ok := repository(t)
+	if !ok {
 		t.Skip("not in the gateway's repository")
 	}
 	dir := t.TempDir()
@@ -198,5 +196,24 @@ func (w *Cable) Set(up bool) {
 			c.Close()
 		}
 		w.open = nil
+	}
+}
+
+// repository looks for the gateway's repository in the folders above the test's.
+func repository(t *testing.T) (root string, ok bool) {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "cmd", "footfall")); err == nil {
+			return dir, true
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", false
+		}
+		dir = up
 	}
 }
