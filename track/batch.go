@@ -80,6 +80,9 @@ func (t *Tracker) ApplyBatch(set *fences.Set, b *Batch, counts *Counts, res *Res
 			// A new device, or a name that was not packed as Pack does it.
 			t.Apply(set, b.Device(i), f, b.in[i].Pos, res)
 		}
+		if u.bases != t.table.bases {
+			u.begin(t, b.in[i].Pos)
+		}
 		counts[res.Verdict]++
 		if len(res.Transitions) > 0 || len(res.Notes) > 0 || res.Visiting {
 			each(i, res)
@@ -121,7 +124,7 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 		}
 	}
 	t.batch.warm = warm
-	chunks := tab.chunks // rec and tail would each look for the chunk: 6 instructions more for a ping
+	chunks := tab.chunks // rec, family and tail would each look for the chunk: 6 instructions more for a ping
 	for i := range in {
 		family, h := found[i&(BatchSize-1)], hashes[i&(BatchSize-1)]
 		if family <= familyLong {
@@ -138,7 +141,7 @@ func (t *Tracker) lookup(b *Batch, recs *[BatchSize]*record) {
 				n := slot&recordMask - 1
 				c := &chunks[n/chunkRecords]
 				r := &c.recs[n%chunkRecords]
-				if get64(&r.word) == word && uint8(r.what[1]>>(familyBit-32)) == family && (c.tails == nil && tail == 0 || c.tails != nil && c.tails[n%chunkRecords] == tail) {
+				if r.word == word && c.family == family && (c.tails == nil || c.tails[n%chunkRecords] == tail) {
 					recs[i&(BatchSize-1)] = r
 					break
 				}
@@ -187,12 +190,13 @@ type usual struct {
 	on       bool
 	futureMS int64  // Rules.FutureTolerance
 	perMS    uint64 // how far a device may have come, in 1e-7 degrees a millisecond << perBits; never more than the rules allow
-	when     uint64 // the generation of the set, in its place in record.when
-	expect   uint64 // what the record of a usual device has in record.what, beside its position, family and recDirty
+	bases    bases  // of the table
+	expect   uint64 // what the record of a usual device has in record.what, beside its position, time, generation and recDirty
+	becomes  uint64 // what it has then, beside its position and time
 	from     uint64 // log position with which its epoch begins
 }
 
-// perBits is such that the longest time that a record has, multiplied by perMS, is a number of 64 bits.
+// perBits is such that the longest time between two that a record has, multiplied by perMS, is a number of 64 bits.
 const perBits = 16
 
 func newUsual(r *Rules) usual {
@@ -209,10 +213,11 @@ func newUsual(r *Rules) usual {
 // begin readies u for inputs at about pos.
 func (u *usual) begin(t *Tracker, pos uint64) {
 	epoch := t.table.epoch(pos)
-	gen := t.set.Gen()
-	u.on = t.usual.on && epoch != wideEpoch && gen < 1<<genBits
-	u.when = uint64(gen) << timeBits
-	u.expect = recSeen | recPlaced | epoch<<posBits
+	gen := uint64(t.set.Gen() - t.table.bases.gen)
+	u.on = t.usual.on && epoch != wideEpoch && gen <= genMask
+	u.bases = t.table.bases
+	u.expect = recLive | recPlaced | epoch<<posBits
+	u.becomes = u.expect | recDirty | gen<<genBit
 	u.from = pos &^ posMask
 }
 
@@ -227,15 +232,16 @@ func (u *usual) run(ins []Input, recs []*record) int {
 		if r == nil {
 			return i
 		}
-		what := get64(&r.what)
+		what := r.what
 		// The log position of the last input, if the flags are as expected; else more than any that fits.
-		before, pos := what&^(recDirty|0xff<<familyBit)-u.expect, in.Pos-u.from
+		before, pos := what&(1<<genBit-1)&^recDirty-u.expect, in.Pos-u.from
 		if pos > posMask || before >= pos || in.Flags != InputPosition|InputUsual {
 			return i
 		}
 		fixed := in.FixedAt
-		elapsed := fixed - int64(get64(&r.when)&timeMask)
-		if elapsed <= 0 || fixed-in.ReceivedAt > u.futureMS {
+		since := uint64(fixed - u.bases.time)
+		elapsed := int64(since - r.since())
+		if elapsed <= 0 || since > timeMask || fixed-in.ReceivedAt > u.futureMS {
 			return i
 		}
 		acc, speed := math.Float32bits(in.AccuracyM), in.SpeedMPS
@@ -250,8 +256,8 @@ func (u *usual) run(ins []Input, recs []*record) int {
 			return i
 		}
 		r.lat, r.lng, r.acc = lat, lng, acc
-		put64(&r.what, (what-before+pos)|recDirty)
-		put64(&r.when, uint64(fixed)|u.when)
+		r.at = uint32(since)
+		r.what = u.becomes | pos | since>>32<<timeBit
 	}
 	return len(ins)
 }

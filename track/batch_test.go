@@ -43,6 +43,20 @@ func randomSet(t *testing.T, rng *rand.Rand, cat *fences.Catalogue) *fences.Set 
 	return set
 }
 
+// age makes 2,500 edits: with two of them a device's record has no room for the generation before.
+func age(t *testing.T, cat *fences.Catalogue) {
+	t.Helper()
+	shape, err := geo.NewCircle(geo.Point{Lat: -50, Lng: 30}, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2500 {
+		if _, err := fences.NewSet([]fences.Fence{{ID: "far", Shape: shape, Priority: i % 2}}, cat); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 type input struct {
 	ID  track.DeviceID
 	Fix track.Fix
@@ -118,12 +132,18 @@ func TestApplyBatchEqualsApply(t *testing.T) {
 		devices := 5 << (2 * round)
 		for range 60 {
 			if rng.IntN(5) == 0 {
+				if rng.IntN(4) == 0 {
+					age(t, &cat)
+				}
 				set = randomSet(t, rng, &cat)
 			}
 			in := make([]input, rng.IntN(track.BatchSize+1))
 			batch.Reset()
 			for k := range in {
 				now += int64(rng.IntN(8000))
+				if rng.IntN(2000) == 0 { // beyond what a device's record has room for, every second time
+					now += 600 * 24 * 60 * 60 * 1000
+				}
 				pos++
 				in[k] = randomInput(rng, devices, now, pos)
 				if k > 0 && rng.IntN(10) == 0 { // said twice, or somewhere else at the same time

@@ -54,10 +54,10 @@ const (
 	InputUsual
 )
 
-// The fix times of usual inputs, Unix ms: from 2001 to 2109, which is all that a device's record has room for.
+// The fix times of usual inputs, Unix ms: from 2001 to 2109.
 const (
 	UsualTimeFrom = 978_307_200_000
-	UsualTimeTo   = 1 << timeBits
+	UsualTimeTo   = 1 << sinceBits
 )
 
 // SetUsual sets InputUsual where it belongs.

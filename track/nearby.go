@@ -81,7 +81,7 @@ func (n *nearby) usual(u *usual, ins []Input, recs []*record) int {
 		}
 		// Nothing can have been crossed in too long a time.
 		lat, lng := in.Lat, in.Lng
-		if in.FixedAt-int64(get64(&r.when)&timeMask) <= n.maxGap {
+		if in.FixedAt-u.bases.time-int64(r.since()) <= n.maxGap {
 			lat, lng = r.lat, r.lng
 		}
 		if !n.sieve.clear(in.Lat, in.Lng, lat, lng) || u.run(ins[i:i+1], recs[i:i+1]) == 0 {

@@ -15,9 +15,9 @@ func hashSeed() uint64 { return maphash.String(maphash.MakeSeed(), "") }
 // This file is the memory of a Tracker and the only place that knows its layout; the rest works with a state, which load
 // takes out of the table and save puts back. What the collector sees is some chunks without pointers:
 //
-//	index ─▶ record, 36 B, in chunks ─▶ node, 40 B, in chunks: only of devices at a fence or in doubt
+//	index ─▶ record, 32 B, in chunks ─▶ node, 24 B, in chunks: only of devices at a fence, in doubt or out of the ordinary
 //	 5 B      │ └▶ long names, in chunks: only names of more than 16 bytes packed
-//	          └▶ tail, 8 B, in a chunk beside the chunk of records if one of these has a name of 9 to 16 bytes packed: UUIDs
+//	          └▶ tail, 8 B, in a chunk beside the chunk of records of a family with names of 9 to 16 bytes packed: UUIDs
 //
 // Two devices can never share a record: the index compares hashes only to skip, and the packed name decides.
 
@@ -25,7 +25,7 @@ func hashSeed() uint64 { return maphash.String(maphash.MakeSeed(), "") }
 // has at most 129. Apply refuses a longer one as malformed.
 const MaxDeviceIDLen = 255
 
-// MaxDevices is how many devices a Tracker can hold. Apply panics at one more.
+// MaxDevices is how many devices a Tracker can hold, less up to a thousand for each app and form of name. Apply panics at one more.
 const MaxDevices = 1<<recordBits - 1
 
 // state is all that is known of a device.
@@ -105,72 +105,93 @@ func (d *state) visitingSince(at int64) bool {
 	return false
 }
 
-// record is what is kept of every device: 36 bytes, of which pairs of words are numbers of 64 bits that would
-// otherwise be aligned to 40.
+// record is what is kept of every device: 32 bytes, so that one never lies in two cache lines. It is exact: what does not
+// fit in its numbers, such as a log position of the sixteenth epoch or a time of last year, is in nodes.
 //
 //	word  the packed name, or its first 8 bytes; of a long one where it is, and 32 bits of its hash
-//	what  log position 48 bits · its upper 16 as a number in epochs 4 · recSeen… 4 · family 8
-//	when  lastAt 42 bits (until 2109) · gen 22
 //	acc   the accuracy of place; with recMore the first node, which has the accuracy
-//
-// What does not fit, such as a log position of the sixteenth epoch, is in a node.
+//	at    lastAt - bases.time, its lower 32 bits
+//	what  log position 40 bits · its upper 24 as a number in epochs 4 · recLive… 4 · gen - bases.gen 12 · the upper 4 bits of at
 type record struct {
-	word     [2]uint32
+	word     uint64
 	lat, lng int32
-	what     [2]uint32
-	when     [2]uint32
 	acc      uint32
+	at       uint32
+	what     uint64
 }
 
 const (
-	recSeen   = 1 << (52 + iota)
-	recPlaced // place is of lastAt (posLag is 0); without recMore: else there is none
-	recDirty  // changed since MarkClean
-	recMore   // acc is a node
+	recLive   = 1 << (44 + iota) // of a device, not a free record
+	recPlaced                    // place is of lastAt (posLag is 0); without recMore: else there is none
+	recDirty                     // changed since MarkClean
+	recMore                      // acc is a node
 
-	posBits    = 48
-	posMask    = 1<<posBits - 1
-	epochMask  = 15
-	wideEpoch  = epochMask // log position, lastAt and gen are in a node
-	familyBit  = 56
-	familyLong = 1 // of names that are not Short; families: 0 a free record
-	timeBits   = 42
-	timeMask   = 1<<timeBits - 1
-	genBits    = 64 - timeBits
+	posBits   = 40
+	posMask   = 1<<posBits - 1
+	epochMask = 15
+	wideEpoch = epochMask                    // log position, lastAt and gen are in nodes
+	recNew    = recLive | wideEpoch<<posBits // until its state is saved
+	genBit    = 48
+	genMask   = 1<<12 - 1
+	timeBit   = 60
+	timeBits  = 36 // 2.2 years
+	timeMask  = 1<<timeBits - 1
+
+	familyLong = 1 // of names that are not Short; 0 is none
 )
 
-func get64(p *[2]uint32) uint64    { return uint64(p[0]) | uint64(p[1])<<32 }
-func put64(p *[2]uint32, v uint64) { p[0], p[1] = uint32(v), uint32(v>>32) }
+// since is lastAt - bases.time.
+func (r *record) since() uint64 { return uint64(r.at) | r.what>>timeBit<<32 }
 
-// node is one of a list of what a device has beside its record: what does not fit in it, a quarantined fix, visits.
-// The first has what the record's place had to make room for.
+// node is one of a list of what a device has beside its record: what does not fit in it, a quarantined fix, visits. Some
+// take two, the second being a nodeRest.
+//
+//	kind              a                        b         and its nodeRest: a      b
+//	of a visit        since 42 · shapeGen 22   fence     none
+//	the same + large  since                    fence     seenAt                   shapeGen
+//	nodeWide          pos                      gen       lastAt
+//	nodeQuarantine    at                       accuracy  lat and lng
+//	nodeLag                                    posLag
+//	nodeUnseen        lastAt
 type node struct {
-	a, b    int64  // visit: since, seenAt; quarantine: at, lat and lng; wide: lastAt, pos
-	c       uint32 // visit: fence; quarantine: accuracy; wide: gen
-	d       uint32 // visit: shapeGen
-	acc     uint32 // of the first: accuracy of place
-	lag     uint32 // of the first: posLag
+	a       uint64
+	b       uint32
 	next    uint32 // number plus 1
+	acc     uint32 // of the first of a list: accuracy of place
 	reason  Reason
-	kind    visitState // of a visit its state
+	kind    visitState
 	visited visitFlags
 }
 
 const (
-	nodeBare visitState = 100 + iota // nothing but what the first has
+	nodeLag visitState = 100 + iota
+	nodeUnseen
 	nodeWide
 	nodeQuarantine
+	nodeRest
+
+	nodeLarge = 16 // added to the state of a visit
+	sinceBits = 42 // until 2109
+	sinceMask = 1<<sinceBits - 1
 )
 
 const (
-	chunkRecords = 2048 // 72 KiB and 16 of tails, whole numbers of the runtime's pages
-	chunkNodes   = 1024 // 40 KiB
+	chunkRecords = 1024 // 32 KiB and 8 of tails, whole numbers of the runtime's pages
+	chunkNodes   = 1024 // 24 KiB
 )
 
 // family is what the names of many devices have in common, so that a record needs 8 bits for it.
 type family struct {
 	app  uint32
 	form Form
+	free uint32 // number plus 1 of its first free record; at is the next
+	next uint32 // of its last chunk: the record that was never used; a multiple of chunkRecords when there is none
+}
+
+// bases are what a record's lastAt and gen are counted from.
+type bases struct {
+	time int64
+	gen  uint32
 }
 
 // app is an app that devices have.
@@ -184,19 +205,18 @@ type table struct {
 	index
 	seed [2]uint64
 
-	chunks  []chunk
-	used    uint32 // records ever used
-	freeRec uint32 // number plus 1 of the first free one; word[0] is the next
+	chunks []chunk
+	bases  bases
 
 	nodes    []*[chunkNodes]node
 	nodeUsed uint32
-	freeNode uint32 // like freeRec
+	freeNode uint32 // number plus 1
 
 	apps     []*app
 	byApp    map[string]uint32
 	lastApp  uint32 // that was looked up
 	families []family
-	epochs   []uint16 // upper bits of log positions
+	epochs   []uint32 // upper bits of log positions
 
 	long keyArena
 
@@ -206,16 +226,17 @@ type table struct {
 	newNodes   slab[[chunkNodes]node]
 }
 
-// chunk is some records, and the bytes 8 to 15 of their names; without tails none of them has any.
+// chunk is some records of one family, and the bytes 8 to 15 of their names; without tails none of them has any.
 type chunk struct {
-	recs  *[chunkRecords]record
-	tails *[chunkRecords]uint64
+	recs   *[chunkRecords]record
+	tails  *[chunkRecords]uint64
+	family uint8
 }
 
 func newTable() table {
 	return table{
 		index: newIndex(), seed: [2]uint64{hashSeed(), hashSeed() | 1},
-		byApp: map[string]uint32{}, families: make([]family, 2), epochs: make([]uint16, 0, wideEpoch),
+		byApp: map[string]uint32{}, families: make([]family, 2), epochs: make([]uint32, 0, wideEpoch),
 	}
 }
 
@@ -295,15 +316,17 @@ func (t *table) hashLong(app uint32, form Form, name []byte) uint64 {
 
 // hashOf is the hash of record i.
 func (t *table) hashOf(i uint32) uint64 {
-	r := t.rec(i)
-	w := get64(&r.word)
-	if f := uint8(get64(&r.what) >> familyBit); f != familyLong {
+	w := t.rec(i).word
+	if f := t.family(i); f != familyLong {
 		return t.hashShort(f, w, t.tail(i))
 	}
 	return t.hashLong(t.long.at(uint32(w)))
 }
 
 func (t *table) rec(i uint32) *record { return &t.chunks[i/chunkRecords].recs[i%chunkRecords] }
+
+// family is that of record i.
+func (t *table) family(i uint32) uint8 { return t.chunks[i/chunkRecords].family }
 
 // tail is the bytes 8 to 15 of the name of record i; 0 when it is no longer than 8 bytes.
 func (t *table) tail(i uint32) uint64 {
@@ -317,9 +340,8 @@ func (t *table) node(n uint32) *node { n--; return &t.nodes[n/chunkNodes][n%chun
 
 // is reports whether record i has the key.
 func (t *table) is(i uint32, k *key) bool {
-	r := t.rec(i)
-	w := get64(&r.word)
-	if uint8(r.what[1]>>(familyBit-32)) != k.family {
+	w := t.rec(i).word
+	if t.family(i) != k.family {
 		return false
 	}
 	if k.family != familyLong {
@@ -367,40 +389,44 @@ func (t *table) findID(id DeviceID) (uint32, bool) {
 
 // insert makes the record of a device that find did not find.
 func (t *table) insert(id DeviceID) uint32 {
-	if t.n == MaxDevices {
-		panic(fmt.Sprintf("track: more than %d devices", MaxDevices))
-	}
 	var buf [MaxDeviceIDLen]byte
 	var k key
 	t.keyOf(&k, id, buf[:])
 	if k.family == 0 {
 		t.addFamily(&k, id.App())
 	}
-	i := t.freeRec - 1
-	if t.freeRec != 0 {
-		t.freeRec = t.rec(i).word[0]
-	} else {
-		i = t.used
-		if i%chunkRecords == 0 {
-			t.chunks = append(t.chunks, chunk{recs: t.newRecords.next(len(t.chunks))})
-		}
-		t.used++
-	}
-	r := t.rec(i)
-	*r = record{}
 	if k.family == familyLong {
 		k.word, k.tail = uint64(t.long.add(k.app, k.form, k.name))|k.hash<<32, 0
 	}
-	c := &t.chunks[i/chunkRecords]
-	if c.tails == nil && k.tail != 0 {
-		c.tails = t.newTails.next(len(t.chunks))
+	i := t.newRecord(k.family)
+	*t.rec(i) = record{word: k.word, what: recNew}
+	if tails := t.chunks[i/chunkRecords].tails; tails != nil {
+		tails[i%chunkRecords] = k.tail
 	}
-	if c.tails != nil {
-		c.tails[i%chunkRecords] = k.tail
-	}
-	put64(&r.word, k.word)
-	put64(&r.what, uint64(k.family)<<familyBit)
 	t.index.add(t, k.hash, i)
+	return i
+}
+
+// newRecord is a record for a name of a family.
+func (t *table) newRecord(family uint8) uint32 {
+	f := &t.families[family]
+	i := f.free - 1
+	if f.free != 0 {
+		f.free = t.rec(i).at
+		return i
+	}
+	if i = f.next; i%chunkRecords == 0 {
+		c := chunk{recs: t.newRecords.next(len(t.chunks)), family: family}
+		if family != familyLong && f.form.Bytes() > 8 {
+			c.tails = t.newTails.next(len(t.chunks))
+		}
+		i = uint32(len(t.chunks)) * chunkRecords
+		if i > MaxDevices-chunkRecords {
+			panic(fmt.Sprintf("track: more than %d devices", MaxDevices))
+		}
+		t.chunks = append(t.chunks, c)
+	}
+	f.next = i + 1
 	return i
 }
 
@@ -415,7 +441,7 @@ func (t *table) addFamily(k *key, name string) {
 	k.app, k.family = a, familyLong
 	if k.form.Short() && len(t.families) < 256 {
 		k.family = uint8(len(t.families))
-		t.families = append(t.families, family{a, k.form})
+		t.families = append(t.families, family{app: a, form: k.form})
 	}
 	t.apps[a].families[k.form] = k.family
 	k.word, k.tail = k.form.words(k.name)
@@ -430,12 +456,15 @@ func (t *table) remove(id DeviceID) {
 	}
 	t.index.drop(t, t.hashOf(i), i)
 	r := t.rec(i)
-	t.freeNodes(r)
-	if get64(&r.what)>>familyBit == familyLong {
-		t.long.drop(r.word[0])
+	if r.what&recMore != 0 {
+		t.freeList(r.acc)
 	}
-	*r = record{word: [2]uint32{t.freeRec}}
-	t.freeRec = i + 1
+	if t.family(i) == familyLong {
+		t.long.drop(uint32(r.word))
+	}
+	f := &t.families[t.family(i)]
+	*r = record{at: f.free}
+	f.free = i + 1
 	if t.long.wasteful() {
 		t.packLong()
 	}
@@ -445,28 +474,29 @@ func (t *table) remove(id DeviceID) {
 func (t *table) packLong() {
 	old := t.long
 	t.long = keyArena{}
-	t.each(func(_ uint32, r *record) {
-		if get64(&r.what)>>familyBit == familyLong {
-			r.word[0] = t.long.add(old.at(r.word[0]))
+	t.each(func(i uint32, r *record) {
+		if t.family(i) == familyLong {
+			r.word = r.word>>32<<32 | uint64(t.long.add(old.at(uint32(r.word))))
 		}
 	})
 }
 
 // each calls fn for every device, in the order of their records.
 func (t *table) each(fn func(i uint32, r *record)) {
-	for i := range t.used {
-		if r := t.rec(i); get64(&r.what)>>familyBit != 0 {
-			fn(i, r)
+	for c := range t.chunks {
+		for k := range t.chunks[c].recs {
+			if r := &t.chunks[c].recs[k]; r.what&recLive != 0 {
+				fn(uint32(c*chunkRecords+k), r)
+			}
 		}
 	}
 }
 
 // id is the id of record i.
 func (t *table) id(i uint32) DeviceID {
-	r := t.rec(i)
-	w := get64(&r.word)
+	w := t.rec(i).word
 	var buf [MaxDeviceIDLen]byte
-	f := uint8(get64(&r.what) >> familyBit)
+	f := t.family(i)
 	if f == familyLong {
 		app, form, name := t.long.at(uint32(w))
 		return DeviceID(Unpack(buf[:0], t.apps[app].name, form, name))
@@ -481,7 +511,7 @@ func (t *table) id(i uint32) DeviceID {
 // appendDirty appends the ids of changed devices.
 func (t *table) appendDirty(dst []DeviceID) []DeviceID {
 	t.each(func(i uint32, r *record) {
-		if get64(&r.what)&recDirty != 0 {
+		if r.what&recDirty != 0 {
 			dst = append(dst, t.id(i))
 		}
 	})
@@ -489,13 +519,12 @@ func (t *table) appendDirty(dst []DeviceID) []DeviceID {
 }
 
 func (t *table) markClean(i uint32) {
-	r := t.rec(i)
-	put64(&r.what, get64(&r.what)&^recDirty)
+	t.rec(i).what &^= recDirty
 }
 
 // epoch is the number of the upper bits of a log position, or wideEpoch.
 func (t *table) epoch(pos uint64) uint64 {
-	e := uint16(pos >> posBits)
+	e := uint32(pos >> posBits)
 	for i := len(t.epochs) - 1; i >= 0; i-- { // the newest is the likeliest
 		if t.epochs[i] == e {
 			return uint64(i)
@@ -508,86 +537,163 @@ func (t *table) epoch(pos uint64) uint64 {
 	return uint64(len(t.epochs) - 1)
 }
 
+// fits reports whether a record has room for the time and the generation of d.
+func (t *table) fits(d *state) bool {
+	return !d.seen || uint64(d.lastAt-t.bases.time) <= timeMask && (d.posLag == noPosition || d.gen-t.bases.gen <= genMask)
+}
+
+// makeRoom moves the bases when a time or a generation is beyond what fits, so that it does, and half of what had been before it still
+// does; what does not any more gets nodes. That happens once a year, or in 2,048 edits of the fences, and takes some 50 ns for each
+// device. Times that no fix has are left to nodes.
+func (t *table) makeRoom(lastAt int64, gen uint32) {
+	old := t.bases
+	moved := old
+	if lastAt > old.time+timeMask && lastAt <= sinceMask {
+		moved.time = lastAt - timeMask/2
+	}
+	if gen > old.gen+genMask {
+		moved.gen = gen - genMask/2
+	}
+	if moved == old {
+		return
+	}
+	var d state
+	t.each(func(i uint32, r *record) {
+		if r.what == recNew {
+			return
+		}
+		t.bases = old
+		t.load(i, &d)
+		t.bases = moved
+		t.put(i, &d, r.what&recDirty)
+	})
+	t.bases = moved
+}
+
 // load takes the state of record i out of the table. It reuses d.visits.
 func (t *table) load(i uint32, d *state) {
 	r := t.rec(i)
-	what, when := get64(&r.what), get64(&r.when)
+	what := r.what
 	*d = state{
-		lastAt: int64(when & timeMask), gen: uint32(when >> timeBits), place: place{r.lat, r.lng, math.Float32frombits(r.acc)},
-		seen: what&recSeen != 0, posLag: noPosition, visits: d.visits[:0],
+		lastAt: t.bases.time + int64(r.since()), gen: t.bases.gen + uint32(what>>genBit&genMask), place: place{r.lat, r.lng, math.Float32frombits(r.acc)},
+		seen: true, posLag: noPosition, visits: d.visits[:0],
 	}
-	if e := what >> posBits & epochMask; e != wideEpoch && int(e) < len(t.epochs) {
+	if e := what >> posBits & epochMask; e != wideEpoch {
 		d.pos = uint64(t.epochs[e])<<posBits | what&posMask
 	}
 	if what&recPlaced != 0 {
 		d.posLag = 0
 	}
-	if what&recMore == 0 {
-		return
+	if what&recMore != 0 {
+		t.loadMore(r, d)
 	}
-	first := t.node(r.acc)
-	d.place.acc, d.posLag = math.Float32frombits(first.acc), first.lag
+	if d.posLag == noPosition {
+		d.gen = 0 // it is of the position
+	}
+}
+
+// loadMore takes what is in nodes.
+func (t *table) loadMore(r *record, d *state) {
+	d.place.acc = math.Float32frombits(t.node(r.acc).acc)
 	for at := r.acc; at != 0; {
 		n := t.node(at)
-		switch n.kind {
-		case nodeBare:
-		case nodeWide:
-			d.lastAt, d.pos, d.gen = n.a, uint64(n.b), n.c
-		case nodeQuarantine:
-			d.hasQ = true
-			d.q = quarantine{n.a, place{int32(n.b), int32(n.b >> 32), math.Float32frombits(n.c)}}
-		default:
-			d.visits = append(d.visits, visit{n.a, n.b, n.c, n.d, n.reason, n.kind, n.visited})
-		}
 		at = n.next
+		switch n.kind {
+		case nodeLag:
+			d.posLag = n.b
+		case nodeUnseen:
+			d.seen, d.lastAt = false, int64(n.a)
+		case nodeWide:
+			d.pos, d.gen = n.a, n.b
+			rest := t.node(at)
+			d.lastAt, at = int64(rest.a), rest.next
+		case nodeQuarantine:
+			rest := t.node(at)
+			d.hasQ = true
+			d.q = quarantine{int64(n.a), place{int32(rest.a), int32(rest.a >> 32), math.Float32frombits(n.b)}}
+			at = rest.next
+		default:
+			v := visit{since: int64(n.a), fence: n.b, reason: n.reason, state: n.kind &^ nodeLarge, flags: n.visited}
+			if n.kind&nodeLarge == 0 {
+				v.since, v.shapeGen = int64(n.a&sinceMask), uint32(n.a>>sinceBits)
+			} else {
+				rest := t.node(at)
+				v.seenAt, v.shapeGen, at = int64(rest.a), rest.b, rest.next
+			}
+			d.visits = append(d.visits, v)
+		}
 	}
 }
 
 // save puts the state of record i back. dirty says that it is to be stored.
 func (t *table) save(i uint32, d *state, dirty bool) {
+	if !t.fits(d) {
+		t.makeRoom(d.lastAt, d.gen)
+	}
+	what := uint64(0)
+	if dirty {
+		what = recDirty
+	}
+	t.put(i, d, what)
+}
+
+// put is save with the bases as they are; what is recDirty or 0.
+func (t *table) put(i uint32, d *state, what uint64) {
 	r := t.rec(i)
-	what := get64(&r.what)
 	list := nodeList{t: t}
-	if what&recMore != 0 {
+	if r.what&recMore != 0 {
 		list.old = r.acc
 	}
-	epoch := t.epoch(d.pos)
-	wide := epoch == wideEpoch || uint64(d.lastAt) > timeMask || d.gen >= 1<<genBits
-	if wide {
-		epoch = wideEpoch
-		*list.add() = node{kind: nodeWide, a: d.lastAt, b: int64(d.pos), c: d.gen}
+	if epoch := t.epoch(d.pos); epoch != wideEpoch && t.fits(d) {
+		if d.seen {
+			since := uint64(d.lastAt - t.bases.time)
+			r.at = uint32(since)
+			what |= since >> 32 << timeBit
+		}
+		if d.posLag != noPosition {
+			what |= uint64(d.gen-t.bases.gen) << genBit
+		}
+		what |= epoch<<posBits | d.pos&posMask
+	} else {
+		what |= wideEpoch << posBits
+		list.add(node{kind: nodeWide, a: d.pos, b: d.gen})
+		list.add(node{kind: nodeRest, a: uint64(d.lastAt)})
+	}
+	if !d.seen {
+		list.add(node{kind: nodeUnseen, a: uint64(d.lastAt)})
+	}
+	if d.posLag != 0 && d.posLag != noPosition {
+		list.add(node{kind: nodeLag, b: d.posLag})
 	}
 	if d.hasQ {
-		*list.add() = node{kind: nodeQuarantine, a: d.q.at, b: int64(uint32(d.q.lat)) | int64(d.q.lng)<<32, c: math.Float32bits(d.q.acc)}
+		list.add(node{kind: nodeQuarantine, a: uint64(d.q.at), b: math.Float32bits(d.q.acc)})
+		list.add(node{kind: nodeRest, a: uint64(uint32(d.q.lat)) | uint64(uint32(d.q.lng))<<32})
 	}
 	for k := range d.visits {
 		v := &d.visits[k]
-		*list.add() = node{a: v.since, b: v.seenAt, c: v.fence, d: v.shapeGen, reason: v.reason, kind: v.state, visited: v.flags}
-	}
-	if list.first == 0 && d.posLag != 0 && d.posLag != noPosition {
-		*list.add() = node{kind: nodeBare}
+		n := node{a: uint64(v.since) | uint64(v.shapeGen)<<sinceBits, b: v.fence, reason: v.reason, kind: v.state, visited: v.flags}
+		if v.seenAt == 0 && uint64(v.since) <= sinceMask && v.shapeGen < 1<<(64-sinceBits) {
+			list.add(n)
+			continue
+		}
+		n.a = uint64(v.since)
+		n.kind |= nodeLarge
+		list.add(n)
+		list.add(node{kind: nodeRest, a: uint64(v.seenAt), b: v.shapeGen})
 	}
 	list.end()
 
-	what = what>>familyBit<<familyBit | epoch<<posBits | d.pos&posMask
-	if d.seen {
-		what |= recSeen
-	}
+	what |= recLive
 	if d.posLag == 0 {
 		what |= recPlaced
-	}
-	if dirty {
-		what |= recDirty
 	}
 	r.lat, r.lng, r.acc = d.place.lat, d.place.lng, math.Float32bits(d.place.acc)
 	if list.first != 0 {
 		what |= recMore
-		first := t.node(list.first)
-		first.acc, first.lag = r.acc, d.posLag
+		t.node(list.first).acc = r.acc
 		r.acc = list.first
 	}
-	put64(&r.what, what)
-	put64(&r.when, uint64(d.lastAt)&timeMask|uint64(d.gen)<<timeBits)
+	r.what = what
 }
 
 // nodeList writes a list of nodes over an old one.
@@ -597,8 +703,8 @@ type nodeList struct {
 	first, last uint32
 }
 
-// add makes one more node. It is linked by end.
-func (l *nodeList) add() *node {
+// add makes one more node.
+func (l *nodeList) add(x node) {
 	n := l.old
 	if n != 0 {
 		l.old = l.t.node(n).next
@@ -617,7 +723,7 @@ func (l *nodeList) add() *node {
 		l.t.node(l.last).next = n
 	}
 	l.last = n
-	return l.t.node(n)
+	*l.t.node(n) = x
 }
 
 // end ends the list and frees what is left of the old one.
@@ -634,12 +740,6 @@ func (t *table) freeList(n uint32) {
 		next := x.next
 		*x = node{next: t.freeNode}
 		t.freeNode, n = n, next
-	}
-}
-
-func (t *table) freeNodes(r *record) {
-	if get64(&r.what)&recMore != 0 {
-		t.freeList(r.acc)
 	}
 }
 
@@ -698,13 +798,13 @@ func (a *keyArena) wasteful() bool {
 }
 
 // slab makes chunks, many in one piece of memory: what a collection takes is sweeping, by the piece. With 10,000,000 devices it took 9.7 ms
-// with a piece for each chunk, and 5.0 with these. At most a 32nd of the chunks, and 31, are made before they are needed.
+// with a piece for each chunk, and 5.0 with these. At most a 32nd of the chunks, and 63, are made before they are needed.
 type slab[T any] struct{ rest []T }
 
 // next makes one chunk more, zero; there are have of them.
 func (s *slab[T]) next(have int) *T {
 	if len(s.rest) == 0 {
-		s.rest = make([]T, min(1+have/32, 32))
+		s.rest = make([]T, min(1+have/32, 64))
 	}
 	c := &s.rest[0]
 	s.rest = s.rest[1:]

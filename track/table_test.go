@@ -38,9 +38,15 @@ func randomState(rng *rand.Rand, visits []visit) state {
 		if rng.IntN(50) == 0 {
 			d.lastAt = int64(rng.Uint64())
 		}
+		if rng.IntN(1000) == 0 {
+			d.lastAt = rng.Int64N(1 << (sinceBits + 1)) // years from the others
+		}
 	}
 	if d.seen && rng.IntN(8) > 0 {
-		d.posLag, d.gen = 0, rng.Uint32()>>rng.IntN(32)
+		d.posLag, d.gen = 0, rng.Uint32N(3000)
+		if rng.IntN(1000) == 0 {
+			d.gen = rng.Uint32() >> rng.IntN(16)
+		}
 		d.place = place{int32(rng.Uint32()), int32(rng.Uint32()), rng.Float32()}
 		if rng.IntN(8) == 0 {
 			d.posLag = rng.Uint32N(noPosition)
@@ -50,8 +56,17 @@ func randomState(rng *rand.Rand, visits []visit) state {
 		d.hasQ, d.q = true, quarantine{int64(rng.Uint64()), place{int32(rng.Uint32()), int32(rng.Uint32()), rng.Float32()}}
 	}
 	for range max(0, rng.IntN(8)-4) {
-		d.visits = append(d.visits, visit{int64(rng.Uint64()), int64(rng.Uint64()), rng.Uint32(), rng.Uint32(),
-			Reason(rng.IntN(int(reasonEnd))), visitState(1 + rng.IntN(4)), visitFlags(rng.IntN(int(visitFlagsEnd)))})
+		v := visit{rng.Int64N(1 << sinceBits), 0, rng.Uint32(), rng.Uint32() >> 10,
+			Reason(rng.IntN(int(reasonEnd))), visitState(1 + rng.IntN(4)), visitFlags(rng.IntN(int(visitFlagsEnd)))}
+		switch rng.IntN(8) {
+		case 0:
+			v.since = int64(rng.Uint64())
+		case 1:
+			v.seenAt = int64(rng.Uint64())
+		case 2:
+			v.shapeGen = rng.Uint32()
+		}
+		d.visits = append(d.visits, v)
 	}
 	return d
 }
@@ -91,7 +106,7 @@ func TestTableAgainstMap(t *testing.T) {
 			if table.load(i, &got); !sameState(&got, &w.state) || table.id(i) != id {
 				t.Fatalf("seed %d: device %q is %q:\n got %+v\nwant %+v", seed, id, table.id(i), got, w.state)
 			}
-			if dirty := get64(&table.rec(i).what)&recDirty != 0; dirty != w.dirty {
+			if dirty := table.rec(i).what&recDirty != 0; dirty != w.dirty {
 				t.Fatalf("seed %d: device %q: dirty %v", seed, id, dirty)
 			}
 		}
@@ -226,12 +241,51 @@ func TestHashSpreads(t *testing.T) {
 	}
 }
 
-func TestRecordSize(t *testing.T) {
-	if n := unsafe.Sizeof(record{}); n != 36 {
-		t.Errorf("a record takes %d bytes, the documentation says 36", n)
+// TestMakeRoom: times and generations move on beyond what a record has room for. Every device keeps its own; those of the last year and
+// of the last 2,000 edits have no nodes, and a new one has none again.
+func TestMakeRoom(t *testing.T) {
+	const day = int64(24 * 60 * 60 * 1000)
+	table := newTable()
+	want := map[uint32]state{}
+	var got state
+	for n := range 2000 {
+		d := state{pos: uint64(n), seen: true, lastAt: 1_764_324_000_000 + int64(n)*day, gen: uint32(1 + 5*n), place: place{1, 2, 3}}
+		if n%3 == 0 {
+			d.posLag, d.gen = noPosition, 0
+		}
+		i := table.insert(nameOf(n))
+		table.save(i, &d, n%2 == 0)
+		want[i] = d
+		if table.rec(i).what&recMore != 0 {
+			t.Fatalf("device %d has a node although it is the newest", n)
+		}
+		if n%100 != 0 {
+			continue
+		}
+		for i, w := range want {
+			if table.load(i, &got); !sameState(&got, &w) {
+				t.Fatalf("after %d: got %+v, want %+v", n, got, w)
+			}
+			r := table.rec(i)
+			if r.what&recMore != 0 && w.lastAt > d.lastAt-365*day && w.gen > d.gen-2000 {
+				t.Errorf("after %d: a device of %d days before, generation %d, has a node", n, (d.lastAt-w.lastAt)/day, w.gen)
+			}
+			if dirty := w.pos%2 == 0; dirty != (r.what&recDirty != 0) {
+				t.Errorf("after %d: device %d: dirty is not %v", n, w.pos, dirty)
+			}
+		}
 	}
-	if n := unsafe.Sizeof(node{}); n != 40 {
-		t.Errorf("a node takes %d bytes, the documentation says 40", n)
+	if table.nodeUsed == 0 || table.nodeUsed > 2*2000 {
+		t.Errorf("%d nodes for 2,000 devices", table.nodeUsed)
+	}
+}
+
+func TestRecordSize(t *testing.T) {
+	if n := unsafe.Sizeof(record{}); n != 32 {
+		t.Errorf("a record takes %d bytes, the documentation says 32", n)
+	}
+	if n := unsafe.Sizeof(node{}); n != 24 {
+		t.Errorf("a node takes %d bytes, the documentation says 24", n)
 	}
 }
 
@@ -255,7 +309,8 @@ func TestEqualHashes(t *testing.T) {
 		s.n = 0
 		s.put(k.hash, a)
 		if k.family == familyLong {
-			table.rec(a).word[1] = uint32(k.hash) // the fingerprint too
+			r := table.rec(a)
+			r.word = uint64(uint32(r.word)) | k.hash<<32 // the fingerprint too
 		}
 		if _, ok := table.find(&k); ok {
 			t.Fatalf("%s was taken for %s", pair[1], pair[0])
