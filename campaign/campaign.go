@@ -373,11 +373,11 @@ func (c *Campaign) KeepSends() time.Duration {
 			return 0
 		}
 	}
-	return maxCapPer + 24*time.Hour
+	return dedupe.KeepSends
 }
 
-// maxCapPer is the longest time that a cap may count.
-const maxCapPer = 31 * 24 * time.Hour
+// maxCapPer is the longest time that a cap may count: a day less than sends are remembered, because days have up to 25 hours.
+const maxCapPer = dedupe.KeepSends - 24*time.Hour
 
 // Revision is a hash of everything that decides or renders: equal campaigns
 // have equal revisions, on every machine, wherever in a file they stand. 16

@@ -148,12 +148,12 @@ func Commit(tx *db.Tx, k Key, mid string) error {
 	if err := store(tx, &k, row, c); err != nil || !released {
 		return err
 	}
-	return RecordSend(tx, k, c, false, keepTakenBack)
+	return RecordSend(tx, k, c, false, KeepSends)
 }
 
-// keepTakenBack is how long a send counts whose release was a mistake: as long
-// as the longest cap that is not for ever.
-const keepTakenBack = 32 * 24 * time.Hour
+// KeepSends is how long a send is remembered at least: longer than any cap that
+// is not for ever.
+const KeepSends = 32 * 24 * time.Hour
 
 // Release frees the slot that message mid holds and notes why. Repeating it
 // changes nothing and keeps the first reason. ErrNoClaim, ErrNotHolder, and

@@ -45,6 +45,15 @@ func Expect(past []float64, share float64) Expected {
 	return e
 }
 
+// Vary widens the interval because the mean was multiplied by an estimate with this standard error, relative to it.
+func (e *Expected) Vary(spread float64) {
+	if !e.Enough || spread <= 0 {
+		return
+	}
+	half := math.Hypot(e.High-e.Mean, z975*spread*e.Mean)
+	e.Low, e.High = max(e.Mean-half, 0), e.Mean+half
+}
+
 // t975 is the 97.5th percentile of Student's t with k degrees of freedom: the first from a table (Abramowitz and Stegun,
 // 26.10), those from 11 on by the expansion 26.7.5, which is right to 0.001 there.
 func t975(k int) float64 {

@@ -130,7 +130,7 @@ func (g *Gateway) forecast(ctx context.Context, q ForecastRequest) (any, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrQuery, err)
 	}
-	f, err := MakeForecast(ctx, g.cfg.DB, lib.Campaigns, g.fences.Load(), q, g.cfg.Now())
+	f, err := MakeForecast(ctx, g.cfg.DB, lib.Campaigns, g.fences.Load(), g.cfg.Caps, q, g.cfg.Now())
 	if err == nil && q.Keep {
 		err = g.keepForecast(ctx, f, q)
 	}
@@ -139,9 +139,10 @@ func (g *Gateway) forecast(ctx context.Context, q ForecastRequest) (any, error) 
 
 // MakeForecast estimates the pushes of campaigns from who came on past days of the same weekday, as the sketches of the
 // ledger know it, the window of the days asked for, and the share of the registered devices that fit the audience and can
-// be reached now. It reads the sketches of the campaigns' fences once for every past week that is kept, and all profiles
-// once for each campaign.
-func MakeForecast(ctx context.Context, d *db.DB, campaigns []*campaign.Campaign, set *fences.Set, q ForecastRequest, now time.Time) (*Forecast, error) {
+// be reached now; what visits and caps over all campaigns, those of the gateway included, take off it learns from a sample
+// of people. It reads the sketches of the campaigns' fences once for every past week that is kept, and all profiles once or
+// twice for each campaign.
+func MakeForecast(ctx context.Context, d *db.DB, campaigns []*campaign.Campaign, set *fences.Set, caps []campaign.Cap, q ForecastRequest, now time.Time) (*Forecast, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func MakeForecast(ctx context.Context, d *db.DB, campaigns []*campaign.Campaign,
 		}
 		f.Known = len(known)
 		for _, c := range campaigns {
-			m := &forecaster{tx: tx, c: c, q: q, set: set, known: known, out: &CampaignForecast{Campaign: c.ID}}
+			m := &forecaster{tx: tx, c: c, q: q, set: set, caps: caps, known: known, out: &CampaignForecast{Campaign: c.ID}}
 			if err := m.make(ctx, now); err != nil {
 				return err
 			}
@@ -176,12 +177,14 @@ type forecaster struct {
 	c     *campaign.Campaign
 	q     ForecastRequest
 	set   *fences.Set
+	caps  []campaign.Cap // of the gateway
 	known map[funnel.Day]bool
 	out   *CampaignForecast
 
 	fences []*fences.Fence // that the trigger selects, those of one claim scope together
 	open   map[*time.Location][][24]hour
 	weeks  []*pastWeek
+	again  *rerunShares // nil: no rule needs it
 }
 
 // hour says whether an entry in it leads to a push.
@@ -230,12 +233,22 @@ func (m *forecaster) make(ctx context.Context, now time.Time) error {
 	if err := m.read(ctx); err != nil {
 		return err
 	}
-	fit, reachable, err := m.shares(ctx, now)
+	n, err := m.count(ctx, now)
 	if err != nil {
+		return err
+	}
+	fit, reachable := 0.0, 0.0
+	if n.Fitting > 0 {
+		fit, reachable = float64(n.Fitting)/float64(n.Devices), float64(n.Reachable)/float64(n.Fitting)
+	}
+	if m.again, err = m.rerun(ctx, now, n.Devices); err != nil {
 		return err
 	}
 	sent := 1 - float64(m.c.Holdout)/10_000
 	share := fit * reachable * sent
+	if m.again != nil {
+		share *= m.again.visits * m.again.caps
+	}
 	m.total(share)
 	m.steps(fit, reachable, sent)
 	for i := range m.len() {
@@ -346,7 +359,7 @@ func (m *forecaster) readWeek(ctx context.Context, w *pastWeek) error {
 	}
 	var hours [24]float64
 	inside := make([]float64, n)
-	caps := m.caps()
+	caps := m.ownCaps()
 	for k, f := range m.fences {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -416,9 +429,9 @@ type capped struct {
 
 func (c *capped) add(day int, s *reach.Sketch) { c.people[day/c.block].Merge(s) }
 
-// caps are those of the campaign that can be estimated: those over its own pushes, in stretches longer than that for which
-// once_per counts a person once anyway. Those over all campaigns are for notes.
-func (m *forecaster) caps() (list []capped) {
+// ownCaps are those of the campaign that sketches can tell: those over its own pushes, in stretches longer than that for which
+// once_per counts a person once anyway. Those over all campaigns are for rerun.
+func (m *forecaster) ownCaps() (list []capped) {
 	once := m.blockDays()
 	if m.c.Once.Kind == dedupe.PeriodNone {
 		once = 0
@@ -466,26 +479,27 @@ func (w *pastWeek) applyCaps(caps []capped) {
 	}
 }
 
-// shares are the part of the registered devices that fit the audience now, and of these the part that can be reached.
-func (m *forecaster) shares(ctx context.Context, now time.Time) (fit, reachable float64, err error) {
+// count says how many devices have registered, and of these fit the audience now and can be reached.
+func (m *forecaster) count(ctx context.Context, now time.Time) (n audience.Count, err error) {
 	rule := m.c.Audience
 	if rule == nil {
 		if rule, err = audience.ParseRule("true"); err != nil {
-			return 0, 0, err
+			return n, err
 		}
 	}
-	n, err := audience.CountRule(ctx, m.tx, rule, now, 0)
-	if err != nil {
-		return 0, 0, err
-	}
-	if n.Devices == 0 {
+	if n, err = audience.CountRule(ctx, m.tx, rule, now, 0); err == nil && n.Devices == 0 {
 		m.out.Notes = append(m.out.Notes, "no device has registered, so nobody can be reached")
-		return 0, 0, nil
 	}
-	if n.Fitting == 0 {
-		return 0, 0, nil
+	return n, err
+}
+
+// expect is reach.Expect with what is not known exactly of the share.
+func (m *forecaster) expect(past []float64, share float64) reach.Expected {
+	e := reach.Expect(past, share)
+	if m.again != nil {
+		e.Vary(m.again.spread)
 	}
-	return float64(n.Fitting) / float64(n.Devices), float64(n.Reachable) / float64(n.Fitting), nil
+	return e
 }
 
 func (m *forecaster) total(share float64) {
@@ -495,7 +509,7 @@ func (m *forecaster) total(share float64) {
 			past = append(past, w.capped)
 		}
 	}
-	m.out.Total = reach.Expect(past, share)
+	m.out.Total = m.expect(past, share)
 	if m.out.Enough = m.out.Total.Enough; !m.out.Enough {
 		m.out.Why = fmt.Sprintf("not enough data: of %d earlier times with the same weekdays it is known who came, %d are needed", len(past), reach.LeastPast)
 	}
@@ -542,6 +556,23 @@ func (m *forecaster) steps(fit, reachable, sent float64) {
 	add("audience", v, percent(fit)+" of the registered devices fit now")
 	v *= reachable
 	add("reachable", v, percent(reachable)+" of these can be reached now")
+	if a := m.again; a != nil && a.enough() {
+		if m.c.Trigger.Visits != (campaign.Visits{}) {
+			v *= a.visits
+			add("visits", v, fmt.Sprintf("%s of %d such entries of the last %d days were %s", percent(a.visits), a.entries, a.days, m.c.Trigger.Visits))
+		}
+		if caps := m.sharedCaps(); len(caps) > 0 {
+			v *= a.caps
+			says := " of these entries, as other campaigns were then, within "
+			for i, l := range caps {
+				if i > 0 {
+					says += " and "
+				}
+				says += l.String()
+			}
+			add("caps of all", v, percent(a.caps)+says)
+		}
+	}
 	add("holdout", v*sent, percent(1-sent)+" are held out")
 }
 
@@ -557,7 +588,7 @@ func (m *forecaster) day(i int, share float64) {
 				past = append(past, w.days[i])
 			}
 		}
-		if d.Expected = reach.Expect(past, share); !d.Expected.Enough {
+		if d.Expected = m.expect(past, share); !d.Expected.Enough {
 			d.Why = fmt.Sprintf("not enough data: %d of %d days", len(past), reach.LeastPast)
 		}
 	}
@@ -594,18 +625,17 @@ func (m *forecaster) groups(share float64) {
 // it is.
 func (m *forecaster) notes(now time.Time) error {
 	note := func(format string, v ...any) { m.out.Notes = append(m.out.Notes, fmt.Sprintf(format, v...)) }
-	for _, k := range m.c.Caps {
-		if !k.All {
-			continue
+	if m.again != nil && !m.again.enough() { // too few entries to learn from
+		for _, k := range m.sharedCaps() {
+			n, err := m.atCap(k, now)
+			if err != nil {
+				return err
+			}
+			note("the cap of %d over all campaigns is not taken off: of only %d entries it is known what came before; other campaigns have brought %d people to it as of now; so many fewer at most, each time that one of them comes", k.Max, m.again.entries, n)
 		}
-		n, err := m.atCap(k, now)
-		if err != nil {
-			return err
+		if v := m.c.Trigger.Visits; v != (campaign.Visits{}) {
+			note("the condition %s is not taken off: of only %d entries it is known what came before; the real figure is anywhere from 0 to this one", v, m.again.entries)
 		}
-		note("the cap of %d over all campaigns is not taken off: other campaigns have brought %d to it as of now; so many fewer at most, each time that one of them comes", k.Max, n)
-	}
-	if v := m.c.Trigger.Visits; v != (campaign.Visits{}) {
-		note("the condition %s is not taken off: sketches know who came, not how often; the real figure is anywhere from 0 to this one", v)
 	}
 	if m.c.Trigger.MinConfidence > 0 {
 		note("min_confidence is not taken off: the real figure is at most this one")
@@ -628,6 +658,19 @@ func (m *forecaster) notes(now time.Time) error {
 		note("days are taken from midnight, not from the hour at which once_per begins one")
 	}
 	return nil
+}
+
+// sharedCaps are those over all campaigns: the campaign's, and the gateway's.
+func (m *forecaster) sharedCaps() (list []campaign.Cap) {
+	for _, l := range m.c.Caps {
+		if l.All {
+			list = append(list, l)
+		}
+	}
+	if !m.c.Exempt {
+		list = append(list, m.caps...)
+	}
+	return list
 }
 
 // atCap counts whom other campaigns have sent as many pushes as a cap over all of them allows, as of now.

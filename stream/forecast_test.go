@@ -229,12 +229,12 @@ func TestForecastOncePer(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", tt.rules, err)
 		}
-		f, err := MakeForecast(t.Context(), d, cs, set, ForecastRequest{From: sat, To: sat + 1, AsOf: sat}, at)
+		f, err := MakeForecast(t.Context(), d, cs, set, nil, ForecastRequest{From: sat, To: sat + 1, AsOf: sat}, at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c := f.Campaigns[0]
-		if notes := strings.Join(c.Notes, "\n"); strings.Contains(tt.rules, "of: all") != strings.Contains(notes, "have brought 2 to it as of now") {
+		if notes := strings.Join(c.Notes, "\n"); strings.Contains(tt.rules, "of: all") != strings.Contains(notes, "of only 0 entries it is known what came before; other campaigns have brought 2 people to it as of now") {
 			t.Errorf("%s: notes %q", tt.rules, notes)
 		}
 		sent := 1 - float64(cs[0].Holdout)/10_000
@@ -243,6 +243,91 @@ func TestForecastOncePer(t *testing.T) {
 		}
 		if last := c.Steps[len(c.Steps)-1].N; last < c.Total.Mean*0.999 || last > c.Total.Mean*1.001 {
 			t.Errorf("%s: the last step is %.2f, the total %.2f", tt.rules, last, c.Total.Mean)
+		}
+	}
+}
+
+// TestForecastOfWhatCameBefore: 90 people come on each of four Saturdays, two of them with two phones, and every third is sent
+// something by another campaign on each Friday. What is left of the forecast after conditions on visits and caps over all
+// campaigns is what these people's own past says.
+func TestForecastOfWhatCameBefore(t *testing.T) {
+	const sat = 20785 // 2026-11-28
+	d, err := db.Open(db.Config{InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	now := time.Unix(sat*86_400, 0)
+	err = d.Update(t.Context(), func(tx *db.Tx) error {
+		came := []reach.Entry{{Fence: "k01", Day: sat - 40, Hour: 12, Subject: "nobody"}}
+		for i := range 92 {
+			p := audience.Profile{Device: fmt.Sprintf("shop.d%02d", i), Platform: "ios", Token: "t", Person: fmt.Sprint("u", i%90)}
+			if err := audience.Put(tx, &p); err != nil {
+				return err
+			}
+			for week := range 4 {
+				at := now.AddDate(0, 0, -7*(week+1)).Add(10 * time.Hour) // noon in Kyiv
+				if err := audience.PutVisit(tx, &audience.Visit{Device: p.Device, Fence: "k01", At: at.UnixMilli(), Until: at.Add(time.Hour).UnixMilli()}, audience.KeepVisits); err != nil {
+					return err
+				}
+				came = append(came, reach.Entry{Fence: "k01", Day: int32(sat - 7*(week+1)), Hour: 12, Subject: p.Subject()})
+				if i < 90 && i%3 == 0 {
+					claim := dedupe.Claim{At: at.AddDate(0, 0, -1), MID: fmt.Sprint(week)}
+					if err := dedupe.RecordSend(tx, dedupe.Key{Campaign: "other", Subject: p.Subject()}, claim, i%2 == 0, 0); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		return reach.Put(tx, came, reach.MaxKeep)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := fences.NewSet([]fences.Fence{store(t, "k01", 50.4501, 30.5234)}, &fences.Catalogue{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway, err := campaign.ParseCaps("[{max: 1, per: 3d}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		trigger, rules string
+		caps           []campaign.Cap
+		want           float64 // of 90
+		says           string
+	}{
+		{"visits: 3", "", nil, 90. / 4, "visits 25.0 % of 360 such entries of the last 28 days were visit 3"},
+		{"visits: {min: 2}", "", nil, 90. * 3 / 4, "visits 75.0 %"},
+		{"visits: {min: 2, within: 6d}", "", nil, 0, "visits 0.0 %"},
+		{"visits: 9", "", nil, 0, "visits 0.0 %"},
+		{"", "caps: [{max: 1, per: 3d, of: all}]", nil, 60, "caps of all 66.7 %"},
+		{"", "caps: [{max: 2, per: 3d, of: all}]", nil, 90, "caps of all 100.0 %"},
+		{"", "", gateway, 75, "caps of all 83.3 %"}, // every second of what others send is exempt
+		{"", "exempt: true", gateway, 90, ""},
+		{"visits: {min: 3}", "", gateway, 75. / 2, "caps of all 83.3 %"},
+		{"visits: 3", "window: {hours: \"13:00-14:00\", to: never}", nil, 0, ""},
+	} {
+		trigger := "trigger: {enter: {fences: {all: true}"
+		if tt.trigger != "" {
+			trigger += ", " + tt.trigger
+		}
+		cs, err := campaign.Parse("test.yaml", []byte("campaign: c\n"+trigger+"}}\n"+tt.rules+"\nsteps: [{push: {ttl: 15m, template: {locales: {en: {body: hello}}}}}]\n"))
+		if err != nil {
+			t.Fatalf("%s: %v", tt.rules, err)
+		}
+		f, err := MakeForecast(t.Context(), d, cs, set, tt.caps, ForecastRequest{From: sat, To: sat, AsOf: sat}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := f.Campaigns[0]
+		var steps []string
+		for _, s := range c.Steps {
+			steps = append(steps, s.Name+" "+s.Says)
+		}
+		if got := c.Total.Mean; !c.Enough || got < tt.want*0.9 || got > tt.want*1.1 || !strings.Contains(strings.Join(steps, "\n"), tt.says) {
+			t.Errorf("%s %s: %.1f people, want %v; steps %q, notes %q", tt.trigger, tt.rules, got, tt.want, steps, c.Notes)
 		}
 	}
 }

@@ -25,6 +25,7 @@ type campaignForecastCmd struct {
 	AsOf       string     `help:"Forecast as it would have been on the morning of this day, beside what really came." placeholder:"DATE"`
 	Fences     string     `help:"With --data: GeoJSON file or folder; a running gateway knows its fences." placeholder:"PATH"`
 	FenceFlags fenceFlags `embed:""`
+	Config     string     `short:"c" help:"With --data: the gateway's configuration file, for its caps; a running gateway knows them." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
 	ledgerFlags
 }
 
@@ -54,12 +55,16 @@ func (c *campaignForecastCmd) Run(e *env) error {
 	if c.Data == "" {
 		err = c.ask(stream.ForecastSubject, q, &f, 40*time.Second)
 	} else {
+		var cfg Config
+		if cfg, err = loadConfig(c.Config, e.environ); err != nil {
+			return err
+		}
 		var set *fences.Set
 		if set, err = c.FenceFlags.loadFenceSet(e.err, c.Fences); err != nil {
 			return err
 		}
 		err = c.open(db.OpenReadOnly, func(d *db.DB) (err error) {
-			f, err = stream.MakeForecast(e.ctx, d, lib.Campaigns, set, q, time.Now())
+			f, err = stream.MakeForecast(e.ctx, d, lib.Campaigns, set, cfg.Campaigns.Caps.list, q, time.Now())
 			return err
 		})
 	}
