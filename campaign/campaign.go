@@ -411,14 +411,17 @@ func (c *Campaign) Warnings() []*Error {
 
 // Unmatched lists the ids and tags of the selector that no fence of the set
 // has, for a check that tells a typo from a choice: "tag kyiw", "id k99".
-func (c *Campaign) Unmatched(set *fences.Set) []string {
+func (c *Campaign) Unmatched(set *fences.Set) []string { return c.Trigger.Fences.Unmatched(set) }
+
+// Unmatched is [Campaign.Unmatched] for one selector.
+func (s *Selector) Unmatched(set *fences.Set) []string {
 	var missing []string
-	for _, id := range c.Trigger.Fences.IDs {
+	for _, id := range s.IDs {
 		if _, ok := set.Lookup(id); !ok {
 			missing = append(missing, "id "+string(id))
 		}
 	}
-	for _, tag := range c.Trigger.Fences.Tags {
+	for _, tag := range s.Tags {
 		found := false
 		for i := range set.Len() {
 			if found = set.At(int32(i)).HasTag(tag); found {

@@ -285,6 +285,19 @@ func (j *Journey) Transitions() bool {
 	return false
 }
 
+// Unmatched lists the ids and tags of fences in entries, branches and goals that no fence of the set has, each once.
+func (j *Journey) Unmatched(set *fences.Set) []string {
+	var missing []string
+	for m := range j.matches {
+		for _, name := range m.Sel.Unmatched(set) {
+			if !slices.Contains(missing, name) {
+				missing = append(missing, name)
+			}
+		}
+	}
+	return missing
+}
+
 // matches yields what the journey listens to, the entries first.
 func (j *Journey) matches(yield func(*Match) bool) {
 	for i := range j.Entries {

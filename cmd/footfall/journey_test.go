@@ -32,6 +32,10 @@ steps:
 	if code, out, _ := runCLI(t, "journey", "check", bad); code != 3 || !strings.Contains(out, "bad.yaml:4:10: error unknown_key") {
 		t.Errorf("a bad file: %d, %s", code, out)
 	}
+	walks := file(t, "walks.yaml", "journey: x\nentry: {enter: {id: k1}}\nwindow: {to: never}\ngoal: {dwell: {tag: kyiw}}\nsteps:\n  - wait_for: {up_to: 1h, branches: {out: {outside: {id: k9}}, back: {any: [{enter: {id: k1}}, {exit: {tag: kyiw}}]}}}\n")
+	if code, out, errs := runCLI(t, "journey", "check", walks, "--fences", file(t, "s.geojson", oneStore)); code != 3 || !strings.HasSuffix(out, "walks.yaml:1: journey x: no fence has tag kyiw\n"+walks+":1: journey x: no fence has id k9\n") {
+		t.Errorf("fences that are not there: %d, %s%s", code, out, errs)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	listening := &announcement{word: "listening on", text: make(chan string, 1)}

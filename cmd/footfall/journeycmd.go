@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"footfall/campaign"
+	"footfall/fences"
 	"footfall/journey"
 	"footfall/stream"
 )
@@ -28,13 +29,22 @@ type journeyCmd struct {
 }
 
 type journeyCheckCmd struct {
-	Files []string `arg:"" help:"YAML files or folders."`
-	Steps bool     `help:"Print the steps of each journey, and where each goes on."`
+	Files      []string   `arg:"" help:"YAML files or folders."`
+	Steps      bool       `help:"Print the steps of each journey, and where each goes on."`
+	FenceFlags fenceFlags `embed:""`
+	Fences     string     `help:"Check also that each fence, by id or tag, is one of these files, and measure pushes with their names and properties." placeholder:"PATH"`
 }
 
 func (c *journeyCheckCmd) Run(e *env) error {
 	var all []*journey.Journey
 	bad := false
+	var set *fences.Set
+	if c.Fences != "" {
+		var err error
+		if set, err = c.FenceFlags.loadFenceSet(e.err, c.Fences); err != nil {
+			return err
+		}
+	}
 	for _, path := range c.Files {
 		lib, err := campaign.LoadLibrary(path)
 		var js []*journey.Journey
@@ -52,7 +62,13 @@ func (c *journeyCheckCmd) Run(e *env) error {
 			fmt.Fprintln(e.out, err)
 			bad = true
 		}
-		for _, w := range longestPayloads(j.Pushes(), nil) {
+		if set != nil {
+			for _, m := range j.Unmatched(set) {
+				fmt.Fprintf(e.out, "%s:%d: journey %s: no fence has %s\n", j.File, j.Line, j.ID, m)
+				bad = true
+			}
+		}
+		for _, w := range longestPayloads(j.Pushes(), set) {
 			fmt.Fprintln(e.out, w)
 			bad = true
 		}

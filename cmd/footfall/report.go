@@ -23,7 +23,7 @@ type campaignReportCmd struct {
 	Day      string        `help:"One day on the stores' clocks: 2026-11-28, today or yesterday." placeholder:"DATE"`
 	From     string        `help:"First day; default six days before --to." placeholder:"DATE"`
 	To       string        `help:"Last day; default today." placeholder:"DATE"`
-	By       string        `help:"Break the funnel down: fence, variant, hour, day, or where-when: fence by hour." enum:",fence,variant,hour,day,where-when" default:"" placeholder:"WHAT"`
+	By       string        `help:"Break the funnel down: fence, variant, hour, day, or where-when: fence by hour. With --csv also voucher and forecast: the tables of pools, and of what was expected." enum:",fence,variant,hour,day,where-when,voucher,forecast" default:"" placeholder:"WHAT"`
 	Goal     string        `help:"Customer event that counts as a conversion." default:"purchase" placeholder:"NAME"`
 	Within   time.Duration `help:"For how long after a push it counts." default:"48h"`
 	Late     time.Duration `help:"From when on a push counts as late." default:"1m"`
@@ -41,6 +41,9 @@ func (c *campaignReportCmd) Run(e *env) error {
 	}
 	if c.CSV && c.JSON {
 		return usage("give --csv or --json, not both")
+	}
+	if !c.CSV && (c.By == byVoucher || c.By == byForecast) {
+		return usage("--by %s is for --csv; without it the report has them anyway", c.By)
 	}
 	q, err := c.query(time.Now())
 	if err != nil {
@@ -141,8 +144,51 @@ func breakdown(c *funnel.Campaign, by string) []funnel.Group {
 	return []funnel.Group{c.Total}
 }
 
-// whereWhen is the breakdown by fence and hour.
-const whereWhen = "where-when"
+// whereWhen is the breakdown by fence and hour. byVoucher and byForecast are no breakdowns, but tables of their own.
+const (
+	whereWhen  = "where-when"
+	byVoucher  = "voucher"
+	byForecast = "forecast"
+)
+
+// writeVouchersCSV writes one row for each pool that a campaign has given codes of. put_in is the sum of issued,
+// issued_by_others, redeemed_unissued, left and expired.
+func writeVouchersCSV(out *csv.Writer, r *funnel.Report) error {
+	_ = out.Write([]string{"campaign", "pool", "issued", "redeemed", "with_purchase", "issued_by_others", "redeemed_unissued", "left", "expired", "put_in", "ends"}) // Flush has the error
+	for _, c := range r.Campaigns {
+		for i := range c.Vouchers {
+			v := &c.Vouchers[i]
+			row := []string{c.ID, v.Pool}
+			for _, n := range []int64{v.Issued, v.Redeemed, v.Purchases, v.Others, v.Ungiven, v.Left, v.Expired, v.PutIn} {
+				row = append(row, strconv.FormatInt(n, 10))
+			}
+			_ = out.Write(append(row, isoTime(v.Expires)))
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// writeForecastsCSV writes one row for each forecast that was kept. What is not known before the days are over is empty.
+func writeForecastsCSV(out *csv.Writer, r *funnel.Report) error {
+	_ = out.Write([]string{"campaign", "made_at", "from", "to", "expected", "low", "high", "claimed", "error", "inside"})
+	figure := func(v float64, decimals int) string { return strconv.FormatFloat(v, 'f', decimals, 64) }
+	for _, c := range r.Campaigns {
+		for i := range c.Forecasts {
+			f := &c.Forecasts[i]
+			row := []string{c.ID, isoTime(f.MadeAt), f.From.String(), f.To.String(), figure(f.Mean, 1), figure(f.Low, 1), figure(f.High, 1), "", "", ""}
+			if f.Claimed != nil {
+				row[7], row[9] = strconv.FormatInt(*f.Claimed, 10), strconv.FormatBool(f.Inside)
+				if *f.Claimed > 0 {
+					row[8] = figure(f.Error, 4)
+				}
+			}
+			_ = out.Write(row)
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
 
 // writeGridCSV writes one row for each fence and hour in which somebody came.
 func writeGridCSV(out *csv.Writer, r *funnel.Report) error {
@@ -218,8 +264,13 @@ func groupName(by, key string) string {
 
 func writeReportCSV(w io.Writer, r *funnel.Report, by string) error {
 	out := csv.NewWriter(w)
-	if by == whereWhen {
+	switch by {
+	case whereWhen:
 		return writeGridCSV(out, r)
+	case byVoucher:
+		return writeVouchersCSV(out, r)
+	case byForecast:
+		return writeForecastsCSV(out, r)
 	}
 	head := []string{"campaign"}
 	if by != "" {

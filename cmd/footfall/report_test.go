@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +178,35 @@ func TestReportCommand(t *testing.T) {
 }
 
 // TestReportCommandRefuses: each mistake is named, with what to write instead.
+// TestReportTables: the tables of pools and forecasts have what the report has, and each pool's row adds up.
+func TestReportTables(t *testing.T) {
+	r := &funnel.Report{Campaigns: []*funnel.Campaign{{ID: "bday", Vouchers: []funnel.Vouchers{
+		{Pool: "b18", PutIn: 100, Issued: 40, Redeemed: 9, Purchases: 8, Others: 30, Ungiven: 1, Left: 24, Expired: 5, Expires: 1_800_000_000_000}, {Pool: "open", PutIn: 1, Left: 1},
+	}, Forecasts: []funnel.Forecast{{MadeAt: 1_700_000_000_000, From: 20785, To: 20786, Mean: 50.25, Low: 40, High: 60.5, Claimed: new(int64(40)), Error: 0.25625, Inside: true}, {From: 20785, To: 20785, Mean: 1}}}}}
+	for by, want := range map[string]string{
+		"voucher":  "bday,b18,40,9,8,30,1,24,5,100,2027-01-15T08:00:00.000Z\nbday,open,0,0,0,0,0,1,0,1,\n",
+		"forecast": "bday,2023-11-14T22:13:20.000Z,2026-11-28,2026-11-29,50.2,40.0,60.5,40,0.2562,true\nbday,,2026-11-28,2026-11-28,1.0,0.0,0.0,,,\n",
+	} {
+		var out strings.Builder
+		if err := writeReportCSV(&out, r, by); err != nil || !strings.HasSuffix(out.String(), "\n"+want) {
+			t.Errorf("by %s, %v:\n%s", by, err, &out)
+		}
+		if by == "voucher" {
+			rows, err := csv.NewReader(strings.NewReader(out.String())).ReadAll()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := map[string]int{}
+			for i, cell := range rows[1] {
+				n[rows[0][i]], _ = strconv.Atoi(cell)
+			}
+			if n["issued"]+n["issued_by_others"]+n["redeemed_unissued"]+n["left"]+n["expired"] != n["put_in"] || n["put_in"] != 100 {
+				t.Errorf("%v", n)
+			}
+		}
+	}
+}
+
 func TestReportCommandRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		args, want string
@@ -189,6 +219,7 @@ func TestReportCommandRefuses(t *testing.T) {
 		{"x --from 2026-11-28 --to 2026-11-27", "before the first", exitUsage},
 		{"x --from 2024-11-28 --to 2026-11-27", "at most 400", exitUsage},
 		{"x --csv --json", "not both", exitUsage},
+		{"x --by voucher", "is for --csv", exitUsage},
 		{"x --by week", "must be one of", exitUsage},
 		{"x --within 3000h", "up to 90 days", exitUsage},
 		{"x --data " + t.TempDir(), "holds no ledger", exitFailed},

@@ -207,14 +207,14 @@ func (c *voucherSetCmd) Run(e *env) error {
 	if err := c.Gateway.ask(stream.VoucherAddSubject, q, &a, voucherPatience); err != nil {
 		return err
 	}
-	ends, life := "never", "as long as the pool"
+	ends, life := "has no end", "until they are redeemed"
 	if a.Expires != 0 {
-		ends = "at " + isoTime(a.Expires)
+		ends, life = "ends at "+isoTime(a.Expires), "as long as it"
 	}
 	if a.Life != 0 {
-		life = "for " + (time.Duration(a.Life) * time.Millisecond).String() + " after they are given"
+		life = "for " + Duration(time.Duration(a.Life)*time.Millisecond).String() + " after they are given"
 	}
-	_, err := fmt.Fprintf(e.out, "pool %s ends %s; its codes are good %s; %s left are an alarm\n", a.Name, ends, life, thousands(a.Mark()))
+	_, err := fmt.Fprintf(e.out, "pool %s %s; its codes are good %s; %s left are an alarm\n", a.Name, ends, life, thousands(a.Mark()))
 	return err
 }
 

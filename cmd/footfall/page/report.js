@@ -152,9 +152,9 @@ function vouchers(c) {
   const list = c.vouchers || [];
   if (!list.length) return null;
   return panel("Vouchers", "As the pools are now, and since they were made. Put in is the sum of issued, issued by others, redeemed unissued, left and expired.",
-    table(["pool", "issued", "redeemed", "of issued", "with a purchase", "by others", "unissued", "left", "expired", "put in", "until"],
+    table(["pool", "issued", "redeemed", "of issued", "with a purchase", "by others", "unissued", "left", "expired", "put in", "ends"],
       list.map(v => [v.pool, count(v.issued), count(v.redeemed), pct(v.redeemed, v.issued), count(v.purchases), count(v.others), count(v.ungiven), count(v.left), count(v.expired), count(v.put_in),
-        v.expires ? new Date(v.expires).toISOString().slice(0, 16).replace("T", " ") + " UTC" : "–"])));
+        v.expires ? new Date(v.expires).toISOString().slice(0, 16).replace("T", " ") + " UTC" : "no end"])));
 }
 function growth() {
   const g = R.growth;
