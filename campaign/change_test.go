@@ -86,6 +86,9 @@ func TestChanges(t *testing.T) {
 
 // TestLastOpenTouchesTheClosing: a millisecond later the window is closed, at whatever time one asks.
 func TestLastOpenTouchesTheClosing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine that computes")
+	}
 	loc := zone(t, "Europe/Kyiv")
 	for _, file := range []string{
 		`window: {to: never, hours: "10:00-21:00", days: [mon, sat]}`, `window: {to: never, hours: "22:00-06:00", days: [sat]}`,

@@ -124,6 +124,9 @@ func names(n int) string {
 
 // Fences all in one place must not cost n² in the search for overlaps.
 func TestStackedFences(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a matter of time")
+	}
 	var features []string
 	for i := range 20_000 {
 		features = append(features, circleAt(fmt.Sprint("f", i), fmt.Sprintf("[30.%07d,50.4]", i)))
@@ -148,6 +151,9 @@ func TestStackedFences(t *testing.T) {
 
 // A small archive that unpacks to gigabytes is stopped at the limit.
 func TestGzipBomb(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a matter of memory")
+	}
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	chunk := bytes.Repeat([]byte(" "), 1<<20)

@@ -110,6 +110,9 @@ func TestMarshalWritesEdits(t *testing.T) {
 }
 
 func TestMarshalRealFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine that computes")
+	}
 	dir := dataDir(t, "fences")
 	for _, name := range []string{"ua_phone_stores_200m", "world_countries_50m"} {
 		fs, _, err := Load(filepath.Join(dir, name+".geojson.gz"), Options{DefaultRadiusM: 200, IDKey: IDKeyIndex})

@@ -44,6 +44,9 @@ func quad(t testing.TB, rng *rand.Rand, id string) Fence {
 }
 
 func TestNearestEqualsScan(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine that computes")
+	}
 	rng := rand.New(rand.NewPCG(7, 11))
 	for _, size := range []int{0, 1, 2, 16, 17, 257, 4_500} {
 		var fs []Fence

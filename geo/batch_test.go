@@ -22,7 +22,11 @@ func matchEach(x *Index, ps []Point) []Hit {
 func TestMatchBatchEqualsMatch(t *testing.T) {
 	rng := rand.New(rand.NewPCG(71, 1))
 	var ahead Ahead // reused, as callers do
-	for round := range 60 {
+	rounds := 60
+	if testing.Short() {
+		rounds = 8
+	}
+	for round := range rounds {
 		shapes := make([]*Shape, rng.IntN(300))
 		for i := range shapes {
 			switch {

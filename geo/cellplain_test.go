@@ -133,6 +133,9 @@ func TestTiles(t *testing.T) {
 
 // TestSphereVec bounds the error of the sines against ones in extended precision.
 func TestSphereVec(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine that computes")
+	}
 	rng := rand.New(rand.NewPCG(24, 1))
 	worst := 0.0
 	for i := range 40_000 {

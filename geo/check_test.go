@@ -144,6 +144,9 @@ func bigRing(n int) []Point {
 }
 
 func TestCheckPolygonLargeIsFast(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a matter of time")
+	}
 	r := bigRing(100_000)
 	start := time.Now()
 	got := CheckPolygon(Polygon{r}, 10)
@@ -198,6 +201,9 @@ func TestCheckPolygonLargeIsFast(t *testing.T) {
 // TestCheckPolygonRealAreas counts the invalid areas of these files by the OGC rules;
 // the figures are GEOS's.
 func TestCheckPolygonRealAreas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine that computes")
+	}
 	tests := []struct {
 		file    string
 		invalid int

@@ -34,6 +34,9 @@ func TestDistanceVectors(t *testing.T) {
 // The three methods must agree where they meet: no step at 10 km, none where
 // Vincenty gives up.
 func TestDistanceMethodsAgree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine that computes")
+	}
 	rng := rand.New(rand.NewPCG(9, 9))
 	for range 20_000 {
 		a := randomUnit(rng).point()

@@ -158,6 +158,9 @@ func TestIndexEqualsScan(t *testing.T) {
 
 // TestIndexPentagons puts fences on the twelve pentagons and their surroundings.
 func TestIndexPentagons(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine that computes")
+	}
 	rng := rand.New(rand.NewPCG(2, 2))
 	var shapes []*Shape
 	for f := range faceFrames {

@@ -115,6 +115,9 @@ func TestPatchMapEqualsMap(t *testing.T) {
 
 // TestIndexMemory holds the figure that operators size machines by.
 func TestIndexMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a matter of memory")
+	}
 	for n, most := range map[int]float64{10_000: 220, 200_000: 110} {
 		x := NewIndex(stores(n))
 		per := float64(x.stats.Bytes) / float64(n)

@@ -248,6 +248,9 @@ func TestPhonesAtTarget(t *testing.T) {
 }
 
 func TestCabsInNeighbourhoods(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine that computes")
+	}
 	set := loadSet(t, "fences/sf_neighborhoods.geojson.gz", fences.Options{IDKey: fences.IDKeyIndex, SkipInvalid: true, OGC: true})
 	if set.Len() != 34 {
 		t.Fatalf("%d areas, want 37 less the 3 invalid ones", set.Len())

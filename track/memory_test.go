@@ -17,6 +17,9 @@ import (
 // everything included, with one device in ten inside a fence that it has dwelt in; how long the longest first ping takes; and how
 // long a forced collection takes with all of them. FOOTFALL_LONG=1 counts 10,000,000 devices.
 func TestMemoryPerDevice(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a matter of memory")
+	}
 	devices := 200_000
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		devices = 10_000_000

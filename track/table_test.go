@@ -83,6 +83,9 @@ func sameState(a, b *state) bool {
 // own through growth, removal, reuse of records and nodes and repacking of names.
 func TestTableAgainstMap(t *testing.T) {
 	ops, population := 150_000, 30_000
+	if testing.Short() {
+		ops = 40_000
+	}
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		ops, population = 6_000_000, 400_000
 	}
@@ -213,6 +216,9 @@ func TestIndexLoad(t *testing.T) {
 // TestHashSpreads: names that count up, as installations and test devices do, spread over the tables, and in a table, as
 // chance would have it, whatever the seed is.
 func TestHashSpreads(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine that computes")
+	}
 	const devices, parts = 4_000, 64
 	for _, format := range []string{"shop.%d", "shop.d-%d", "shop.%016x", "shop.%x00000000", "shop.00000000-0000-4000-8000-%012x"} {
 		for range 20 {

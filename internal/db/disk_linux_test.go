@@ -96,6 +96,9 @@ func TestDiskFilledByOthers(t *testing.T) {
 // compactions under way: the reserve must cover what Badger still owes. What
 // was acknowledged is there after a reopen, and deleting makes it usable again.
 func TestDiskFilledByOurselves(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills 240 MB, which takes minutes under -race")
+	}
 	size := 240
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		size = 2000

@@ -43,6 +43,9 @@ func TestAgreesWithAMap(t *testing.T) {
 		}
 	}()
 	steps := 600
+	if testing.Short() {
+		steps = 150
+	}
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		steps = 30_000
 	}
