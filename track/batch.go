@@ -8,7 +8,7 @@ import (
 )
 
 // Counts is how many inputs got each Verdict.
-type Counts [Replayed + 1]int
+type Counts [verdictEnd]int
 
 // batch is the scratch of ApplyBatch.
 type batch struct {

@@ -137,6 +137,15 @@ func TestApplyBatchEqualsApply(t *testing.T) {
 				}
 				set = randomSet(t, rng, &cat)
 			}
+			if pos++; rng.IntN(2) == 0 {
+				id, change := deviceNamed(rng.IntN(devices)), (*track.Tracker).Withdraw
+				if rng.IntN(2) == 0 {
+					change = (*track.Tracker).Readmit
+				}
+				if change(one, id, pos) != change(many, id, pos) {
+					t.Fatalf("round %d: a change of %s is none for one of two", round, id)
+				}
+			}
 			in := make([]input, rng.IntN(track.BatchSize+1))
 			batch.Reset()
 			for k := range in {
@@ -191,7 +200,7 @@ func TestApplyBatchEqualsApply(t *testing.T) {
 			sameRow(t, one, many, deviceNamed(d))
 		}
 	}
-	for v := track.Accepted; v <= track.Replayed; v++ {
+	for v := track.Accepted; v <= track.NoConsent; v++ {
 		if want[v] == 0 {
 			t.Errorf("no input was %v", v)
 		}

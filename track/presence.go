@@ -9,6 +9,7 @@ type Presence struct {
 	LastFixedAt int64  // of the last accepted input, with or without a position
 	LastPos     uint64 // log position of the last input of any verdict
 	Seen        bool   // an input was accepted; LastFixedAt means something
+	Withdrawn   bool   // positions are not to be used, and nothing else is known: see Tracker.Withdraw
 
 	// The last accepted position.
 	HasPosition bool
@@ -56,7 +57,7 @@ func (t *Tracker) Presence(id DeviceID) (Presence, bool) {
 	}
 	d := &t.asked
 	t.table.load(i, d)
-	p := Presence{LastPos: d.pos, Seen: d.seen}
+	p := Presence{LastPos: d.pos, Seen: d.seen, Withdrawn: d.withdrawn}
 	if p.Seen {
 		p.LastFixedAt = d.lastAt
 	}

@@ -37,6 +37,7 @@ const (
 	rowSeen = 1 << iota
 	rowPosition
 	rowQuarantine
+	rowWithdrawn // and nothing else but pos
 	rowFlagsEnd
 )
 
@@ -59,6 +60,9 @@ func (t *Tracker) Encode(dst []byte, id DeviceID) ([]byte, bool) {
 	}
 	if d.hasQ {
 		flags |= rowQuarantine
+	}
+	if d.withdrawn {
+		flags |= rowWithdrawn
 	}
 	dst = append(dst, rowVersion, flags)
 	dst = binary.AppendUvarint(dst, d.pos)
@@ -168,6 +172,8 @@ func decodeRow(row []byte) (decodedRow, error) {
 	flags := in.byte()
 	in.check(flags < rowFlagsEnd)
 	in.check(flags&rowPosition == 0 || flags&rowSeen != 0)
+	d.withdrawn = flags&rowWithdrawn != 0
+	in.check(!d.withdrawn || flags == rowWithdrawn)
 	d.pos = in.uvarint()
 	d.posLag = noPosition
 	if flags&rowSeen != 0 {
@@ -186,6 +192,7 @@ func decodeRow(row []byte) (decodedRow, error) {
 		d.q = quarantine{at: in.varint(), place: in.place()}
 	}
 	n := in.uvarint()
+	in.check(n == 0 || !d.withdrawn)
 	// A visit takes at least 7 bytes: a false count must not size anything.
 	in.check(n <= uint64(len(in.b))/7)
 	for ; n > 0 && !in.bad; n-- {

@@ -37,8 +37,10 @@ type state struct {
 	posLag uint32 // ms from place to lastAt, at most maxPosLag, or noPosition
 	seen   bool   // an input was accepted: lastAt means something
 	hasQ   bool   // q is in doubt
-	q      quarantine
-	visits []visit // ordered by fence id
+	// withdrawn: positions of the device are not to be used, and nothing but pos is known of it. See Tracker.Withdraw.
+	withdrawn bool
+	q         quarantine
+	visits    []visit // ordered by fence id
 }
 
 const (
@@ -152,7 +154,7 @@ func (r *record) since() uint64 { return uint64(r.at) | r.what>>timeBit<<32 }
 //	nodeWide          pos                      gen       lastAt
 //	nodeQuarantine    at                       accuracy  lat and lng
 //	nodeLag                                    posLag
-//	nodeUnseen        lastAt
+//	nodeUnseen        lastAt                   1: withdrawn
 type node struct {
 	a       uint64
 	b       uint32
@@ -602,7 +604,7 @@ func (t *table) loadMore(r *record, d *state) {
 		case nodeLag:
 			d.posLag = n.b
 		case nodeUnseen:
-			d.seen, d.lastAt = false, int64(n.a)
+			d.seen, d.lastAt, d.withdrawn = false, int64(n.a), n.b == 1
 		case nodeWide:
 			d.pos, d.gen = n.a, n.b
 			rest := t.node(at)
@@ -660,7 +662,11 @@ func (t *table) put(i uint32, d *state, what uint64) {
 		list.add(node{kind: nodeRest, a: uint64(d.lastAt)})
 	}
 	if !d.seen {
-		list.add(node{kind: nodeUnseen, a: uint64(d.lastAt)})
+		n := node{kind: nodeUnseen, a: uint64(d.lastAt)}
+		if d.withdrawn {
+			n.b = 1
+		}
+		list.add(n)
 	}
 	if d.posLag != 0 && d.posLag != noPosition {
 		list.add(node{kind: nodeLag, b: d.posLag})

@@ -106,6 +106,10 @@ func (t *Tracker) apply(set *fences.Set, i uint32, id func() DeviceID, f *Fix, p
 			res.Verdict = Replayed
 			return
 		}
+		if d.withdrawn { // whatever it says: nothing is looked at, and nothing kept
+			res.Verdict = NoConsent
+			return
+		}
 	} else {
 		*d = state{posLag: noPosition, visits: d.visits[:0]}
 	}

@@ -148,16 +148,18 @@ const (
 	Quarantined         // implausibly far; believed when the next fix agrees
 	Refused             // see Result.Refusal
 	Replayed            // its log position was already applied
+	NoConsent           // the device is withdrawn: see Tracker.Withdraw
+	verdictEnd
 )
 
 var verdictNames = [...]string{
 	Accepted: "accepted", Late: "late", Duplicate: "duplicate", SameTime: "same_time",
-	Quarantined: "quarantined", Refused: "refused", Replayed: "replayed",
+	Quarantined: "quarantined", Refused: "refused", Replayed: "replayed", NoConsent: "no_consent",
 }
 
 // String returns the name used in metrics and scenarios, such as "late".
 func (v Verdict) String() string {
-	if v >= Accepted && v <= Replayed {
+	if v >= Accepted && v < verdictEnd {
 		return verdictNames[v]
 	}
 	return fmt.Sprintf("verdict(%d)", uint8(v))
@@ -165,7 +167,7 @@ func (v Verdict) String() string {
 
 // ParseVerdict reads a verdict's name.
 func ParseVerdict(name string) (Verdict, error) {
-	for v := Accepted; v <= Replayed; v++ {
+	for v := Accepted; v < verdictEnd; v++ {
 		if verdictNames[v] == name {
 			return v, nil
 		}
