@@ -94,6 +94,55 @@ func Check(patch []byte) (unknown []string, err error) {
 	return m.Unknown, err
 }
 
+// LocationConsent is what an update says about the use of positions.
+type LocationConsent uint8
+
+// What an update may say.
+const (
+	ConsentUnsaid    LocationConsent = iota // nothing
+	ConsentWithdrawn                        // "location": false
+	ConsentGiven                            // true, or nothing any more: that is allowed too
+)
+
+// LocationConsentIn reads what an update that Check has passed says about the use of positions, and nothing else of it.
+func LocationConsentIn(patch []byte) LocationConsent {
+	// Fast path: nearly all say nothing. A name may be written with escapes.
+	if !bytes.Contains(patch, []byte("consent")) && !bytes.Contains(patch, []byte(`\u`)) {
+		return ConsentUnsaid
+	}
+	var doc map[string]json.RawMessage
+	if json.Unmarshal(patch, &doc) != nil {
+		return ConsentUnsaid
+	}
+	raw, said := doc["consent"]
+	if !said {
+		return ConsentUnsaid
+	}
+	before := new(bool)
+	m := merger{p: &Profile{ConsentLocation: before}}
+	switch m.consent(raw); {
+	case len(m.errs) > 0 || m.p.ConsentLocation == before:
+		return ConsentUnsaid
+	case refused(m.p.ConsentLocation):
+		return ConsentWithdrawn
+	}
+	return ConsentGiven
+}
+
+// ApplyConsent is Apply for what an update says about consent, and nothing else of it.
+func (p *Profile) ApplyConsent(patch []byte, at int64) (Merged, error) {
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(patch, &doc); err != nil {
+		return Merged{}, errors.Join(ErrPatch, err)
+	}
+	maps.DeleteFunc(doc, func(name string, _ json.RawMessage) bool { return name != "consent" })
+	only, err := json.Marshal(doc)
+	if err != nil {
+		return Merged{}, err
+	}
+	return p.Apply(only, at)
+}
+
 // Apply is Merge with a report.
 func (p *Profile) Apply(patch []byte, at int64) (Merged, error) {
 	next := *p

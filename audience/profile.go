@@ -44,9 +44,13 @@ func (p *Profile) Subject() string {
 // MayPush reports whether consent permits a push that a position caused. The
 // rule is stated at [Profile].
 func (p *Profile) MayPush() bool {
-	refused := func(c *bool) bool { return c != nil && !*c }
 	return !refused(p.ConsentPush) && !refused(p.ConsentLocation)
 }
+
+// Withdrawn reports whether the person has said that positions of the device are not to be used.
+func (p *Profile) Withdrawn() bool { return refused(p.ConsentLocation) }
+
+func refused(c *bool) bool { return c != nil && !*c }
 
 // Reachable reports whether a provider may still accept a push: there is a
 // token, the platform that it belongs to is known, and it is not dead.

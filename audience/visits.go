@@ -108,6 +108,26 @@ func VisitsOf(tx *db.Tx, p *Profile) ([]Visit, error) {
 	return out, nil
 }
 
+// EraseVisits removes visits of a device that began at until (Unix ms) or before, most at most, the oldest first, and returns
+// how many.
+func EraseVisits(tx *db.Tx, device string, until int64, most int) (n int, err error) {
+	err = tx.Scan(visitSpace.Key([]byte(device)), nil, func(key, _ []byte) (bool, error) {
+		parts, ok := visitSpace.Split(key)
+		if !ok || len(parts) != 3 || len(parts[1]) != 8 {
+			return false, fmt.Errorf("damaged key % x", key)
+		}
+		if n == most || int64(binary.BigEndian.Uint64(parts[1])) > until {
+			return false, nil
+		}
+		n++
+		return true, tx.Delete(bytes.Clone(key))
+	})
+	if err != nil {
+		return n, fmt.Errorf("audience: erase visits of %s: %w", device, err)
+	}
+	return n, nil
+}
+
 // eraseHistory removes the visits and events of a device.
 func eraseHistory(tx *db.Tx, device string) error {
 	for _, space := range []db.Space{visitSpace, customerSpace} {

@@ -120,6 +120,8 @@ const (
 	WhyNoDate   = "no_date"   // a wait for a day that is not written
 	WhyNoStep   = "step_gone" // it waits at a step that its version does not have
 	WhySignedIn = "signed_in" // as somebody who is or has been in it by another device
+	// WhyNoConsent: the device by which the person entered at a fence may not be followed any more.
+	WhyNoConsent = "location_consent_withdrawn"
 )
 
 // Active reports whether the run is under way.
@@ -556,10 +558,10 @@ func (s *stepper) mark(step, note string) {
 	s.r.Path = append(s.r.Path, Mark{step, s.now, note})
 }
 
-// Stop ends a run that is under way.
-func (j *Journey) Stop(r Run, now int64) (Run, []Effect) {
+// Stop ends a run that is under way, for one of the reasons above.
+func (j *Journey) Stop(r Run, why string, now int64) (Run, []Effect) {
 	s := stepper{j: j, r: r, now: now}
-	s.end(WhyStopped)
+	s.end(why)
 	return s.r, s.effects
 }
 

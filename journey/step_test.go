@@ -469,7 +469,7 @@ func TestMigrate(t *testing.T) {
 			t.Errorf("%s: %v %+v", steps, ok, moved)
 		}
 	}
-	if _, effects := old.Stop(run, t0+1); len(effects) != 1 || effects[0].Name != "ended.stopped" {
+	if _, effects := old.Stop(run, WhyStopped, t0+1); len(effects) != 1 || effects[0].Name != "ended.stopped" {
 		t.Errorf("stop: %v", effects)
 	}
 	gone, _, changed := parse("[{wait: 3h}]").Step(run, Input{Kind: Timer}, Facts{Profile: phone()}, t0+hour)

@@ -62,6 +62,21 @@ func Redrive(tx *db.Tx, mid string) (old, d Delivery, err error) {
 	return old, d, put(tx, &old, &d, 0)
 }
 
+// Hasten makes a delivery that waits for a later time due at at (Unix ms), so that
+// Config.Compose is asked now what is to become of it, and reports whether it did.
+// One that is due, is being sent or has an outcome stays as it is. The caller
+// calls Outbox.Notify once the transaction has committed.
+func Hasten(tx *db.Tx, mid string, at int64) (bool, error) {
+	old, found, err := Get(tx, mid)
+	if err != nil || !found || old.State.Final() || old.State == StateSending || old.NextAt <= at {
+		return false, err
+	}
+	d := old
+	d.NextAt = at
+	touch(tx)
+	return true, put(tx, &old, &d, 0)
+}
+
 // Purge removes a final delivery and returns it. The claim of a dead one, which
 // was kept for a retry, is released unless the message was ever in doubt.
 func Purge(tx *db.Tx, mid string) (Delivery, error) {

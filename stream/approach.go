@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"footfall/audience"
 	"footfall/fences"
 	"footfall/geo"
 	"footfall/stream/wire"
@@ -47,6 +48,10 @@ func (g *Gateway) approach(ctx context.Context, id track.DeviceID, from, to int6
 					out.KeptSince = rec.ReceivedAt
 				}
 				f := &rec.Fix
+				if rec.Device == id && rec.Kind == wire.KindDevice && audience.LocationConsentIn(rec.Payload) == audience.ConsentWithdrawn {
+					// What came before is not to be told any more.
+					search, out.Positions = newNearestSearch(g.fences.Load(), which), 0
+				}
 				if rec.Kind != wire.KindPing || rec.Device != id || !f.HasPosition || f.FixedAt < from || to != 0 && f.FixedAt > to {
 					continue
 				}

@@ -60,6 +60,7 @@ type collector struct {
 	ready    chan struct{} // closed when messages are taken in
 	names    *wire.Interner
 	keys     *receipt.Keyring
+	consents *consents // of this goroutine to change, but for what is loaded at the start
 
 	// The message at hand is fixes of one device, or records; reused between messages.
 	fixes   []track.Fix
@@ -179,6 +180,10 @@ func (c *collector) collect(m *arrival, subject, reply string, data []byte) {
 			break
 		}
 		device = string(id)
+		if c.consents.refuses(id) { // its positions are not even read
+			err = noConsent
+			break
+		}
 		decode := wire.DecodePings
 		if m.class == wire.ClassOwnTracks {
 			decode = wire.DecodeOwnTracks
@@ -299,7 +304,11 @@ func (c *collector) gate(refused []wire.PingError) []wire.PingError {
 	for i := range c.records {
 		r := &c.records[i]
 		if r.Kind == wire.KindPing {
-			if code, why := c.gateFix(&r.Fix); code != "" {
+			code, why := c.gateFix(&r.Fix)
+			if c.consents.refuses(r.Device) {
+				code, why = noConsent.Code, noConsent.Reason
+			}
+			if code != "" {
 				refused = append(refused, wire.PingError{Index: wire.IndexOf(decoded, i), Code: code, Reason: why})
 				continue
 			}
@@ -377,6 +386,9 @@ func (c *collector) append(reply string, id track.DeviceID, atUS int64, refused 
 		c.appends[c.touched[from]].add(c.records[from:to], atUS, req)
 		c.woken[c.touched[from]] = true
 		from = to
+	}
+	if len(c.records) == 1 && c.records[0].Kind == wire.KindDevice { // only now that it is on its way to the log
+		c.consents.say(c.records[0].Device, c.records[0].Payload)
 	}
 	if req != nil {
 		req.settle(true)

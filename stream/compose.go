@@ -45,7 +45,7 @@ type deliveryContext struct {
 	Call json.RawMessage `json:"call,omitempty"`
 }
 
-// Reasons for which a delivery is not sent although its claim was won. The claim is released with each.
+// Reasons for which a delivery is not sent although its claim was won, with suppressNoConsent. The claim is released with each.
 const (
 	suppressPaused       outbox.Suppress = "campaign_paused"
 	suppressUnregistered outbox.Suppress = "no_token"
@@ -89,7 +89,19 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	case !inApp && (!ok || !p.Reachable()):
 		return nil, suppressUnregistered
 	case !p.MayPush():
+		if p.Withdrawn() {
+			return nil, suppressNoConsent
+		}
 		return nil, suppressOptedOut
+	}
+	if dc.By != "" { // what is refused on the device that it came from is refused on all
+		switch by, _, err := audience.Get(tx, dc.By); {
+		case err != nil:
+			g.cfg.Logger.Error("profile could not be read", "device", dc.By, "err", err)
+			return nil, ""
+		case by.Withdrawn():
+			return nil, suppressNoConsent
+		}
 	}
 	now := g.cfg.Now()
 	if dc.IfInside {

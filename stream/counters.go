@@ -61,6 +61,7 @@ type counters struct {
 	kept      atomic.Int64 // tokens called dead and kept, because that was not believed
 	returned  atomic.Int64 // tokens taken out of use and put back, because their lane is not believed any more
 	receipts  counter      // what became of receipts and of events that name a code
+	consents  counter      // consents to positions that were "withdrawn" and "given"
 	collapses counter      // pushes without the collapse of their template, by reason
 }
 
@@ -85,7 +86,10 @@ type Stats struct {
 	Receipts       map[string]int64 `json:"receipts"`
 	// CollapseFaults counts pushes that replace no other though their template asks for it, by campaign.CollapseFault.
 	CollapseFaults map[string]int64 `json:"collapse_faults"`
-	EventsOwed     int64            `json:"events_owed"`
+	// Consents counts devices whose consent to positions was "withdrawn", and "given" again. Withdrawn is how many are withdrawn now.
+	Consents   map[string]int64 `json:"consents"`
+	Withdrawn  int64            `json:"withdrawn_devices"`
+	EventsOwed int64            `json:"events_owed"`
 }
 
 func (c *counters) snapshot() Stats {
@@ -94,7 +98,7 @@ func (c *counters) snapshot() Stats {
 		Refused: c.refused.snapshot(), Dropped: c.dropped.snapshot(), Batches: c.batches.Load(),
 		Processed: c.processed.Load(), Verdicts: c.verdicts.snapshot(), Kinds: c.kinds.snapshot(),
 		LostTail: c.lostTail.Load(), AgedOut: c.agedOut.Load(), Poison: c.poison.snapshot(), Relayed: c.relayed.Load(), TokensKept: c.kept.Load(), TokensReturned: c.returned.Load(),
-		Receipts: c.receipts.snapshot(), CollapseFaults: c.collapses.snapshot(),
+		Receipts: c.receipts.snapshot(), CollapseFaults: c.collapses.snapshot(), Consents: c.consents.snapshot(),
 	}
 }
 

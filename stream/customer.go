@@ -19,7 +19,7 @@ import (
 // which the log has it among their pings.
 
 // settleDevice merges a registration into the profile. The collector has checked the payload; what still fails
-// here (a limit of the merged profile) is counted and changes nothing.
+// here (a limit of the merged profile) is counted and changes nothing but consent, which the worker has acted on.
 func (s *settler) settleDevice(tx *db.Tx, in *input, t *tally) error {
 	p, err := profileOf(tx, in.device)
 	if err != nil {
@@ -27,11 +27,14 @@ func (s *settler) settleDevice(tx *db.Tx, in *input, t *tally) error {
 	}
 	before := p
 	made, err := audience.Update(tx, &p, in.payload, in.receivedAt)
-	if err != nil {
-		if errors.Is(err, audience.ErrPatch) {
-			t.refused["device_profile"]++
+	if errors.Is(err, audience.ErrPatch) {
+		t.refused["device_profile"]++
+		if in.consent == audience.ConsentUnsaid {
 			return nil
 		}
+		made, err = p.ApplyConsent(in.payload, in.receivedAt)
+	}
+	if err != nil {
 		return err
 	}
 	if err := noteSubscription(tx, &before, &p, in.receivedAt, s.reports); err != nil {
@@ -41,6 +44,9 @@ func (s *settler) settleDevice(tx *db.Tx, in *input, t *tally) error {
 		if err := s.changing(tx, &before, journey.ChangedProfile, ""); err != nil {
 			return err
 		}
+	}
+	if err := s.settleConsent(tx, in, &before, t); err != nil {
+		return err
 	}
 	if err := s.memberSignedIn(tx, &before, &p); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"footfall/audience"
 	"footfall/campaign"
 	"footfall/fences"
 	"footfall/geo"
@@ -29,7 +30,9 @@ type input struct {
 	receivedAt int64
 	at         Stages // but DurableUS
 	payload    []byte // own copy; not for pings
-	row        []byte // the device's presence after this ping; nil when a later part of the same ping has it
+	row        []byte // the device's presence after this record; nil when it is as before, or a later part of the same ping has it
+	// consent is what a registration has changed about the use of the device's positions.
+	consent audience.LocationConsent
 
 	set         *fences.Set
 	fix         track.Fix

@@ -20,19 +20,22 @@ import (
 // Explanation is the answer to "why did this device get something, or nothing": what is known now, and the
 // decisions that are kept, each with what became of its push. It holds no position.
 type Explanation struct {
-	Device     string                `json:"device"`
-	Now        int64                 `json:"now"`
-	Registered bool                  `json:"registered"`
-	MayPush    bool                  `json:"may_push"`
-	Reachable  bool                  `json:"reachable"`
-	Platform   string                `json:"platform,omitempty"`
-	Person     string                `json:"person,omitempty"`
-	Live       *LivePresence         `json:"live,omitempty"` // nil when the gateway is not running or has never seen the device
-	Refusal    *Refusal              `json:"refusal,omitempty"`
-	Closest    *Approach             `json:"closest,omitempty"`    // asked for, when there are no decisions; or of the one fence that was asked about
-	Decisions  []Decision            `json:"decisions"`            // oldest first, the newest 200
-	More       int                   `json:"more,omitzero"`        // older decisions in the same time that are not listed
-	Deliveries map[string]PushStatus `json:"deliveries,omitempty"` // by message id
+	Device     string        `json:"device"`
+	Now        int64         `json:"now"`
+	Registered bool          `json:"registered"`
+	MayPush    bool          `json:"may_push"`
+	Reachable  bool          `json:"reachable"`
+	Platform   string        `json:"platform,omitempty"`
+	Person     string        `json:"person,omitempty"`
+	Live       *LivePresence `json:"live,omitempty"` // nil when the gateway is not running, has never seen the device, or may not use its positions
+	// WithdrawnAt is since when positions of the device are not used, because the person has withdrawn the consent; 0: they are.
+	// What was decided from earlier ones is erased.
+	WithdrawnAt int64                 `json:"location_consent_withdrawn_at,omitempty"`
+	Refusal     *Refusal              `json:"refusal,omitempty"`
+	Closest     *Approach             `json:"closest,omitempty"`    // asked for, when there are no decisions; or of the one fence that was asked about
+	Decisions   []Decision            `json:"decisions"`            // oldest first, the newest 200
+	More        int                   `json:"more,omitzero"`        // older decisions in the same time that are not listed
+	Deliveries  map[string]PushStatus `json:"deliveries,omitempty"` // by message id
 }
 
 // LivePresence is what the partition worker holds about a device this moment.
@@ -97,6 +100,9 @@ func ExplainStored(tx *db.Tx, id track.DeviceID, from, to int64) (Explanation, e
 	}
 	p.Device = string(id)
 	e.Registered, e.MayPush, e.Reachable, e.Platform, e.Person = ok, p.MayPush(), p.Reachable(), p.Platform, p.Person
+	if e.WithdrawnAt, err = withdrawnAt(tx, id); err != nil {
+		return e, err
+	}
 	if e.Decisions, e.More, err = Decisions(tx, id, from, to, explainMost); err != nil {
 		return e, err
 	}
@@ -168,7 +174,7 @@ func (g *Gateway) Explain(ctx context.Context, id track.DeviceID, from, to int64
 		return e, ErrNotRunning
 	}
 	err = g.workers[wire.Partition(id, Partitions)].ask(ctx, func(t *track.Tracker, set *fences.Set) {
-		if p, ok := t.Presence(id); ok {
+		if p, ok := t.Presence(id); ok && !p.Withdrawn {
 			e.Live = livePresence(&p, set, &g.cfg.Rules)
 		}
 	})

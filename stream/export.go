@@ -44,9 +44,11 @@ type DeviceData struct {
 	Device  string            `json:"device"`
 	Profile *audience.Profile `json:"profile,omitempty"` // nil: it has never registered
 	// Presence is as the ledger has it, up to a checkpoint old; nil: none.
-	Presence *track.Presence  `json:"presence,omitempty"`
-	Visits   []audience.Visit `json:"visits,omitempty"`
-	Events   []audience.Event `json:"events,omitempty"`
+	Presence *track.Presence `json:"presence,omitempty"`
+	// WithdrawnAt is since when positions of it are not used, because the person has said so.
+	WithdrawnAt int64            `json:"location_consent_withdrawn_at,omitempty"`
+	Visits      []audience.Visit `json:"visits,omitempty"`
+	Events      []audience.Event `json:"events,omitempty"`
 }
 
 // ClaimData is a claim with its key.
@@ -303,11 +305,14 @@ func (t *target) exportDevices(tx *db.Tx, rules track.Rules) (out []DeviceData, 
 			if err := tracker.Restore(id, row); err != nil {
 				return nil, fmt.Errorf("stream: presence of %s: %w", id, err)
 			}
-			if p, ok := tracker.Presence(id); ok {
+			if p, ok := tracker.Presence(id); ok && !p.Withdrawn {
 				d.Presence = &p
 			}
 		}
-		if known || d.Presence != nil || len(d.Visits)+len(d.Events) > 0 {
+		if d.WithdrawnAt, err = withdrawnAt(tx, id); err != nil {
+			return nil, err
+		}
+		if known || d.Presence != nil || len(d.Visits)+len(d.Events) > 0 || d.WithdrawnAt != 0 {
 			out = append(out, d)
 		}
 	}

@@ -196,6 +196,7 @@ func (g *Gateway) Forget(ctx context.Context, who Someone) (Forgotten, error) {
 		}
 		through[p] = max(through[p], seq)
 		g.collector.refusals.forget(string(id))
+		g.settler.consents.forget(id)
 	}
 	if err := g.forgetFacts(ctx, &t, &f); err != nil {
 		return f, err
@@ -255,7 +256,7 @@ func (g *Gateway) forgetDevice(ctx context.Context, id track.DeviceID, erased ma
 		if _, err := tx.Get(presenceKey(id)); err == nil {
 			counts["presence"]++
 		}
-		if err := tx.Delete(presenceKey(id)); err != nil {
+		if err := errors.Join(tx.Delete(presenceKey(id)), tx.Delete(withdrawnKey(id)), tx.Delete(erasureSpace.Key([]byte(id)))); err != nil {
 			return err
 		}
 		err = tx.Scan(decisionSpace.Key([]byte(id)), nil, func(key, _ []byte) (bool, error) {

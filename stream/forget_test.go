@@ -134,7 +134,7 @@ func (r *rig) leaveRest(device, subject string) {
 		return errors.Join(
 			j.Put(tx, subject, &journey.Run{}, &run), journey.Park(tx, journey.Wake{Journey: "paused", Subject: subject, Due: due}),
 			journey.PutMember(tx, "gold@1", subject, true, noon.UnixMilli()), journey.PutWatch(tx, watch, journey.WatchState{After: device}),
-			putPlan(tx, "week before, "+watch, "2026-11-21", plan{Began: noon.UnixMilli(), After: device}), putUnread(tx, device, []int64{noon.UnixMilli()}))
+			putPlan(tx, "week before, "+watch, "2026-11-21", plan{Began: noon.UnixMilli(), After: device}), tx.Set(withdrawnKey(track.DeviceID(device)), stamp(noon.UnixMilli())), putUnread(tx, device, []int64{noon.UnixMilli()}))
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -198,6 +198,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, keepSketches: cfg.Sketches, room: new([]byte), count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
 	}
 	g.settler.journeys, g.settler.fences, g.settler.wakes, g.settler.members, g.settler.vouchers = g.journeys.set.Load, g.fences.Load, g.wakes, g.members, true
+	g.settler.consents = newConsents()
 	if g.nc, err = cfg.Server.Connect("intake", g.onAsyncError()); err != nil {
 		return nil, err
 	}
@@ -210,6 +211,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	g.collector = newCollector(cfg.Ingest, cfg.Server, g.nc, cfg.Rules, cfg.Now, cfg.Logger, &g.count)
 	g.collector.full = diskGuard(cfg.DB, cfg.Logger)
 	g.collector.keys = cfg.Receipts
+	g.collector.consents = g.settler.consents
 	return g, nil
 }
 
@@ -337,7 +339,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		}
 	})()
 	defer start(base, g.endCampaigns)()
-	defer start(base, g.announce, g.runTimers, g.runMembers, g.runRetire)()
+	defer start(base, g.announce, g.runTimers, g.runMembers, g.runRetire, g.runErasures)()
 	var work []func(context.Context)
 	for p, w := range g.workers {
 		a := g.collector.appends[p]
@@ -453,9 +455,15 @@ func (g *Gateway) restore(ctx context.Context) (created [Partitions]int64, from 
 			if err := g.workers[wire.Partition(id, Partitions)].tracker.Restore(id, row); err != nil {
 				return false, fmt.Errorf("stream: presence of %s: %w", id, err)
 			}
+			if track.Withdrawn(row) {
+				g.settler.consents.set(id, true)
+			}
 			return true, nil
 		})
 	})
+	if err == nil {
+		err = g.withdrawStored(ctx)
+	}
 	if err == nil {
 		g.restored.Store(true)
 	}
@@ -521,6 +529,7 @@ type Status struct {
 // Status takes a snapshot. The counters are of this run; the funnel is of the ledger.
 func (g *Gateway) Status() Status {
 	s := Status{Stats: g.count.snapshot(), Outbox: g.outbox.Stats(), Fences: g.Fences().Len(), FencesRev: g.Fences().Revision(), Campaigns: g.Campaigns().Len(), Settled: g.settledNow()}
+	s.Stats.Withdrawn = g.settler.consents.n.Load()
 	err := g.cfg.DB.View(func(tx *db.Tx) (err error) {
 		if s.Funnel, err = Funnel(tx); err != nil {
 			return err

@@ -403,7 +403,7 @@ func (s *settler) proceed(tx *db.Tx, set *journeySet, id, subject string, run *j
 	}
 	now := tx.Now().UnixMilli()
 	if set.states[id].StoppedAt != 0 {
-		next, effects := j.Stop(*run, now)
+		next, effects := j.Stop(*run, journey.WhyStopped, now)
 		t.moved++
 		return true, s.apply(tx, j, subject, run, &next, effects, nil, t)
 	}

@@ -32,6 +32,10 @@ func (g *Gateway) near(subject string, payload []byte) []byte {
 		g.count.dropped.add("flood", 1)
 		return wire.AppendBusy(nil, time.Duration(retryMS)*time.Millisecond)
 	}
+	if g.settler.consents.refuses(id) {
+		g.count.refused.add(string(noConsent.Code), 1)
+		return wire.AppendError(nil, noConsent)
+	}
 	q, err := wire.DecodeNear(payload)
 	if err != nil {
 		return wire.AppendError(nil, err)

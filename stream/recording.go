@@ -15,8 +15,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"footfall/audience"
 	"footfall/stream/inputlog"
 	"footfall/stream/wire"
+	"footfall/track"
 )
 
 // Recording is what a gateway's input log holds: what devices have sent in the last Log.MaxAge.
@@ -27,6 +29,9 @@ type Recording struct {
 	// ledger knows.
 	From [Partitions]int64
 	To   int64 // when the last record was received
+	// Withdrawn counts the pings that are left out because their device was withdrawn later: the gateway has erased what it made of
+	// them, and they are not to be used.
+	Withdrawn int
 	// Unreadable counts batches that are damaged, or of another version.
 	Unreadable int
 
@@ -118,10 +123,21 @@ func (r *Recording) sorted() *Recording {
 	}
 	slices.SortStableFunc(by, func(a, b int) int { return cmp.Compare(r.order[a], r.order[b]) })
 	sorted := make([]wire.Record, len(by))
-	for i, k := range by {
-		sorted[i] = r.Records[k]
+	withdrawn := map[track.DeviceID]bool{} // behind i
+	keep := len(by)
+	for i := len(by) - 1; i >= 0; i-- {
+		rec := &r.Records[by[i]]
+		if rec.Kind == wire.KindDevice && audience.LocationConsentIn(rec.Payload) == audience.ConsentWithdrawn {
+			withdrawn[rec.Device] = true
+		}
+		if rec.Kind == wire.KindPing && withdrawn[rec.Device] {
+			r.Withdrawn++
+			continue
+		}
+		keep--
+		sorted[keep] = *rec
 	}
-	r.Records, r.order, r.reader = sorted, nil, nil
+	r.Records, r.order, r.reader = sorted[keep:], nil, nil
 	return r
 }
 

@@ -92,7 +92,7 @@ func newLoneWorker(d *db.DB, book rulebook, now func() time.Time, log *slog.Logg
 		events:    events, count: count, log: log, onPush: func() {},
 		keys: keys, keepFacts: keepAll, keepCodes: keepAll, keep: keepAll, reports: keepAll, keepVisits: audience.KeepVisits, keepEvents: audience.KeepEvents,
 	}
-	w.settler.journeys, w.settler.wakes = func() *journeySet { return &journeySet{} }, newWakes()
+	w.settler.journeys, w.settler.wakes, w.settler.consents = func() *journeySet { return &journeySet{} }, newWakes(), newConsents()
 	return w, nil
 }
 

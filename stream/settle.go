@@ -59,6 +59,7 @@ type settler struct {
 	members                *members // not used while no journey waits for a segment
 	vouchers               bool     // codes are taken from pools; a rehearsal has none, and goes on as if there were enough
 	log                    *slog.Logger
+	consents               *consents
 
 	room *[]byte // for the decision at hand; of the writer goroutine. nil: none is kept
 }
@@ -73,6 +74,12 @@ type tally struct {
 	funnel     map[funnelKey]int64
 	claimed    map[string]fences.ID // by the last ping: campaign -> fence
 	came       []reach.Entry
+	consents   map[string]int64
+	hastened   int // deliveries that were made due
+}
+
+func newTally() tally {
+	return tally{kinds: map[string]int64{}, refused: map[string]int64{}, receipts: map[string]int64{}, funnel: map[funnelKey]int64{}, consents: map[string]int64{}}
 }
 
 // A settleError is a failure of settling itself rather than of the commit: the same input may fail again.
@@ -93,7 +100,7 @@ func (s *settler) settle(tx *db.Tx, e *effects) (err error) {
 			err = &settleError{err}
 		}
 	}()
-	t := tally{kinds: map[string]int64{}, refused: map[string]int64{}, receipts: map[string]int64{}, funnel: map[funnelKey]int64{}}
+	t := newTally()
 	for i := range e.inputs {
 		in := &e.inputs[i]
 		var err error
@@ -147,7 +154,10 @@ func (s *settler) settled(e *effects) {
 			maps.Copy(in.claimed, e.tally.claimed)
 		}
 	}
-	if e.tally.deliveries > 0 {
+	for what, n := range e.tally.consents {
+		s.count.consents.add(what, n)
+	}
+	if e.tally.deliveries+e.tally.hastened > 0 {
 		s.onPush()
 	}
 }

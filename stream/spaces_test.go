@@ -23,6 +23,8 @@ const (
 var spaces = map[string]string{
 	"stream.progress":     nobody,
 	"stream.presence":     named,
+	"stream.withdrawn":    named,
+	"stream.erasures":     passing,
 	"profiles":            named,
 	"claims":              named,
 	"deliveries":          named,

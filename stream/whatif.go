@@ -290,6 +290,8 @@ func dropDecisions(tx *db.Tx, id track.DeviceID) error {
 // believed says what would have to be different for a fix to be believed.
 func believed(p *track.Presence, f *track.Fix, rules *track.Rules, verdict string) string {
 	switch verdict {
+	case track.NoConsent.String():
+		return "the person's consent to the positions of this device"
 	case track.Late.String(), track.SameTime.String(), track.Duplicate.String():
 		return fmt.Sprintf("a time after the device's last position, %d ms later", p.LastFixedAt-f.FixedAt+1)
 	case track.Quarantined.String():

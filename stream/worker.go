@@ -247,9 +247,7 @@ func (w *worker) applySome(set *fences.Set, first position) (done bool) {
 			rec := &w.others[w.taken]
 			w.taken++
 			at = first + position(rec.Index)
-			if at > w.mark.Committed { // else its effects are in the ledger
-				w.add(input{kind: rec.Kind, device: rec.Device, pos: at, receivedAt: rec.ReceivedAt, payload: slices.Clone(rec.Payload)})
-			}
+			w.other(rec, at)
 			w.passed(at)
 		}
 	}
@@ -261,6 +259,19 @@ func (w *worker) applySome(set *fences.Set, first position) (done bool) {
 	})
 	pass(first + recordMask + 1)
 	return true
+}
+
+// other takes up a record that is no ping. What it says about the use of positions counts from here on: for presence also when
+// the log is read again.
+func (w *worker) other(rec *wire.Record, at position) {
+	in := input{kind: rec.Kind, device: rec.Device, pos: at, receivedAt: rec.ReceivedAt}
+	if rec.Kind == wire.KindDevice {
+		w.consent(&in, rec.Payload)
+	}
+	if at > w.mark.Committed { // else its effects are in the ledger
+		in.payload = slices.Clone(rec.Payload)
+		w.add(in)
+	}
 }
 
 // passed notes that every record up to pos has been processed, and ends a group of effects that has become large.

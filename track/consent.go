@@ -2,7 +2,7 @@ package track
 
 // Withdraw forgets what is known of a device, and takes its inputs as NoConsent from pos, a position in its log, on: until
 // Readmit. It makes no transition: nobody has seen the device leave. It reports whether that is a change; false, and nothing
-// changes, for a device that is withdrawn already or has applied pos. A device that is not known is withdrawn too.
+// changes, for a device that is withdrawn already or has applied a later position. A device that is not known is withdrawn too.
 //
 // It is part of the log's input like a ping, so a log that is read again comes to the same: Encode has it in the row.
 func (t *Tracker) Withdraw(id DeviceID, pos uint64) bool { return t.withdraw(id, pos, true) }
@@ -18,7 +18,7 @@ func (t *Tracker) withdraw(id DeviceID, pos uint64, withdrawn bool) bool {
 	i, known := t.table.findID(id)
 	switch {
 	case known:
-		if t.table.load(i, d); pos <= d.pos || d.withdrawn == withdrawn {
+		if t.table.load(i, d); pos < d.pos || d.withdrawn == withdrawn {
 			return false
 		}
 	case !withdrawn:

@@ -162,7 +162,7 @@ func pastsFrom(ctx context.Context, tx *db.Tx) func(stream.PastQuery) (stream.Pa
 func (in *backtestInput) take(e *env, r *stream.Recording, ttl int64, ask func(stream.PastQuery) (stream.Pasts, error)) error {
 	in.records = r.Records
 	rep := in.report
-	rep.Log, rep.Unreadable = true, r.Unreadable
+	rep.Log, rep.Unreadable, rep.Withdrawn = true, r.Unreadable, r.Withdrawn
 	for i := range in.records {
 		if rec := &in.records[i]; rec.Kind == wire.KindPing {
 			rep.took(rec.Fix.FixedAt)

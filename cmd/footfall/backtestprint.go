@@ -29,6 +29,9 @@ func (b *backtestReport) write(w io.Writer) {
 		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-16s %9s  %s", name, thousands(int64(n)), fmt.Sprintf(format, v...)), " "))
 	}
 	row("entries", b.Entries, "positions: %s", listCounts(b.Verdicts))
+	if b.Withdrawn > 0 {
+		row("left out", b.Withdrawn, "positions: consent to them has been withdrawn since")
+	}
 	if b.Log && b.Unreadable > 0 {
 		row("not readable", b.Unreadable, "batches of the log")
 	}

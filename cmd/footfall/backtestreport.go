@@ -20,9 +20,10 @@ type backtestReport struct {
 	ReceivedTo   int64               `json:"received_to,omitzero"`
 	Positions    int                 `json:"positions"`
 	Devices      int                 `json:"devices"`
-	Unreadable   int                 `json:"unreadable"` // rows of a trace, batches of a log
-	From         int64               `json:"from"`       // the earliest fix time
-	To           int64               `json:"to"`         // the latest
+	Unreadable   int                 `json:"unreadable"`          // rows of a trace, batches of a log
+	Withdrawn    int                 `json:"withdrawn,omitempty"` // positions of the log that are left out: consent to them has been withdrawn since
+	From         int64               `json:"from"`                // the earliest fix time
+	To           int64               `json:"to"`                  // the latest
 	Fences       int                 `json:"fences"`
 	Verdicts     map[string]int64    `json:"verdicts"`
 	Entries      int                 `json:"entries"`

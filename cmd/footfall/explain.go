@@ -144,15 +144,20 @@ func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
 		fmt.Fprintln(w, "  not registered: nothing was ever sent on its device subject, so there is no push token")
 	case !ex.Reachable:
 		fmt.Fprintf(w, "  registered (%s), but without a usable push token\n", ex.Platform)
-	case !ex.MayPush:
+	case !ex.MayPush && ex.WithdrawnAt == 0:
 		fmt.Fprintf(w, "  registered (%s); the person has opted out\n", ex.Platform)
+	case !ex.MayPush:
+		fmt.Fprintf(w, "  registered (%s)\n", ex.Platform)
 	default:
 		fmt.Fprintf(w, "  registered (%s), reachable\n", ex.Platform)
 	}
 	if ex.Refusal != nil {
 		fmt.Fprintf(w, "  last refused input: %s at %s (%d in a row)\n", ex.Refusal.Reason, stamp3(ex.Refusal.At, loc), ex.Refusal.Count)
 	}
-	if len(ex.Decisions) == 0 {
+	if ex.WithdrawnAt != 0 {
+		fmt.Fprintf(w, "  the consent to its positions was withdrawn at %s: none is used since, and what earlier ones had told is erased;\n  to be decided about it would take a registration with consent.location true\n", stamp3(ex.WithdrawnAt, loc))
+		ex.Closest = nil
+	} else if len(ex.Decisions) == 0 {
 		fmt.Fprintln(w, "  no decisions in this time: no accepted position changed its presence at any fence")
 	}
 	for i := range ex.Decisions {

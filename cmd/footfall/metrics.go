@@ -56,6 +56,8 @@ func (m *gatewayMetrics) Collect(out chan<- prometheus.Metric) {
 	w.counters("footfall_poison_total", "Stored input that could not be processed, by reason.", "reason", st.Poison)
 	w.counters("footfall_verdicts_total", "What the rules said of positions.", "verdict", st.Verdicts)
 	w.counters("footfall_transitions_total", "Transitions by kind.", "kind", st.Kinds)
+	w.counters("footfall_consents_total", "Devices whose consent to positions was withdrawn, or given again.", "change", st.Consents)
+	w.gauge("footfall_devices_withdrawn", "Devices whose positions are refused, because the consent to them is withdrawn.", float64(st.Withdrawn))
 	w.gauge("footfall_fences", "Active fences.", float64(s.Fences))
 	w.gauge("footfall_campaigns", "Active campaigns.", float64(s.Campaigns))
 	for i := range s.Vouchers {

@@ -202,7 +202,7 @@ func visit(rng *rand.Rand, began time.Time) [][]byte {
 	return out
 }
 
-// phones sends the input of all devices, each device's in order, each ping until it is answered ok. A ping leaves
+// phones sends the input of all devices, each device's in order, each ping until it is answered ok, or refused because the person wants it so. A ping leaves
 // only when the release channel allows one.
 type phones struct {
 	nc      *nats.Conn
@@ -230,6 +230,13 @@ func sendAll(t *testing.T, addr string, seed uint64, devices int, began time.Tim
 			data    []byte
 		}
 		todo := []message{{"device.shop." + name, reg}}
+		if d%4 == 0 { // the person does not want to be located, stands at a store, and thinks again
+			todo = append(todo, message{"device.shop." + name, []byte(`{"consent":{"location":false}}`)})
+			for _, ping := range visit(rng, began.Add(-5*time.Minute))[3:6] {
+				todo = append(todo, message{"ping.shop." + name, ping})
+			}
+			todo = append(todo, message{"device.shop." + name, []byte(`{"consent":{"location":true}}`)})
+		}
 		for _, ping := range visit(rng, began) {
 			todo = append(todo, message{"ping.shop." + name, ping})
 		}
@@ -249,7 +256,7 @@ func (p *phones) send(subject string, data []byte) {
 	for {
 		m, err := p.nc.Request(subject, data, 500*time.Millisecond)
 		if err == nil {
-			if r, err := wire.ParseReply(m.Data); err == nil && r.OK {
+			if r, err := wire.ParseReply(m.Data); err == nil && (r.OK || r.Error != nil && r.Error.Code == wire.CodeNoConsent) {
 				return
 			}
 		}

@@ -32,6 +32,7 @@ const (
 	CodeBadKey           Code = "bad_key"           // a receipt whose k is not the one of the message: forged, or mixed up
 	CodeInternal         Code = "internal"          // (payload) a fault of the gateway; sending it again does not help
 	CodeNoPositions      Code = "no_positions"      // privacy.positions is none, and the ping is no transition of a phone's own
+	CodeNoConsent        Code = "no_consent"        // the person has withdrawn the consent to the device's positions
 	CodeIgnored          Code = "ignored"           // OwnTracks only: a message type that carries no position; not an error
 )
 

@@ -9,7 +9,8 @@ import (
 	"footfall/track"
 )
 
-// Fill is Next for many pings at once: it empties dst and fills it with the next pings of the batch, until it is full, and
+// Fill is Next for many pings at once: it empties dst and fills it with the next pings of the batch, until it is full or a
+// registration has been read, which may change what becomes of the pings behind it, and
 // appends the records of other kinds that come before or between them to others. The log position of record n of the batch is first+n.
 // more is false when nothing is left to read. An error is final, as with Next; what was read before it stands in dst and
 // others and counts.
@@ -34,6 +35,9 @@ func (r *BatchReader) Fill(dst *track.Batch, others []Record, first uint64) (_ [
 		if raw.kind != KindPing {
 			others = append(others, Record{Kind: raw.kind, Device: r.device(&raw), ReceivedAt: raw.fix.ReceivedAt, Payload: raw.payload, Index: r.n})
 			r.n++
+			if raw.kind == KindDevice {
+				return others, r.pos < len(r.buf), nil
+			}
 			continue
 		}
 		f := &raw.fix
