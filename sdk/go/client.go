@@ -107,7 +107,8 @@ func validToken(s string) bool {
 	return 0 < len(s) && len(s) <= 64
 }
 
-// Ping queues a position.
+// Ping queues a position. While the consent to positions is withdrawn (Consent.Location false) it does nothing, and counts it as
+// dropped.
 func (c *Client) Ping(p Ping) error {
 	w := wirePing{c.orNow(p.At).UnixMilli(), p.Lat, p.Lng, p.AccuracyM, p.SpeedMPS, p.Source, p.Mock}
 	return c.add(classPing, w)
@@ -173,10 +174,19 @@ func (c *Client) remember(mid string) error {
 	return c.cfg.Store.PutShown(mid)
 }
 
+// ErrNoConsent: the person has withdrawn the consent to positions, so none is sent.
+var ErrNoConsent = errors.New("footfall: the consent to positions is withdrawn")
+
 // Nearest asks which fences are nearest to a place, for the phone's own system to watch: up to n of them, 1 to 100, the nearest
 // first. It needs a connection and nothing of it is stored. Ask again before having gone OthersM, and when the Revision of a later
 // answer is another one.
 func (c *Client) Nearest(ctx context.Context, lat, lng float64, n int) (Nearby, error) {
+	c.mu.Lock()
+	withdrawn := c.queue.withdrawn
+	c.mu.Unlock()
+	if withdrawn {
+		return Nearby{}, ErrNoConsent
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	payload, err := json.Marshal(struct {
@@ -208,7 +218,7 @@ func (c *Client) Nearest(ctx context.Context, lat, lng float64, n int) (Nearby, 
 // Stats are counts since Open; Queued is of this moment.
 type Stats struct {
 	Queued    int
-	Dropped   int64 // too old, or no room
+	Dropped   int64 // too old, no room, or positions that the person does not want to be sent
 	Refused   int64 // by the gateway, for good: a fault of the caller, see the log
 	Connected bool
 }
@@ -257,6 +267,9 @@ func (c *Client) add(class string, v any) error {
 	it, gone, err := c.queue.add(class, payload, c.now().UnixMilli())
 	if err != nil {
 		return err
+	}
+	if it.ID == 0 {
+		return nil
 	}
 	err = c.cfg.Store.Put(it)
 	if len(gone) > 0 {

@@ -55,6 +55,7 @@ type queue struct {
 	next        uint64
 	sent        []uint64 // ids of the request that has no answer yet
 	fails       int      // in a row
+	withdrawn   bool     // the person does not want to be located: no position is kept or sent
 
 	dropped, refused int64
 }
@@ -72,14 +73,46 @@ func newQueue(app, device string, l Limits, items []Item) *queue {
 	q := &queue{app: app, device: device, limits: l, items: items, next: 1}
 	for _, it := range items {
 		q.next = max(q.next, it.ID+1)
+		if said, allowed := locationConsent(it.Class, it.Payload); said {
+			q.withdrawn = !allowed
+		}
 	}
 	return q
 }
 
-// add appends a payload. gone are the ids of what had to make room for it.
+// locationConsent is what a payload says about the use of positions. What says nothing any more, with null, allows it.
+func locationConsent(class string, payload []byte) (said, allowed bool) {
+	var doc map[string]json.RawMessage
+	if class != classDevice || json.Unmarshal(payload, &doc) != nil || doc["consent"] == nil {
+		return false, false
+	}
+	var consent map[string]json.RawMessage
+	if json.Unmarshal(doc["consent"], &consent) != nil {
+		return false, false
+	}
+	location, said := consent["location"]
+	return said || consent == nil, string(location) != "false"
+}
+
+// add appends a payload. gone are the ids of what had to make room for it: of a registration that withdraws the consent to
+// positions, all of these. From then on a ping is not added, and it is the zero Item, until a registration gives it again.
 func (q *queue) add(class string, payload []byte, nowMS int64) (it Item, gone []uint64, err error) {
 	if len(payload) > maxPayload {
 		return it, nil, ErrTooLarge
+	}
+	if class == classPing && q.withdrawn {
+		q.dropped++
+		return it, nil, nil
+	}
+	if said, allowed := locationConsent(class, payload); said {
+		if q.withdrawn = !allowed; q.withdrawn {
+			q.items = slices.DeleteFunc(q.items, func(it Item) bool {
+				if it.Class == classPing {
+					gone = append(gone, it.ID)
+				}
+				return it.Class == classPing
+			})
+		}
 	}
 	it = Item{ID: q.next, Class: class, At: nowMS, Payload: payload}
 	q.next++

@@ -42,7 +42,8 @@ type Device struct {
 	Delete   []string       `json:"-"`
 }
 
-// Consent is what the person has agreed to.
+// Consent is what the person has agreed to, both of it. With Location false the client drops the positions that wait and sends none,
+// and the gateway erases where the device has been, until it is true, or Delete names "consent": nothing said is allowed.
 type Consent struct {
 	Location bool `json:"location"`
 	Push     bool `json:"push"`

@@ -30,7 +30,7 @@ export interface Config {
 /** Counts since open; queued is of this moment. */
 export interface Stats {
   queued: number;
-  /** Too old, or no room. */
+  /** Too old, no room, or positions that the person does not want to be sent. */
   dropped: number;
   /** By the gateway, for good. */
   refused: number;
@@ -80,7 +80,10 @@ export class Client {
     return new Client(cfg, store, new Queue(cfg.app, cfg.device, cfg.limits, state.items), state.shown, now);
   }
 
-  /** Queues a position. Done when the store has it. */
+  /**
+   * Queues a position. Done when the store has it. While the consent to positions is withdrawn (consent.location false) it does
+   * nothing, and counts it as dropped.
+   */
   async ping(p: Ping): Promise<void> {
     await this.#add("ping", { t: p.at ?? this.now(), lat: p.lat, lon: p.lon, acc: p.accuracy, spd: p.speed, src: p.source });
   }
@@ -136,6 +139,7 @@ export class Client {
    * another one.
    */
   async nearest(lat: number, lon: number, n = 20): Promise<Nearby> {
+    if (this.queue.withdrawn) throw new Error("footfall: the consent to positions is withdrawn");
     if (!this.#connected) throw new Error("footfall: not connected");
     const m = await this.#nc!.request(`near.${this.cfg.app}.${this.cfg.device}`, JSON.stringify({ lat, lon, n }), {
       timeout: this.cfg.timeoutMs ?? 5000,
@@ -165,6 +169,7 @@ export class Client {
 
   async #add(cls: Class, payload: object): Promise<void> {
     const { item, gone } = this.queue.add(cls, JSON.stringify(payload), this.now());
+    if (item === null) return;
     await this.store.put(item);
     if (gone.length > 0) await this.store.delete(gone);
     this.#wake();

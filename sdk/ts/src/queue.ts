@@ -34,6 +34,14 @@ const backoff = (fails: number): number => Math.min(1000 * 2 ** Math.min(fails, 
 
 const bytes = (text: string): number => new TextEncoder().encode(text).length;
 
+/** What a payload says about the use of positions; undefined: nothing. What says nothing any more, with null, allows it. */
+function locationConsent(cls: Class, payload: string): boolean | undefined {
+  if (cls !== "device") return undefined;
+  const { consent } = JSON.parse(payload) as { consent?: { location?: boolean | null } | null };
+  if (consent === undefined || (consent !== null && consent.location === undefined)) return undefined;
+  return consent?.location !== false;
+}
+
 /** The outbox without disk, network and clock: what is sent next, and what an answer means. */
 export class Queue {
   dropped = 0;
@@ -43,6 +51,8 @@ export class Queue {
   #fails = 0; // in a row
   #serial = 0;
   #instance = Math.random().toString(36).slice(2, 10);
+  /** The person does not want to be located: no position is kept or sent. */
+  withdrawn = false;
 
   constructor(
     private app: string,
@@ -52,17 +62,31 @@ export class Queue {
   ) {
     this.#limits = { items: 10_000, pingAgeMs: 24 * 3600_000, ageMs: 7 * 24 * 3600_000, ...limits };
     this.items.sort((a, b) => (a.id < b.id ? -1 : 1));
+    for (const it of this.items) this.withdrawn = !(locationConsent(it.class, it.payload) ?? !this.withdrawn);
   }
 
-  /** Appends a payload. gone are the ids of what had to make room for it. */
-  add(cls: Class, payload: string, now: number): { item: Item; gone: string[] } {
+  /**
+   * Appends a payload. gone are the ids of what had to make room for it: of a registration that withdraws the consent to
+   * positions, all of these. From then on a ping is not added, and item is null, until a registration gives it again.
+   */
+  add(cls: Class, payload: string, now: number): { item: Item | null; gone: string[] } {
     if (bytes(payload) > maxPayload) throw new RangeError("footfall: payload is over 16 KiB");
+    if (cls === "ping" && this.withdrawn) {
+      this.dropped++;
+      return { item: null, gone: [] };
+    }
+    const gone: string[] = [];
+    const allowed = locationConsent(cls, payload);
+    if (allowed !== undefined) this.withdrawn = !allowed;
+    if (allowed === false) {
+      gone.push(...this.items.filter((it) => it.class === "ping").map((it) => it.id));
+      this.items = this.items.filter((it) => it.class !== "ping");
+    }
     // A clock that is set back must not put what is new before what is old.
     const at = Math.max(now, Number(this.items.at(-1)?.id.slice(0, 15) ?? 0));
     const id = `${String(at).padStart(15, "0")}-${String(this.#serial++).padStart(9, "0")}-${this.#instance}`;
     const item = { id, class: cls, at: now, payload };
     this.items.push(item);
-    const gone: string[] = [];
     while (this.items.length > this.#limits.items) {
       const oldest = Math.max(0, this.items.findIndex((it) => it.class === "ping"));
       gone.push(...this.items.splice(oldest, 1).map((it) => it.id));

@@ -23,7 +23,11 @@ export interface Device {
   tags?: Record<string, unknown> | null;
   /** Of the person rather than the device; see Client.setTags. */
   user_tags?: Record<string, unknown> | null;
-  consent?: { location?: boolean; push?: boolean } | null;
+  /**
+   * What the person has agreed to. With location false the client drops the positions that wait and sends none, and the gateway
+   * erases where the device has been, until it is true, or null: nothing said is allowed.
+   */
+  consent?: { location?: boolean | null; push?: boolean | null } | null;
   sdk?: string | null;
   os?: string | null;
 }
