@@ -138,13 +138,30 @@ func Report(ctx context.Context, d *db.DB, q funnel.Query, now time.Time) (r *fu
 		if err := errors.Join(reportVouchers(tx, r), reportForecasts(ctx, tx, r, now)); err != nil || q.Campaign == "" {
 			return err
 		}
-		known, err := funnel.Campaigns(tx)
-		if err == nil && !slices.Contains(known, q.Campaign) {
-			err = fmt.Errorf("%w: %q; there are entries of %s", ErrNoCampaign, q.Campaign, strings.Join(known, ", "))
-		}
-		return err
+		return knownCampaign(tx, q.Campaign)
 	})
 	return r, err
+}
+
+// Claims lists a page of a campaign's claims from a ledger. It returns ErrNoCampaign when there are no entries of it, and
+// funnel.ErrQuery.
+func Claims(ctx context.Context, d *db.DB, q funnel.ClaimsQuery) (page funnel.ClaimsPage, err error) {
+	err = d.View(func(tx *db.Tx) error {
+		if page, err = funnel.Claims(ctx, tx, q); err != nil || len(page.Claims) > 0 || q.AfterAt != 0 {
+			return err
+		}
+		return knownCampaign(tx, q.Campaign)
+	})
+	return page, err
+}
+
+// knownCampaign returns ErrNoCampaign, with the names that there are, for a campaign without entries.
+func knownCampaign(tx *db.Tx, id string) error {
+	known, err := funnel.Campaigns(tx)
+	if err == nil && !slices.Contains(known, id) {
+		err = fmt.Errorf("%w: %q; there are entries of %s", ErrNoCampaign, id, strings.Join(known, ", "))
+	}
+	return err
 }
 
 // people tells funnel what the ledger remembers of subjects.

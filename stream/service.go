@@ -39,6 +39,7 @@ const (
 	OutboxResumeSubject = "footfall.v1.outbox.resume" // NameRequest -> NameAnswer
 
 	ReportSubject   = "footfall.v1.report"   // funnel.Query -> funnel.Report
+	ClaimsSubject   = "footfall.v1.claims"   // funnel.ClaimsQuery -> funnel.ClaimsPage
 	ForecastSubject = "footfall.v1.forecast" // ForecastRequest -> Forecast
 	ForgetSubject   = "footfall.v1.forget"   // Someone -> Forgotten
 	ExportSubject   = "footfall.v1.export"   // ExportRequest -> Export
@@ -115,6 +116,7 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 		group.AddEndpoint("campaign-stop", answer(g.stopCampaign), micro.WithEndpointSubject("campaign.stop")),
 		group.AddEndpoint("campaign-start", answer(g.startCampaign), micro.WithEndpointSubject("campaign.start")),
 		group.AddEndpoint("report", answer(g.report)),
+		group.AddEndpoint("claims", answer(func(ctx context.Context, q funnel.ClaimsQuery) (any, error) { return Claims(ctx, g.cfg.DB, q) })),
 		group.AddEndpoint("forecast", answer(g.forecast)),
 		group.AddEndpoint("forget", answerWithin(ForgetPatience, g.forget)),
 		group.AddEndpoint("export", answer(g.export)),

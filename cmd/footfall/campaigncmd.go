@@ -20,6 +20,7 @@ type campaignCmd struct {
 	Backtest backtestCmd         `cmd:"" hidden:"" help:"Say what campaigns would have done with recorded positions: who, when, where, and what held the rest. Nothing is sent."`
 	Forecast campaignForecastCmd `cmd:"" help:"Say what draft campaigns will bring: people a day and in all, from who came on past days of the same weekday. With --as-of, beside what was counted."`
 	Report   campaignReportCmd   `cmd:"" help:"Say what campaigns achieved: who came, who got a push, what became of it, who bought, and how late it was."`
+	Claims   campaignClaimsCmd   `cmd:"" help:"List who has claimed a campaign, when and where, and what became of each push: a line each, as CSV, or with --json one object a line."`
 	Stop     campaignStopCmd     `cmd:"" help:"Stop a campaign of the running gateway: it decides nothing more, and what it owes is cancelled. Holds through restarts."`
 	Start    campaignStartCmd    `cmd:"" help:"Start a stopped campaign again."`
 }

@@ -18,17 +18,15 @@ import (
 )
 
 type campaignReportCmd struct {
-	Campaign string        `arg:"" optional:"" help:"Id of the campaign; or --all."`
-	All      bool          `help:"All campaigns, and how the number of subscribers changed."`
-	Day      string        `help:"One day on the stores' clocks: 2026-11-28, today or yesterday." placeholder:"DATE"`
-	From     string        `help:"First day; default six days before --to." placeholder:"DATE"`
-	To       string        `help:"Last day; default today." placeholder:"DATE"`
-	By       string        `help:"Break the funnel down: fence, variant, hour, day, or where-when: fence by hour. With --csv also voucher and forecast: the tables of pools, and of what was expected." enum:",fence,variant,hour,day,where-when,voucher,forecast" default:"" placeholder:"WHAT"`
-	Goal     string        `help:"Customer event that counts as a conversion." default:"purchase" placeholder:"NAME"`
-	Within   time.Duration `help:"For how long after a push it counts." default:"48h"`
-	Late     time.Duration `help:"From when on a push counts as late." default:"1m"`
-	CSV      bool          `name:"csv" help:"Print the funnel, or the breakdown of --by, as CSV."`
-	HTML     string        `name:"html" help:"Write one page with everything into this file." placeholder:"FILE"`
+	Campaign string `arg:"" optional:"" help:"Id of the campaign; or --all."`
+	All      bool   `help:"All campaigns, and how the number of subscribers changed."`
+	daysFlags
+	By     string        `help:"Break the funnel down: fence, variant, hour, day, or where-when: fence by hour. With --csv also voucher and forecast: the tables of pools, and of what was expected." enum:",fence,variant,hour,day,where-when,voucher,forecast" default:"" placeholder:"WHAT"`
+	Goal   string        `help:"Customer event that counts as a conversion." default:"purchase" placeholder:"NAME"`
+	Within time.Duration `help:"For how long after a push it counts." default:"48h"`
+	Late   time.Duration `help:"From when on a push counts as late." default:"1m"`
+	CSV    bool          `name:"csv" help:"Print the funnel, or the breakdown of --by, as CSV."`
+	HTML   string        `name:"html" help:"Write one page with everything into this file." placeholder:"FILE"`
 	ledgerFlags
 }
 
@@ -75,7 +73,14 @@ func (c *campaignReportCmd) Run(e *env) error {
 	return writeReport(e.out, r, c.By)
 }
 
-func (c *campaignReportCmd) query(now time.Time) (q funnel.Query, err error) {
+// daysFlags say which days on the stores' clocks.
+type daysFlags struct {
+	Day  string `help:"One day on the stores' clocks: 2026-11-28, today or yesterday." placeholder:"DATE"`
+	From string `help:"First day; default six days before --to." placeholder:"DATE"`
+	To   string `help:"Last day; default today." placeholder:"DATE"`
+}
+
+func (c *daysFlags) days(now time.Time) (from, to funnel.Day, err error) {
 	day := func(flag, text string, otherwise funnel.Day) funnel.Day {
 		_, offset := now.Zone()
 		today := funnel.DayOf(now.UnixMilli(), offset/60)
@@ -93,18 +98,21 @@ func (c *campaignReportCmd) query(now time.Time) (q funnel.Query, err error) {
 		}
 		return d
 	}
-	q = funnel.Query{Campaign: c.Campaign, Goal: c.Goal, WithinMS: c.Within.Milliseconds(), LateMS: c.Late.Milliseconds()}
 	if c.Day != "" {
 		if c.From != "" || c.To != "" {
-			return q, usage("give --day, or --from and --to")
+			return 0, 0, usage("give --day, or --from and --to")
 		}
-		q.From = day("--day", c.Day, 0)
-		q.To = q.From
-	} else {
-		q.To = day("--to", c.To, day("", "today", 0))
-		q.From = day("--from", c.From, q.To-6)
+		from = day("--day", c.Day, 0)
+		return from, from, err
 	}
-	if err != nil {
+	to = day("--to", c.To, day("", "today", 0))
+	from = day("--from", c.From, to-6)
+	return from, to, err
+}
+
+func (c *campaignReportCmd) query(now time.Time) (q funnel.Query, err error) {
+	q = funnel.Query{Campaign: c.Campaign, Goal: c.Goal, WithinMS: c.Within.Milliseconds(), LateMS: c.Late.Milliseconds()}
+	if q.From, q.To, err = c.days(now); err != nil {
 		return q, err
 	}
 	if err := q.Check(); err != nil {

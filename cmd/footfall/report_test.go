@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -159,6 +160,8 @@ func TestReportCommand(t *testing.T) {
 		t.Errorf("by fence and hour %d entered, want 3000", cells)
 	}
 
+	testClaims(t, data, first, &total)
+
 	path := filepath.Join(t.TempDir(), "report.html")
 	if keep := os.Getenv("FOOTFALL_KEEP_PAGE"); keep != "" { // to look at it
 		path = filepath.Join(keep, "report.html")
@@ -178,6 +181,61 @@ func TestReportCommand(t *testing.T) {
 }
 
 // TestReportCommandRefuses: each mistake is named, with what to write instead.
+// testClaims: the list of claims, over several pages, has each claim of the report once, in order of time, with what became of it.
+func testClaims(t *testing.T, data string, first funnel.Day, total *funnel.Group) {
+	t.Helper()
+	span := []string{"campaign", "claims", "autumn", "--data", data, "--from", first.String(), "--to", (first + 2).String()}
+	code, out, errs := runCLI(t, append(span[:len(span):len(span)], "--json", "--held")...)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	got := map[string]int64{}
+	ids := map[string]bool{}
+	last := int64(0)
+	for line := range strings.Lines(out) {
+		var c funnel.Claimed
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			t.Fatal(err)
+		}
+		if ids[c.ID] || c.At < last || c.Device == "" {
+			t.Fatalf("twice, or out of order, or nobody's: %s", line)
+		}
+		ids[c.ID], last = true, c.At
+		got["entered"]++
+		if got[c.State]++; c.State == "held" {
+			got["held "+c.Reason]++
+		}
+		for what, at := range map[string]int64{"took": c.Accepted, "delivered": c.Delivered, "opened": c.Opened, "converted": c.Converted} {
+			if at != 0 {
+				got[what]++
+			}
+		}
+	}
+	want := map[string]int64{"entered": total.Entered, "holdout": total.Held[funnel.HeldOut], "accepted": total.Accepted, "took": total.Accepted, "expired": total.NotSent["expired"],
+		"delivered": total.Delivered, "opened": total.Opened, "converted": total.Converted}
+	for reason, n := range total.Held {
+		if reason != funnel.HeldOut {
+			want["held "+reason] = n
+			want["held"] += n
+		}
+	}
+	maps.DeleteFunc(want, func(_ string, n int64) bool { return n == 0 })
+	if !maps.Equal(got, want) {
+		t.Errorf("claims %v, the report has %v", got, want)
+	}
+	path := filepath.Join(t.TempDir(), "claims.csv")
+	code, out, errs = runCLI(t, append(span, "-o", path)...)
+	text, err := os.ReadFile(path)
+	if code != 0 || out != "" || err != nil {
+		t.Fatalf("exit code %d, %v: %s%s", code, err, out, errs)
+	}
+	rows, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
+	claims := total.Claimed + total.Held[funnel.HeldOut]
+	if err != nil || int64(len(rows)) != 1+claims || len(rows[0]) != len(rows[1]) || !strings.HasPrefix(errs, thousands(claims)+" claims of ") {
+		t.Errorf("%d rows of CSV, %v: %s", len(rows), err, errs)
+	}
+}
+
 // TestReportTables: the tables of pools and forecasts have what the report has, and each pool's row adds up.
 func TestReportTables(t *testing.T) {
 	r := &funnel.Report{Campaigns: []*funnel.Campaign{{ID: "bday", Vouchers: []funnel.Vouchers{
