@@ -178,6 +178,19 @@ func Learn(tx *db.Tx, subject, campaign, app string, at time.Time, loc *time.Loc
 	return nil
 }
 
+// Learned is what is known of when pushes are opened: by the person, by everybody of the campaign or journey, and by everybody of
+// the app.
+type Learned struct{ Person, Campaign, App Hours }
+
+// Pick is [Pick] by the first of them that knows enough. id names the campaign or journey.
+func (l *Learned) Pick(from, to, fallback time.Time, loc *time.Location, subject, id string, now time.Time) Choice {
+	return Pick(from, to, fallback, loc, subject, now, []Source{
+		{Name: "the person", Hours: l.Person, Min: MinPerson},
+		{Name: "everybody who opened " + id, Hours: l.Campaign, Min: MinAudience},
+		{Name: "everybody in the app", Hours: l.App, Min: MinAudience},
+	})
+}
+
 // Source is whose hours may decide.
 type Source struct {
 	Name  string // for people

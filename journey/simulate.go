@@ -7,16 +7,24 @@ import (
 	"time"
 
 	"footfall/audience"
+	"footfall/besttime"
 	"footfall/campaign"
+	"footfall/dedupe"
 	"footfall/fences"
 	"footfall/track"
 )
 
 // A Simulation leads one made-up person through a journey, by the very function that leads people ([Journey.Step]), and tells
-// what happens. Nothing is stored or sent. Experiments draw the arm that the person would really get; nothing has been won,
-// and nothing is known of best times. Not safe for concurrent use.
+// what happens. Nothing is stored or sent. Experiments draw the arm that the person would really get, and nothing has been won.
+// Not safe for concurrent use.
 type Simulation struct {
 	Profile audience.Profile
+	// Caps are those of the gateway ([campaign.Input.Caps]).
+	Caps []campaign.Cap
+	// Fences knows the fences by id; nil: they have no name, no zone and no tags but those that happen.
+	Fences *fences.Set
+	// Hours are those in which the person has opened pushes before, for best times.
+	Hours besttime.Hours
 	// Undelivered lets the calls of webhook steps fail; else they are delivered a second later.
 	Undelivered bool
 
@@ -26,6 +34,7 @@ type Simulation struct {
 	zone    *time.Location
 	events  []audience.Event
 	visits  []audience.Visit
+	sends   []dedupe.Send
 	in      map[string]bool // watches that the person is in
 	said    map[string]bool // watches of which that was said, whatever their rules make of the person
 	answers []Input         // of calls, in order
@@ -143,11 +152,16 @@ func (s *Simulation) Happen(in Input) {
 		s.tell("", "event %s%s", in.Name, props)
 		s.events = append(s.events, audience.Event{Device: s.Profile.Device, Name: in.Name, At: s.now, Props: in.Props})
 	case Transition:
+		if f, ok := s.fence(in.Fence); ok {
+			in.Tags = f.Tags
+		}
 		s.tell("", "%s %s", in.Transition, in.Fence)
 		s.visit(in)
 	case Opened:
 		s.tell("", "opens the push of %s", in.Step)
 		in.SentAt = s.now
+		loc, _ := campaign.Zone(s.Profile.Zone) // nil: the phone names none
+		s.Hours.Add(time.UnixMilli(s.now), loc)
 	case Enter:
 		s.tell("", "is put in%s", props)
 	case Membered:
@@ -156,6 +170,20 @@ func (s *Simulation) Happen(in Input) {
 	}
 	s.step(in)
 	s.look()
+}
+
+// Sent says that another campaign has sent the person a push at the present time. exempt: [dedupe.Send.Exempt].
+func (s *Simulation) Sent(campaignID string, exempt bool) {
+	s.tell("", "is sent a push of %s", campaignID)
+	s.sends = append(s.sends, dedupe.Send{At: time.UnixMilli(s.now), Campaign: campaignID, Exempt: exempt})
+}
+
+// fence is the one with the id; nil when it is not known.
+func (s *Simulation) fence(id string) (*fences.Fence, bool) {
+	if s.Fences == nil {
+		return nil, false
+	}
+	return s.Fences.Lookup(fences.ID(id))
 }
 
 // Set changes the profile as an update from the app would.
@@ -218,7 +246,10 @@ func (s *Simulation) step(in Input) {
 		return
 	}
 	in.ID = fmt.Sprint(s.n)
-	f := Facts{Profile: &s.Profile, Events: s.events, Visits: s.visits}
+	f := Facts{Profile: &s.Profile, Events: s.events, Visits: s.visits, BestTime: s.bestTime}
+	if at, ok := s.fence(in.Fence); ok {
+		f.Store = at.Location
+	}
 	if !s.run.Active() {
 		if in.Kind != Enter && !s.j.EnteredBy(&in) {
 			return
@@ -311,18 +342,37 @@ func (s *Simulation) mark(m Mark, effects []Effect) {
 }
 
 func (s *Simulation) transition() *track.Transition {
-	return &track.Transition{At: s.now, ConfirmedAt: s.now, FenceID: fences.ID(s.run.Fence)}
+	tr := &track.Transition{At: s.now, ConfirmedAt: s.now, FenceID: fences.ID(s.run.Fence)}
+	tr.Fence, _ = s.fence(s.run.Fence)
+	return tr
+}
+
+// bestTime is when the best hour comes next by what is known of the person alone.
+func (s *Simulation) bestTime(sched *campaign.Schedule) (time.Time, string) {
+	now := time.UnixMilli(s.now)
+	from, to, otherwise, loc := sched.NextSpan(now, s.Profile.Zone)
+	l := besttime.Learned{Person: s.Hours}
+	c := l.Pick(from, to, otherwise, loc, s.Profile.Subject(), s.j.ID, now)
+	return c.At, c.At.In(loc).Format("2006-01-02 15:04 MST") + ": " + c.Why
 }
 
 // push tells what a push step would send.
 func (s *Simulation) push(step string) {
 	c, _ := s.j.PushAt(step)
-	in := campaign.Input{Tr: s.transition(), Profile: &s.Profile, Now: time.UnixMilli(s.now), Visits: s.visits, Events: s.events}
+	in := campaign.Input{Tr: s.transition(), Profile: &s.Profile, Now: time.UnixMilli(s.now), Sends: s.sends, Visits: s.visits, Events: s.events, Caps: s.Caps}
 	d := c.Decide(in, true)
 	if d.Outcome != campaign.Propose {
-		s.tell(step, "push is held: %s", d.Reason)
+		why := ""
+		for _, k := range d.Checks {
+			if !k.OK {
+				why = ", " + k.Detail
+				break
+			}
+		}
+		s.tell(step, "push is held: %s%s", d.Reason, why)
 		return
 	}
+	s.sends = append(s.sends, dedupe.Send{At: in.Now, Campaign: c.ID, Exempt: c.Exempt})
 	rc := campaign.NewContext(c, in, in.Now)
 	rc.SetVariant(d.Variant)
 	rc.Message, rc.Entry = map[string]any{"id": "simulated", "code": "SIMULATED"}, s.run.Entry

@@ -50,17 +50,15 @@ func (s *settler) bestNext(tx *db.Tx, sched *campaign.Schedule, journey string, 
 }
 
 func pickTime(tx *db.Tx, id string, p *audience.Profile, from, to, otherwise time.Time, loc *time.Location) (besttime.Choice, error) {
-	own, err := besttime.Load(tx, besttime.Person, p.Subject())
-	theirs, err2 := besttime.Load(tx, besttime.Campaign, id)
-	app, err3 := besttime.Load(tx, besttime.App, appOf(track.DeviceID(p.Device)))
+	var l besttime.Learned
+	var err, err2, err3 error
+	l.Person, err = besttime.Load(tx, besttime.Person, p.Subject())
+	l.Campaign, err2 = besttime.Load(tx, besttime.Campaign, id)
+	l.App, err3 = besttime.Load(tx, besttime.App, appOf(track.DeviceID(p.Device)))
 	if err := errors.Join(err, err2, err3); err != nil {
 		return besttime.Choice{}, err
 	}
-	return besttime.Pick(from, to, otherwise, loc, p.Subject(), tx.Now(), []besttime.Source{
-		{Name: "the person", Hours: own, Min: besttime.MinPerson},
-		{Name: "everybody who opened " + id, Hours: theirs, Min: besttime.MinAudience},
-		{Name: "everybody in the app", Hours: app, Min: besttime.MinAudience},
-	}), nil
+	return l.Pick(from, to, otherwise, loc, p.Subject(), id, tx.Now()), nil
 }
 
 // OpenHours is when somebody opens pushes, as export shows it. Times are Unix ms.

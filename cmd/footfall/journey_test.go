@@ -152,11 +152,16 @@ steps:
     push: {template: {locales: {en: {title: Hi, body: "Gold {{ tags.told }}"}}}}
   - wait_for: {up_to: 4h, branches: {seen: {opened: offer, then: [{exit: opened}]}}}
 `)
+	capped := file(t, "caps.yaml", "campaigns: {caps: [{max: 1, per: day}]}\n")
 	for _, tt := range []struct {
 		args []string
 		code int
 		says []string
 	}{
+		{[]string{"-c", capped, "sent news", "+1h tag loyalty=gold"}, 0, []string{"is sent a push of news", "offer  push is held: gateway_cap, at most 1 a day of the store, of all campaigns; 1 already"}},
+		{[]string{"-c", capped, "sent news exempt=true", "tag loyalty=gold"}, 0, []string{`offer  push "Hi" "Gold true"`}},
+		{[]string{"-c", capped, "sent news", "+12h tag loyalty=gold"}, 0, []string{`offer  push "Hi" "Gold true"`}},
+		{[]string{"--opens", "25:00"}, 2, []string{"is no time of the day"}},
 		{[]string{"tag loyalty=gold", "+1h opened offer"}, 0, []string{"joins gold", `1  calls crm with {"d":"shop.simulated"}`, "1  webhook → delivered", `offer  push "Hi" "Gold true"`, "3  waits until Sat 2026-11-28 16:00:01", "13:00:00  opens the push of offer", "ended: exit"}},
 		{[]string{"--calls", "failed"}, 0, []string{"joins gold", "webhook → failed", "emits missed", "3  wait_for → not_triggered", "ended: finished"}},
 		{[]string{"tag loyalty=gold", "+1h tag loyalty=null"}, 0, []string{"leaves gold", "3  goal\n", "ended: goal"}},
@@ -177,6 +182,28 @@ steps:
 		for _, want := range tt.says {
 			if !strings.Contains(out+errs, want) {
 				t.Errorf("%q: no %q in\n%s%s", tt.args, want, out, errs)
+			}
+		}
+	}
+	soup := file(t, "soup.yaml", `journey: soup
+zone: Europe/Kyiv
+entry: {enter: {id: k1}}
+window: {to: never}
+quiet: {hours: "14:00-14:30", closed: hold}
+steps:
+  - wait: {at: best_time, between: "12:00-16:00", default: "13:00", zone: Europe/Kyiv}
+  - push: {template: {locales: {en: {body: "Soup at {{ fence.name }}"}}}}
+`)
+	stores := file(t, "s.geojson", strings.Replace(oneStore, `"id":"k1"`, `"id":"k1","name":"First"`, 1))
+	for opens, want := range map[string][]string{
+		"15:05,15:10,15:50": {"waits until Sat 2026-11-28 15:", "the person: 100 % of 2.9 opens are from 15 to 16", `push "" "Soup at First"`},
+		"15:05,15:10":       {"waits until Sat 2026-11-28 13:00:00", "the person: 1.9 opens, and 2.5 are asked for", "the default, 13:00"},
+		"14:05,14:10,14:25": {"waits until Sat 2026-11-28 14:", "2 "},
+	} {
+		code, out, errs := runCLI(t, "journey", "simulate", soup, "--at", "2026-11-28T11:00", "--fences", stores, "--opens", opens, "enter k1")
+		for _, want := range want {
+			if code != 0 || !strings.Contains(out, want) {
+				t.Errorf("opens at %s: code %d, no %q in\n%s%s", opens, code, want, out, errs)
 			}
 		}
 	}

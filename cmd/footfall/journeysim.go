@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -13,14 +14,18 @@ import (
 )
 
 type journeySimulateCmd struct {
-	File    string   `arg:"" help:"YAML file or folder that the journey is in."`
-	Happens []string `arg:"" optional:"" name:"happening" help:"What happens, in order: [+DURATION] and one of: event NAME [PROPERTY=VALUE …], enter|exit|dwell FENCE [tag=TAG …], joins|leaves SEGMENT, opened STEP, tag NAME=VALUE, put_in [PROPERTY=VALUE …], nothing. None: the journey's own entry, and then nothing."`
-	Journey string   `help:"Id of the journey, when there are several." placeholder:"ID"`
-	At      string   `help:"When it begins, by the journey's clock, such as 2026-11-28T12:00. Default: now." placeholder:"TIME"`
-	Device  string   `help:"APP.DEVICE of the person: experiments go by it." default:"shop.simulated" placeholder:"APP.DEVICE"`
-	Profile string   `help:"What the device says of itself, as on device.<app>.<device>; without it a phone that can be pushed to." placeholder:"JSON"`
-	Calls   string   `help:"What becomes of webhook steps' calls: delivered or failed." enum:"delivered,failed" default:"delivered"`
-	JSON    bool     `name:"json" help:"Print the lines as JSON."`
+	File       string     `arg:"" help:"YAML file or folder that the journey is in."`
+	Happens    []string   `arg:"" optional:"" name:"happening" help:"What happens, in order: [+DURATION] and one of: event NAME [PROPERTY=VALUE …], enter|exit|dwell FENCE [tag=TAG …], joins|leaves SEGMENT, opened STEP, tag NAME=VALUE, put_in [PROPERTY=VALUE …], sent CAMPAIGN, nothing. None: the journey's own entry, and then nothing."`
+	Journey    string     `help:"Id of the journey, when there are several." placeholder:"ID"`
+	At         string     `help:"When it begins, by the journey's clock, such as 2026-11-28T12:00. Default: now." placeholder:"TIME"`
+	Device     string     `help:"APP.DEVICE of the person: experiments go by it." default:"shop.simulated" placeholder:"APP.DEVICE"`
+	Profile    string     `help:"What the device says of itself, as on device.<app>.<device>; without it a phone that can be pushed to." placeholder:"JSON"`
+	Calls      string     `help:"What becomes of webhook steps' calls: delivered or failed." enum:"delivered,failed" default:"delivered"`
+	Opens      []string   `help:"Times of the day at which the person has opened pushes, each on a day of its own before: 13:05,12:40,13:30. For best times." placeholder:"HH:MM"`
+	Config     string     `short:"c" help:"The gateway's configuration file, for its caps." env:"FOOTFALL_CONFIG" placeholder:"FILE"`
+	Fences     string     `help:"GeoJSON file or folder: what fences are called, their tags and clocks." placeholder:"PATH"`
+	FenceFlags fenceFlags `embed:""`
+	JSON       bool       `name:"json" help:"Print the lines as JSON."`
 }
 
 func (c *journeySimulateCmd) Run(e *env) error {
@@ -49,8 +54,20 @@ func (c *journeySimulateCmd) Run(e *env) error {
 			return usage("--profile: %v", err)
 		}
 	}
+	cfg, err := loadConfig(c.Config, e.environ)
+	if err != nil {
+		return err
+	}
 	s := journey.NewSimulation(j, p, at)
-	s.Undelivered = c.Calls == "failed"
+	s.Undelivered, s.Caps = c.Calls == "failed", cfg.Campaigns.Caps.list
+	if c.Fences != "" {
+		if s.Fences, err = c.FenceFlags.loadFenceSet(e.err, c.Fences); err != nil {
+			return err
+		}
+	}
+	if err := c.opened(s, at); err != nil {
+		return err
+	}
 	if len(c.Happens) == 0 {
 		s.Happen(j.Entry())
 	}
@@ -76,6 +93,21 @@ func (c *journeySimulateCmd) Run(e *env) error {
 		} else {
 			fmt.Fprintf(e.out, "%s    %s  %s\n", stamp, t.Step, t.Text)
 		}
+	}
+	return nil
+}
+
+// opened counts the opens of --opens, on the days before at, the last one on the day before.
+func (c *journeySimulateCmd) opened(s *journey.Simulation, at time.Time) error {
+	own, _ := campaign.Zone(s.Profile.Zone) // nil: the phone names none
+	clock := cmp.Or(own, s.Zone())
+	year, month, day := at.In(clock).Date()
+	for i, text := range c.Opens {
+		t, err := time.Parse("15:04", text)
+		if err != nil {
+			return usage("--opens: %q is no time of the day, such as 13:05", text)
+		}
+		s.Hours.Add(time.Date(year, month, day-len(c.Opens)+i, t.Hour(), t.Minute(), 0, 0, clock), own)
 	}
 	return nil
 }
@@ -142,6 +174,8 @@ func happen(s *journey.Simulation, j *journey.Journey, text string, at time.Time
 	}
 	switch verb {
 	case "nothing":
+	case "sent":
+		s.Sent(name, props["exempt"] == true)
 	case "event":
 		s.Happen(journey.Input{Kind: journey.Event, Name: name, Props: props})
 	case "put_in":
@@ -166,7 +200,7 @@ func happen(s *journey.Simulation, j *journey.Journey, text string, at time.Time
 			return at, usage("%q: %v", text, err)
 		}
 	default:
-		return at, usage("%q: nothing called %s happens; there are event, enter, exit, dwell, joins, leaves, opened, tag, put_in and nothing", text, verb)
+		return at, usage("%q: nothing called %s happens; there are event, enter, exit, dwell, joins, leaves, opened, tag, put_in, sent and nothing", text, verb)
 	}
 	return at, nil
 }

@@ -23,7 +23,7 @@ var rules = map[string]rule{
 	"fences":           {imports: []string{"geo", "internal/watch"}, pure: true},
 	"track":            {imports: []string{"fences", "geo"}, pure: true, noIO: true},
 	"campaign":         {imports: []string{"track", "fences", "geo", "audience", "dedupe", "push"}, pure: true}, // of push the words of payloads
-	"journey":          {imports: []string{"campaign", "audience", "track", "fences", "internal/db"}, pure: true, noIO: true},
+	"journey":          {imports: []string{"campaign", "audience", "track", "fences", "besttime", "dedupe", "internal/db"}, pure: true, noIO: true},
 	"campaign/infobip": {imports: []string{"campaign", "track", "fences", "geo", "dedupe"}, pure: true, noIO: true},
 
 	// Rows of the ledger.
