@@ -2,189 +2,132 @@ package h2pool
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
-	"net/http"
 	"time"
 )
 
-// waiter is a request without a connection.
-type waiter struct {
-	answer chan grant // capacity 1: the dispatcher never waits for a waiter
-	avoid  *conn      // the connection that has just refused it
-}
-
-type grant struct {
-	conn *conn
-	err  error
-}
-
 const (
-	// tickEvery is how often the dispatcher looks again while requests wait,
-	// for what no state hook announces: a back-off that ends, a stuck connection.
-	tickEvery = 50 * time.Millisecond
-	// stuckFor is how long a connection may look stuck before it is replaced.
-	stuckFor = 250 * time.Millisecond
-
 	// dialFast is how many dials may fail before requests fail with them.
 	dialFast     = 3
 	minDialPause = 100 * time.Millisecond
 	maxDialPause = 10 * time.Second
 )
 
-// acquire reserves a place for one request, waiting for one as long as ctx
-// allows. Errors are *NotSentError.
-func (p *Pool) acquire(ctx context.Context, avoid *conn) (*conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, &NotSentError{Err: err}
-	}
+// submit gives s to the connection with the fewest requests, or lets it wait for one.
+func (p *Pool) submit(s *stream) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.closed {
-		p.mu.Unlock()
-		return nil, &NotSentError{Err: ErrClosed}
+		s.finish(neverSent, &NotSentError{Err: ErrClosed})
+		return
 	}
 	// Fast path: there is room and nobody was here before.
 	if p.waiters.Len() == 0 {
-		if c := p.grantLocked(avoid); c != nil {
-			p.mu.Unlock()
-			return c, nil
+		if c := p.roomLocked(s.avoid); c != nil {
+			p.assignLocked(c, s)
+			return
 		}
 	}
-	p.reapLocked()
-	if err := p.downLocked(time.Now()); err != nil {
-		p.mu.Unlock()
-		return nil, err
+	now := time.Now()
+	if p.downLocked(now) {
+		s.finish(neverSent, &NotSentError{Err: p.dialErr, RetryAfter: p.dialAfter.Sub(now)})
+		return
 	}
-	w := &waiter{answer: make(chan grant, 1), avoid: avoid}
-	e := p.waiters.PushBack(w)
-	p.growLocked(time.Now())
-	p.mu.Unlock()
-	p.kick()
-
-	select {
-	case g := <-w.answer:
-		return g.conn, g.err
-	case <-ctx.Done():
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case g := <-w.answer: // granted in the same moment: hand it back
-		if g.conn != nil {
-			g.conn.starting--
-			p.releaseLocked(g.conn)
-		}
-	default:
-		p.waiters.Remove(e)
-	}
-	return nil, &NotSentError{Err: ctx.Err()}
+	s.waits = p.waiters.PushBack(s)
+	p.growLocked(now)
 }
 
-// grantLocked takes a place on the least busy connection, or returns nil.
-func (p *Pool) grantLocked(avoid *conn) *conn {
+// abandon ends s for its caller, whose context has ended with err. Afterwards
+// nothing of it is sent that has not been handed to a writer yet.
+func (p *Pool) abandon(s *stream, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := s.conn
+	switch {
+	case s.finished: // in the same moment
+	case s.waits != nil:
+		p.waiters.Remove(s.waits)
+		s.waits = nil
+		s.finish(neverSent, &NotSentError{Err: err})
+	case s.id == 0:
+		c.unqueue(s)
+		s.finish(neverSent, &NotSentError{Err: err})
+		c.freedLocked()
+	default:
+		inDoubt := s.begun()
+		c.cancel(s)
+		c.lostLocked(s, err)
+		if inDoubt && errors.Is(err, context.DeadlineExceeded) {
+			c.missedLocked()
+		}
+	}
+}
+
+// roomLocked returns the least busy connection with room, or nil.
+func (p *Pool) roomLocked(avoid *conn) *conn {
 	var best *conn
 	for _, c := range p.conns {
 		// The connection that refused this request is the last choice.
-		if c.room() && (best == nil || best == avoid || c != avoid && c.active < best.active) {
+		if c.room() && (best == nil || best == avoid || c != avoid && c.active() < best.active()) {
 			best = c
 		}
-	}
-	if best == nil {
-		return nil
-	}
-	best.active++
-	best.starting++
-	// Requests that overlap show that the origin is in real use: have all
-	// connections then, so that losing one is not losing everything.
-	if best.active > 1 && len(p.conns)+p.dialing < p.cfg.Connections && !time.Now().Before(p.dialAfter) {
-		p.startDialLocked()
 	}
 	return best
 }
 
-// kick wakes the dispatcher. It takes no lock: net/http calls it as a state
-// hook from inside calls that the pool makes under its own lock.
-func (p *Pool) kick() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
+func (p *Pool) assignLocked(c *conn, s *stream) {
+	s.conn = c
+	c.queue = append(c.queue, s)
+	c.kick()
+	// Requests that overlap show that the origin is in real use: have all
+	// connections then, so that losing one is not losing everything.
+	if len(p.conns)+p.dialing < p.cfg.Connections && c.active() > 1 && !time.Now().Before(p.dialAfter) {
+		p.startDialLocked()
 	}
 }
 
-// dispatch hands places to waiters until the pool is closed.
-func (p *Pool) dispatch() {
-	tick := time.NewTimer(time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-p.ctx.Done():
-			return
-		case <-p.wake:
-		case <-tick.C:
-		}
-		if p.serve(time.Now()) > 0 {
-			tick.Reset(tickEvery)
-		}
+// serveLocked gives room to those who wait, and dials for the rest. It is
+// called whenever there may be room that was not there before.
+func (p *Pool) serveLocked() {
+	if p.waiters.Len() == 0 || p.closed {
+		return
 	}
-}
-
-// serve grants what can be granted and returns how many still wait.
-func (p *Pool) serve(now time.Time) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return 0
-	}
-	p.reapLocked()
 	for e := p.waiters.Front(); e != nil; e = p.waiters.Front() {
-		w := e.Value.(*waiter)
-		c := p.grantLocked(w.avoid)
+		s := e.Value.(*stream)
+		c := p.roomLocked(s.avoid)
 		if c == nil {
 			break
 		}
 		p.waiters.Remove(e)
-		w.answer <- grant{conn: c}
+		s.waits = nil
+		p.assignLocked(c, s)
 	}
-	waiting := p.waiters.Len() > 0
-	for _, c := range append([]*conn(nil), p.conns...) {
-		c.observe(now)
-		if waiting && c.stuck(now) {
-			p.retireLocked(c)
-		}
-	}
-	if err := p.downLocked(now); waiting && err != nil {
-		p.failWaitersLocked(err)
-	}
-	p.growLocked(now)
-	return p.waiters.Len()
+	p.growLocked(time.Now())
 }
 
-// reapLocked removes connections that have died.
-func (p *Pool) reapLocked() {
-	for _, c := range append([]*conn(nil), p.conns...) {
-		if c.cc.Err() != nil {
-			if !c.open && c.active == 0 {
-				p.dialFailedLocked(errShortLived)
-			}
-			c.retired = true
-			p.dropLocked(c)
-		}
+// waitAgainLocked puts requests that were never handed to their writer back to
+// the front of those who wait.
+func (p *Pool) waitAgainLocked(queue []*stream) {
+	for i := len(queue) - 1; i >= 0; i-- {
+		queue[i].conn = nil
+		queue[i].waits = p.waiters.PushFront(queue[i])
 	}
 }
 
-// downLocked returns the error for new requests while the origin is down:
-// there is no connection, dialFast dials in a row have failed, and the pause
-// before the next one has not ended. Shorter pauses are waited for.
-func (p *Pool) downLocked(now time.Time) error {
-	if len(p.conns) > 0 || p.dialing > 0 || p.dialFails < dialFast || !now.Before(p.dialAfter) {
-		return nil
-	}
-	return &NotSentError{Err: p.dialErr, RetryAfter: p.dialAfter.Sub(now)}
+// downLocked reports whether the origin is down, so that new requests fail at
+// once: there is no connection, dialFast dials in a row have failed, and the
+// pause before the next one has not ended. Shorter pauses are waited for.
+func (p *Pool) downLocked(now time.Time) bool {
+	return len(p.conns) == 0 && p.dialing == 0 && p.dialFails >= dialFast && now.Before(p.dialAfter)
 }
 
-func (p *Pool) failWaitersLocked(err error) {
+func (p *Pool) failWaitersLocked(err error, retryAfter time.Duration) {
 	for e := p.waiters.Front(); e != nil; e = p.waiters.Front() {
 		p.waiters.Remove(e)
-		e.Value.(*waiter).answer <- grant{err: err}
+		s := e.Value.(*stream)
+		s.waits = nil
+		s.finish(neverSent, &NotSentError{Err: err, RetryAfter: retryAfter})
 	}
 }
 
@@ -207,34 +150,44 @@ func (p *Pool) startDialLocked() {
 func (p *Pool) dial() {
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.DialTimeout)
 	defer cancel()
-	cc, err := p.tr.NewClientConn(ctx, p.scheme, p.addr)
+	nc, raw, err := p.connect(ctx)
 
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.dialing--
 	switch {
-	case err != nil && !p.closed:
+	case p.closed:
+		if err == nil {
+			raw.Close()
+		}
+	case err != nil:
 		p.stats.DialErrors++
 		p.dialFailedLocked(err)
-		if down := p.downLocked(time.Now()); down != nil {
-			p.failWaitersLocked(down)
-		}
-	case err == nil && !p.closed:
-		p.conns = append(p.conns, &conn{cc: cc})
-	case err == nil:
-		defer cc.Close()
+	default:
+		p.conns = append(p.conns, startConn(p, nc, raw))
+		p.serveLocked()
 	}
-	p.mu.Unlock()
-	if err == nil {
-		cc.SetStateHook(func(*http.ClientConn) { p.kick() })
-	}
-	p.kick()
 }
 
 // dialFailedLocked sets the pause before the next dial: doubling, with
 // jitter so that gateways that lost the same peer do not return together.
 func (p *Pool) dialFailedLocked(err error) {
 	pause := min(maxDialPause, minDialPause<<min(p.dialFails, 10))
+	pause = pause/2 + rand.N(pause)
+	now := time.Now()
 	p.dialFails++
 	p.dialErr = err
-	p.dialAfter = time.Now().Add(pause/2 + rand.N(pause))
+	p.dialAfter = now.Add(pause)
+	if p.downLocked(now) {
+		p.failWaitersLocked(err, pause)
+	}
+	if p.redial == nil {
+		p.redial = time.AfterFunc(pause, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.growLocked(time.Now())
+		})
+	} else {
+		p.redial.Reset(pause)
+	}
 }

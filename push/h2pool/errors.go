@@ -2,7 +2,7 @@ package h2pool
 
 import (
 	"errors"
-	"strings"
+	"fmt"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -11,14 +11,19 @@ import (
 // ErrClosed is inside the *NotSentError of a request on a closed pool.
 var ErrClosed = errors.New("h2pool: pool is closed")
 
+// ErrBodyTooLong is the BodyErr of an answer longer than MaxBody.
+var ErrBodyTooLong = errors.New("h2pool: the answer's body is too long")
+
 var (
-	errAbandoned  = errors.New("h2pool: request was given up before it was sent")
-	errShortLived = errors.New("h2pool: the peer closed the connection before its first answer")
+	errShortLived = errors.New("the peer closed the connection before its first answer")
+	errSilent     = errors.New("the peer has fallen silent: it does not answer a ping")
+	errDrained    = errors.New("the connection was retired and its time is over")
+	errNoStreams  = errors.New("the peer allows no request on a connection")
 )
 
 // NotSentError says that the peer's application has not seen the request: it
 // may be repeated without the risk of a duplicate. Every other error of
-// RoundTrip leaves that open.
+// Do leaves that open.
 type NotSentError struct {
 	// Err is the reason: a dial or TLS error, the context's error while
 	// waiting, a refusal by the peer, ErrClosed.
@@ -32,37 +37,27 @@ func (e *NotSentError) Error() string { return "h2pool: not sent: " + e.Err.Erro
 // Unwrap returns the reason.
 func (e *NotSentError) Unwrap() error { return e.Err }
 
-// fate is what is known about a request that got no response.
+// fate is how a request has ended on a connection.
 type fate uint8
 
 const (
-	unknown        fate = iota // it may have been acted on
-	unsent                     // it did not leave, for instance because the connection was lost
+	answered       fate = iota // there is a status
+	unknown                    // it may have been acted on
+	unsent                     // none of its body left, nor its end
 	refused                    // REFUSED_STREAM: not processed, RFC 9113 section 8.7
 	goneAway                   // above the last id of a GOAWAY: not processed, section 6.8
 	refusedForGood             // as goneAway, but the very first stream, with an error code
+	neverSent                  // it was not to be had for any connection; the error is a *NotSentError
 )
 
-// The texts of net/http's unexported errors. There is nothing else to know
-// them by; the pool's tests, against raw frames, fail when they change.
-const (
-	textGoAway      = "http2: Transport received Server's graceful shutdown GOAWAY"
-	textFirstGoAway = "http2: Transport received GOAWAY from server"
-)
+// resetError is the peer's RST_STREAM.
+type resetError http2.ErrCode
 
-// fateOf judges err, an error of http.ClientConn.RoundTrip. sent is whether
-// any of the request's body was handed to the connection.
-func fateOf(err error, sent bool) fate {
-	var stream http2.StreamError
-	switch text := err.Error(); {
-	case errors.As(err, &stream) && stream.Code == http2.ErrCodeRefusedStream:
-		return refused
-	case strings.HasPrefix(text, textGoAway):
-		return goneAway
-	case strings.HasPrefix(text, textFirstGoAway):
-		return refusedForGood
-	case !sent:
-		return unsent
-	}
-	return unknown
+func (e resetError) Error() string {
+	return "the peer has reset the stream: " + http2.ErrCode(e).String()
+}
+
+// goAwayError is the peer's GOAWAY.
+func goAwayError(f *http2.GoAwayFrame) error {
+	return fmt.Errorf("the peer goes away: %v, last stream %d %.100q", f.ErrCode, f.LastStreamID, f.DebugData())
 }

@@ -6,34 +6,51 @@
 // burst through net/http dials hundreds of connections, or has its streams
 // refused because the peer allows one stream until it has seen a valid token;
 // a connection whose peer has fallen silent is noticed after half a minute;
-// one that the peer has poisoned is never given up while it is busy; and an
-// error does not say whether the request may be repeated. Each connection of
-// a [Pool] is made by [http.Transport.NewClientConn] and goes through
+// one that the peer has poisoned is never given up while it is busy; an error
+// does not say whether the request may be repeated; and a request costs four
+// times the processor (docs/decisions/0016-own-http2-client.md).
+//
+// The client is our own, on the frames of golang.org/x/net/http2: one
+// goroutine reads a connection and one writes it, many requests at a time. A
+// connection goes through
 //
 //	          dial          first answer
 //	(none) ─────────▶ warming ─────────▶ open
 //	   ▲                 │                 │  retire: two deadline misses in a row,
 //	   │ dial failed,    │                 │  Retire, GOAWAY, CloseIdleConnections
 //	   │ back-off        ▼                 ▼
-//	   └───────────── closed ◀───────── draining
+//	   └────────────── ended ◀───────── draining
 //	                         last request done, or DrainTimeout
 //
+// and a request (a stream) through
+//
+//	submitted ─▶ waiting ─▶ queued ─▶ handed ─▶ answered
+//	                 ▲         │        │
+//	                 └─────────┘        └─▶ no answer: a fate
+//	          the connection retires
+//
+// Waiting is for any connection with room, first come first served; queued is
+// for one connection's writer. What has not been handed to a writer has not
+// left: there the promise that nothing was sent is exact.
+//
 // A warming connection carries one request at a time, so that the peer can
-// announce its real stream limit before there are streams to refuse. Requests
-// beyond the limits wait, first come first served, until their context ends.
+// announce its real stream limit before there are streams to refuse.
+//
+// What is bounded: requests on a connection by the peer's limit and maxStreams,
+// an answer's headers by maxHeaderList and its body by MaxBody, what is written
+// at once by maxBatch, and what a peer can make us owe it by maxControl.
 package h2pool
 
 import (
 	"cmp"
 	"container/list"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 )
@@ -57,35 +74,37 @@ type Config struct {
 	// DrainTimeout is how long a retired connection may finish its requests,
 	// default 15 s. What is left then ends as after a cut.
 	DrainTimeout time.Duration
-	// Proxy as in http.Transport. Nil: from the environment.
+	// Proxy as in http.Transport: http, https or socks5. Nil: from the
+	// environment.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Dial makes the connections below TLS, for a network that is not the
 	// machine's. Nil: TCP.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Pool is an http.RoundTripper for one origin. It is safe for concurrent use.
+// Pool sends requests to one origin. It is safe for concurrent use.
 // Connections are dialled on demand; Warm dials them ahead.
 type Pool struct {
 	cfg          Config
 	scheme, addr string // what is dialled
-	host         string // what a request's URL must name
-	tr           *http.Transport
+	host         string // what a request's URL must name; :authority
 
 	ctx  context.Context // ends with Close; stops dials
 	stop context.CancelFunc
-	wg   sync.WaitGroup // dispatcher, dials, closers
-	wake chan struct{}  // capacity 1: a wake-up that is already pending is enough
+	wg   sync.WaitGroup // dials, readers, writers
 
+	// mu guards everything below, and what conn and stream say it does. It is
+	// never held over I/O or encoding.
 	mu        sync.Mutex
 	closed    bool
 	conns     []*conn            // warming and open
 	draining  map[*conn]struct{} // retired with requests in flight
-	waiters   list.List          // of *waiter, oldest first
+	waiters   list.List          // of *stream, oldest first
 	dialing   int
 	dialFails int // in a row, without an answer in between
 	dialAfter time.Time
 	dialErr   error
+	redial    *time.Timer // runs at dialAfter; nil: no dial has failed yet
 	stats     Stats
 }
 
@@ -131,106 +150,11 @@ func New(cfg Config) (*Pool, error) {
 		scheme:   u.Scheme,
 		addr:     net.JoinHostPort(u.Hostname(), port),
 		host:     u.Host,
-		wake:     make(chan struct{}, 1),
 		draining: make(map[*conn]struct{}),
 	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP2(u.Scheme == "https")
-	protocols.SetUnencryptedHTTP2(u.Scheme == "http")
-	p.tr = &http.Transport{
-		Proxy:              cfg.Proxy,
-		DialContext:        cfg.Dial,
-		Protocols:          protocols,
-		DisableCompression: true, // answers are a few bytes, and are recorded as they came
-		HTTP2:              &http.HTTP2Config{SendPingTimeout: cfg.PingAfter, PingTimeout: cfg.PingTimeout},
-		TLSClientConfig: &tls.Config{
-			RootCAs:    cfg.RootCAs,
-			MinVersion: tls.VersionTLS12,
-			// Without this a server that lacks HTTP/2 would be spoken to in HTTP/1,
-			// one request at a time.
-			VerifyConnection: func(cs tls.ConnectionState) error {
-				if cs.NegotiatedProtocol != "h2" {
-					return errors.New("the server does not speak HTTP/2 (is a TLS-inspecting proxy in between?)")
-				}
-				return nil
-			},
-		},
-	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
-	p.wg.Go(p.dispatch)
 	return p, nil
 }
-
-// RoundTrip implements http.RoundTripper. It sends req once.
-//
-// An error that is a *NotSentError proves that the peer's application has not
-// seen the request. Any other error means that nobody knows. A request that
-// the peer promised not to have processed (refused stream, GOAWAY below its
-// id, connection lost before the body was written) is moved to another
-// connection, a few times, before it becomes a NotSentError.
-//
-// The caller must read the response's body to its end or close it.
-func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, err := rewindable(req)
-	if err != nil {
-		return nil, &NotSentError{Err: err}
-	}
-	if req.URL.Host != p.host {
-		return nil, &NotSentError{Err: fmt.Errorf("request for host %q on a pool for %q", req.URL.Host, p.host)}
-	}
-	ctx := req.Context()
-	var last *conn
-	for moves := 0; ; moves++ {
-		c, err := p.acquire(ctx, last)
-		if err != nil {
-			return nil, err
-		}
-		g := newGate(body, func() { p.opened(c) })
-		r := *req
-		r.Body, r.GetBody = nil, nil
-		if body != nil {
-			r.Body, r.ContentLength = g, int64(len(body))
-		}
-		resp, err := c.cc.RoundTrip(&r)
-		if err == nil {
-			g.once.Do(g.opened) // an answer may come before the body was asked for
-			p.answered(c)
-			resp.Request = req
-			resp.Body = &responseBody{ReadCloser: resp.Body, pool: p, conn: c}
-			return resp, nil
-		}
-		sent := g.abandon() || body == nil
-		fate := fateOf(err, sent)
-		p.failed(c, err, sent, fate)
-		switch {
-		case fate == unknown:
-			return nil, fmt.Errorf("h2pool: %w", err)
-		case ctx.Err() != nil:
-			return nil, &NotSentError{Err: ctx.Err()}
-		case fate == refusedForGood || moves == maxMoves:
-			return nil, &NotSentError{Err: err}
-		}
-		p.mu.Lock()
-		p.stats.Moved++
-		p.mu.Unlock()
-		last = c
-		if fate == refused {
-			// The peer is short of streams and has not said so in SETTINGS yet.
-			select {
-			case <-time.After(refusedPause << moves):
-			case <-ctx.Done():
-				return nil, &NotSentError{Err: ctx.Err()}
-			}
-		}
-	}
-}
-
-const (
-	// maxMoves bounds how often one request changes connections. A rolling
-	// restart of the peer costs one or two; more means that it is not well.
-	maxMoves     = 5
-	refusedPause = 5 * time.Millisecond
-)
 
 // Warm dials until the pool has all its connections, and returns the first
 // error of a dial. It sends nothing on them.
@@ -272,33 +196,33 @@ func (p *Pool) Warm(ctx context.Context) error {
 // it, with its original Body. It reports whether there was anything to do.
 func (p *Pool) Retire(resp *http.Response) bool {
 	b, ok := resp.Body.(*responseBody)
-	if !ok || b.pool != p {
-		return false
-	}
+	return ok && b.conn.pool == p && p.retire(b.conn)
+}
+
+// RetireFrom is Retire for an answer of Do.
+func (p *Pool) RetireFrom(resp *Response) bool { return resp.conn.pool == p && p.retire(resp.conn) }
+
+func (p *Pool) retire(c *conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.retireLocked(b.conn)
+	return c.retireLocked()
 }
 
 // RetireAll takes every connection out of use, for a change of credentials that
 // the peer ties to connections: new requests get new ones, and those in flight
 // end as with Retire.
-func (p *Pool) RetireAll() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range append([]*conn(nil), p.conns...) {
-		p.retireLocked(c)
-	}
-}
+func (p *Pool) RetireAll() { p.retireAll(func(*conn) bool { return true }) }
 
 // CloseIdleConnections retires connections without a request in flight.
-// http.Client and apns2.Client call it by this name.
-func (p *Pool) CloseIdleConnections() {
+// http.Client calls it by this name.
+func (p *Pool) CloseIdleConnections() { p.retireAll(func(c *conn) bool { return c.active() == 0 }) }
+
+func (p *Pool) retireAll(which func(*conn) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, c := range append([]*conn(nil), p.conns...) {
-		if c.active == 0 {
-			p.retireLocked(c)
+	for _, c := range slices.Clone(p.conns) {
+		if which(c) {
+			c.retireLocked()
 		}
 	}
 }
@@ -310,10 +234,10 @@ func (p *Pool) Stats() Stats {
 	s := p.stats
 	s.Connections, s.Draining, s.Waiting = len(p.conns), len(p.draining), p.waiters.Len()
 	for _, c := range p.conns {
-		s.InFlight += c.active
+		s.InFlight += c.active()
 	}
 	for c := range p.draining {
-		s.InFlight += c.active
+		s.InFlight += c.active()
 	}
 	return s
 }
@@ -326,18 +250,16 @@ func (p *Pool) Close() error {
 	if !p.closed {
 		p.closed = true
 		p.stop()
-		for e := p.waiters.Front(); e != nil; e = p.waiters.Front() {
-			p.waiters.Remove(e)
-			e.Value.(*waiter).answer <- grant{err: &NotSentError{Err: ErrClosed}}
+		if p.redial != nil {
+			p.redial.Stop()
 		}
-		for _, c := range p.conns {
-			p.closeLocked(c)
+		for _, c := range slices.Clone(p.conns) {
+			c.endLocked(ErrClosed, leave)
 		}
 		for c := range p.draining {
-			p.closeLocked(c)
+			c.endLocked(ErrClosed, leave)
 		}
-		p.conns = nil
-		clear(p.draining)
+		p.failWaitersLocked(ErrClosed, 0)
 	}
 	p.mu.Unlock()
 	p.wg.Wait()

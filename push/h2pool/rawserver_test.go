@@ -24,7 +24,10 @@ type rawServer struct {
 	limit   uint32 // first SETTINGS
 	request func(c *rawConn, id uint32, body string)
 
+	settings []http2.Setting // beside the limit, in the first SETTINGS
+
 	mu    sync.Mutex
+	frame func(c *rawConn, f http2.Frame) // nil, or called with each frame, under rawConn.mu
 	conns []*rawConn
 	seen  map[string]int // complete requests by body
 }
@@ -71,11 +74,7 @@ func startRaw(t *testing.T, limit uint32, request func(c *rawConn, id uint32, bo
 			if err != nil {
 				return
 			}
-			s.mu.Lock()
-			c := &rawConn{srv: s, nc: nc, n: len(s.conns), bodies: map[uint32]string{}, open: map[uint32]bool{}, limit: s.limit}
-			s.conns = append(s.conns, c)
-			s.mu.Unlock()
-			wg.Go(c.serve)
+			wg.Go(s.newConn(nc).serve)
 		}
 	})
 	t.Cleanup(func() {
@@ -88,6 +87,14 @@ func startRaw(t *testing.T, limit uint32, request func(c *rawConn, id uint32, bo
 		wg.Wait()
 	})
 	return s
+}
+
+func (s *rawServer) newConn(nc net.Conn) *rawConn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &rawConn{srv: s, nc: nc, n: len(s.conns), bodies: map[uint32]string{}, open: map[uint32]bool{}, limit: s.limit}
+	s.conns = append(s.conns, c)
+	return c
 }
 
 func (s *rawServer) origin() string { return "https://" + s.ln.Addr().String() }
@@ -121,11 +128,19 @@ func (c *rawConn) serve() {
 	c.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.enc = hpack.NewEncoder(&c.encBuf)
 	c.mu.Unlock()
-	c.settings(c.srv.limit)
+	c.settings(c.srv.limit, c.srv.settings...)
 	for {
 		f, err := c.fr.ReadFrame()
 		if err != nil {
 			return
+		}
+		c.srv.mu.Lock()
+		observe := c.srv.frame
+		c.srv.mu.Unlock()
+		if observe != nil {
+			c.mu.Lock()
+			observe(c, f)
+			c.mu.Unlock()
 		}
 		switch f := f.(type) {
 		case *http2.SettingsFrame:
@@ -154,9 +169,15 @@ func (c *rawConn) serve() {
 				c.peak = max(c.peak, len(c.open))
 			}
 			c.mu.Unlock()
+			if f.StreamEnded() {
+				c.srv.request(c, f.StreamID, "")
+			}
 		case *http2.DataFrame:
 			c.mu.Lock()
 			ok := c.open[f.StreamID]
+			if f.Length > 0 && !c.mute {
+				c.fr.WriteWindowUpdate(0, f.Length)
+			}
 			c.bodies[f.StreamID] += string(f.Data())
 			body := c.bodies[f.StreamID]
 			c.mu.Unlock()
@@ -190,11 +211,11 @@ func (c *rawConn) took(body string) {
 	c.srv.seen[body]++
 }
 
-func (c *rawConn) settings(limit uint32) {
+func (c *rawConn) settings(limit uint32, more ...http2.Setting) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pending = append(c.pending, limit)
-	c.fr.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: limit})
+	c.fr.WriteSettings(append(more, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: limit})...)
 }
 
 func (c *rawConn) respond(id uint32, status int) {
