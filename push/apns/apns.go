@@ -9,17 +9,13 @@
 package apns
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +26,7 @@ import (
 	"footfall/push/internal/exchange"
 
 	"github.com/sideshow/apns2"
+	"golang.org/x/net/http2/hpack"
 )
 
 const (
@@ -82,18 +79,13 @@ type Config struct {
 
 // Provider sends to APNs. It implements push.Provider.
 type Provider struct {
-	cfg        Config
-	signer     *signer
-	topic      []string // the header's value; requests share it
-	production *lane
-	sandbox    *lane
-}
-
-// lane is one environment. Connections are dialled on the first push, so that an
-// unused environment costs nothing.
-type lane struct {
-	pool   *h2pool.Pool
-	origin url.URL // of requests, without a path
+	cfg    Config
+	signer *signer
+	topic  hpack.HeaderField
+	// A pool for each environment. Connections are dialled on the first push, so
+	// that an unused environment costs nothing.
+	production *h2pool.Pool
+	sandbox    *h2pool.Pool
 }
 
 var (
@@ -118,35 +110,32 @@ func New(cfg Config) (*Provider, error) {
 	}
 	p := &Provider{
 		cfg:   cfg,
-		topic: []string{cfg.Topic},
+		topic: hpack.HeaderField{Name: "apns-topic", Value: cfg.Topic},
 		signer: &signer{key: key, keyID: keyID, teamID: cfg.TeamID, file: cfg.TokenFile,
 			now: cfg.Now, log: cfg.Logger},
 	}
 	p.signer.restore()
-	if p.production, err = p.newLane(cfg.Host); err != nil {
+	if p.production, err = p.newPool(cfg.Host); err != nil {
 		return nil, err
 	}
 	p.sandbox = p.production
 	if cfg.SandboxHost != cfg.Host {
-		if p.sandbox, err = p.newLane(cfg.SandboxHost); err != nil {
-			p.production.pool.Close()
+		if p.sandbox, err = p.newPool(cfg.SandboxHost); err != nil {
+			p.production.Close()
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-func (p *Provider) newLane(host string) (*lane, error) {
-	host = strings.TrimRight(host, "/")
-	pool, err := h2pool.New(h2pool.Config{Origin: host, RootCAs: p.cfg.RootCAs, Connections: p.cfg.Connections, Dial: p.cfg.Dial})
+func (p *Provider) newPool(host string) (*h2pool.Pool, error) {
+	pool, err := h2pool.New(h2pool.Config{
+		Origin: strings.TrimRight(host, "/"), RootCAs: p.cfg.RootCAs, Connections: p.cfg.Connections, Dial: p.cfg.Dial,
+	})
 	if err != nil {
 		return nil, errors.New("apns: host: " + strings.TrimPrefix(err.Error(), "h2pool: "))
 	}
-	origin, err := url.Parse(host)
-	if err != nil {
-		return nil, fmt.Errorf("apns: host: %w", err)
-	}
-	return &lane{pool: pool, origin: url.URL{Scheme: origin.Scheme, Host: origin.Host}}, nil
+	return pool, nil
 }
 
 // Name implements push.Provider.
@@ -154,10 +143,10 @@ func (p *Provider) Name() string { return "apns" }
 
 // Warm opens all connections of the production environment, so that the
 // first burst does not wait for them. Optional.
-func (p *Provider) Warm(ctx context.Context) error { return p.production.pool.Warm(ctx) }
+func (p *Provider) Warm(ctx context.Context) error { return p.production.Warm(ctx) }
 
 // Stats describes the connections of the production environment.
-func (p *Provider) Stats() h2pool.Stats { return p.production.pool.Stats() }
+func (p *Provider) Stats() h2pool.Stats { return p.production.Stats() }
 
 // CredentialFiles implements push.Rotator.
 func (p *Provider) CredentialFiles() []string {
@@ -177,18 +166,9 @@ func (p *Provider) Rotate() (changed bool, err error) {
 	if !p.signer.replace(key, keyID) {
 		return false, nil
 	}
-	for _, l := range p.lanes() {
-		l.pool.RetireAll()
-	}
+	p.production.RetireAll()
+	p.sandbox.RetireAll() // of the same pool, perhaps, which is harmless
 	return true, nil
-}
-
-// lanes are the environments that have connections of their own.
-func (p *Provider) lanes() []*lane {
-	if p.sandbox == p.production {
-		return []*lane{p.production}
-	}
-	return []*lane{p.production, p.sandbox}
 }
 
 // Send implements push.Provider. An answer of ExpiredProviderToken renews the
@@ -199,15 +179,14 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	if !n.ExpiresAt.IsZero() && !now.Before(n.ExpiresAt) {
 		return push.Outcome{Class: push.Expired, Reason: "expired before sending"}
 	}
-	req, o := p.request(n)
-	if req == nil {
-		return o
-	}
 	bearer, err := p.signer.bearerNow()
 	if err != nil {
 		return push.Outcome{Class: push.Auth, Reason: exchange.Brief(err.Error())}
 	}
-	req.Header["authorization"] = []string{"bearer " + bearer}
+	req, o := p.request(n, bearer)
+	if req == nil {
+		return o
+	}
 	if until, ok := ctx.Deadline(); !ok || time.Until(until) > p.cfg.Timeout {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.cfg.Timeout)
@@ -217,11 +196,16 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	if n.Env == push.EnvSandbox {
 		l = p.sandbox
 	}
-	status, header, body, err := l.post(req.WithContext(ctx))
-	if status == 0 {
+	resp, err := l.Do(ctx, req)
+	if err != nil {
 		return exchange.Failure(err)
 	}
-	o = Classify(status, header, body, now)
+	o = Classify(resp.Status, resp.Header(), resp.Body, now)
+	// Apple's connection answers 403 for ever after it has seen an expired
+	// token, so it goes, whoever may still be using it.
+	if o.Status == http.StatusForbidden && o.Reason == apns2.ReasonExpiredProviderToken {
+		l.RetireFrom(resp)
+	}
 	switch {
 	case o.Class != push.Auth:
 	case o.Reason == apns2.ReasonExpiredProviderToken:
@@ -236,42 +220,17 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	return o
 }
 
-// post makes the request and reads the answer, or what came of it: the status
-// is what counts. Status 0: there was none, and err says why.
-func (l *lane) post(req *http.Request) (status int, header http.Header, body []byte, err error) {
-	req.URL.Scheme, req.URL.Host = l.origin.Scheme, l.origin.Host
-	resp, err := l.pool.RoundTrip(req)
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	if resp.ContentLength == 0 {
-		resp.Body.Close()
-	} else {
-		body, _ = exchange.ReadBody(resp)
-	}
-	// Apple's connection answers 403 for ever after it has seen an expired
-	// token, so it goes, whoever may still be using it.
-	if resp.StatusCode == http.StatusForbidden && Classify(resp.StatusCode, resp.Header, body, time.Time{}).Reason == apns2.ReasonExpiredProviderToken {
-		l.pool.Retire(resp)
-	}
-	return resp.StatusCode, resp.Header, body, nil
-}
-
-// Values of headers that requests share. The transport only reads them. Names
-// of headers are in lower case, as HTTP/2 sends them, so that it need not make
-// them so.
+// Fields that requests share.
 var (
-	contentJSON    = []string{"application/json; charset=utf-8"}
-	priorityHigh   = []string{"10"}
-	priorityLow    = []string{"5"} // when it suits the phone's battery
-	typeAlert      = []string{string(apns2.PushTypeAlert)}
-	typeBackground = []string{string(apns2.PushTypeBackground)}
-	nowOrNever     = []string{"0"} // Apple stores a message without this header for as long as it likes
+	contentJSON    = hpack.HeaderField{Name: "content-type", Value: "application/json; charset=utf-8"}
+	priorityHigh   = hpack.HeaderField{Name: "apns-priority", Value: "10"}
+	priorityLow    = hpack.HeaderField{Name: "apns-priority", Value: "5"} // when it suits the phone's battery
+	typeAlert      = hpack.HeaderField{Name: "apns-push-type", Value: string(apns2.PushTypeAlert)}
+	typeBackground = hpack.HeaderField{Name: "apns-push-type", Value: string(apns2.PushTypeBackground)}
 )
 
-// request builds the request for n but for its origin and authorization, or
-// explains why that is impossible.
-func (p *Provider) request(n *push.Notification) (*http.Request, push.Outcome) {
+// request builds the request for n, or explains why that is impossible.
+func (p *Provider) request(n *push.Notification, bearer string) (*h2pool.Request, push.Outcome) {
 	switch {
 	case n.MID == "":
 		return nil, push.Outcome{Class: push.Bug, Reason: "no message id"}
@@ -285,29 +244,27 @@ func (p *Provider) request(n *push.Notification) (*http.Request, push.Outcome) {
 	case err != nil:
 		return nil, push.Outcome{Class: push.Bug, Reason: exchange.Brief(err.Error())}
 	}
-	h := make(http.Header, 8)
-	h["content-type"] = contentJSON
-	h["apns-topic"] = p.topic
-	h["apns-collapse-id"] = []string{exchange.CollapseID(n)}
-	h["apns-priority"], h["apns-push-type"], h["apns-expiration"] = priorityHigh, typeAlert, nowOrNever
-	if exchange.UUID(n.MID) {
-		h["apns-id"] = []string{n.MID}
-	}
-	if !n.ExpiresAt.IsZero() {
-		h["apns-expiration"] = []string{strconv.FormatInt(n.ExpiresAt.Unix(), 10)}
-	}
+	priority, kind := priorityHigh, typeAlert
 	switch {
 	case n.Silent:
-		h["apns-priority"], h["apns-push-type"] = priorityLow, typeBackground
+		priority, kind = priorityLow, typeBackground
 	case n.Importance == push.Passive:
-		h["apns-priority"] = priorityLow
+		priority = priorityLow
 	}
-	return &http.Request{
-		Method: http.MethodPost,
-		URL:    &url.URL{Path: "/3/device/" + n.Token},
-		Proto:  "HTTP/2.0", ProtoMajor: 2,
-		Header: h,
-		Body:   io.NopCloser(bytes.NewReader(payload)), ContentLength: int64(len(payload)),
+	expiration := "0" // now or never: Apple stores a message without one for as long as it likes
+	if !n.ExpiresAt.IsZero() {
+		expiration = strconv.FormatInt(n.ExpiresAt.Unix(), 10)
+	}
+	fields := make([]hpack.HeaderField, 0, 8)
+	fields = append(fields, contentJSON, p.topic, priority, kind,
+		hpack.HeaderField{Name: "authorization", Value: "bearer " + bearer},
+		hpack.HeaderField{Name: "apns-expiration", Value: expiration, Sensitive: true},
+		hpack.HeaderField{Name: "apns-collapse-id", Value: exchange.CollapseID(n), Sensitive: true})
+	if exchange.UUID(n.MID) {
+		fields = append(fields, hpack.HeaderField{Name: "apns-id", Value: n.MID, Sensitive: true})
+	}
+	return &h2pool.Request{
+		Method: http.MethodPost, Path: "/3/device/" + n.Token, PathVaries: true, Header: fields, Body: payload,
 	}, push.Outcome{}
 }
 
@@ -329,9 +286,8 @@ func isToken(s string) bool {
 // Close implements push.Provider.
 func (p *Provider) Close() error {
 	var wg sync.WaitGroup
-	for _, l := range p.lanes() {
-		wg.Go(func() { l.pool.Close() })
-	}
+	wg.Go(func() { p.production.Close() })
+	wg.Go(func() { p.sandbox.Close() })
 	wg.Wait()
 	return nil
 }
