@@ -24,6 +24,7 @@ const (
 	delayNone    delayKind = iota
 	delayNow               // at once the first time, then as delayBackoff
 	delayRestart           // at once the first time, then a few seconds
+	delayAway              // 2 s, doubled to 5 min; the device may come before
 	delayBackoff           // full jitter, not before RetryAfter
 	delayDevice            // 30-60 s, not before RetryAfter
 	delayLane              // RetryAfter, or 60 s
@@ -77,6 +78,8 @@ func actionFor(class push.Class, sent bool) action {
 		return action{state: StateRetryWait, delay: delayGate, lane: lanePause}
 	case push.RetryNow:
 		return action{state: StateRetryWait, delay: delayNow, lane: laneNeutral}
+	case push.Away:
+		return action{state: StateRetryWait, delay: delayAway, lane: laneNeutral}
 	case push.DeviceRate:
 		return action{state: StateRetryWait, spend: sent, delay: delayDevice, lane: laneGood}
 	case push.LaneRate:
@@ -102,6 +105,10 @@ const (
 	// time for others.
 	restartCap = 8 * time.Second
 	gateJitter = 5 * time.Second
+	// A device that was not there is asked seldom: apps say when they come (Here),
+	// so this finds those that do not say it, and what a crash has taken.
+	awayBase = 2 * time.Second
+	awayCap  = 5 * time.Minute
 	// expiryMargin: an attempt that would begin this close to the expiry is not
 	// worth making.
 	expiryMargin = 5 * time.Second
@@ -131,6 +138,12 @@ func delayFor(kind delayKind, d *Delivery, retryAfter time.Duration, random floa
 			return 0
 		}
 		return min(backoff(n-1, random), time.Duration(random*float64(restartCap)))
+	case delayAway:
+		wait := awayCap
+		if n < 8 { // 2^8 times the base is past the cap
+			wait = min(wait, awayBase<<n)
+		}
+		return max(retryAfter, wait-time.Duration(random*float64(wait)/4))
 	case delayBackoff:
 		return max(retryAfter, backoff(n, random))
 	case delayDevice:
@@ -173,10 +186,18 @@ func next(d Delivery, a action, o push.Outcome, nowMS int64, random float64, p p
 	if !d.State.Final() {
 		d.NextAt = nowMS + delayFor(a.delay, &old, o.RetryAfter, random).Milliseconds()
 		switch {
-		case a.doubt && cmp.Or(d.OnDoubt, p.onDoubt) == Drop:
+		case (a.doubt || o.Doubt) && cmp.Or(d.OnDoubt, p.onDoubt) == Drop:
 			d.State, a.claim = StateFailed, claimKeep
 		case a.spend && d.Attempts >= p.maxAttempts:
 			d.State, a.claim = StateDead, claimKeep
+		case a.delay == delayAway:
+			// The app may come until the very end. A last look is made while it is worth it.
+			last := d.ExpiresAt - expiryMargin.Milliseconds() - 1
+			if d.NextAt > last {
+				if d.NextAt = last; last < nowMS+awayBase.Milliseconds() {
+					d.NextAt = d.ExpiresAt
+				}
+			}
 		case d.NextAt >= d.ExpiresAt-expiryMargin.Milliseconds():
 			d.State, a.claim = StateExpired, claimRelease
 			d.Reason = "no attempt left before the expiry; last " + d.Reason

@@ -96,7 +96,7 @@ func (o *Outbox) sweep(ctx context.Context, prefix, from, to []byte) error {
 				case lane == nil:
 					page = append(page, o.final(&d, StateExpired, "there is no lane "+d.Lane, push.Expired, false))
 				default:
-					page = append(page, o.final(&d, StateExpired, "waited too long in lane "+d.Lane, push.Expired, false))
+					page = append(page, o.final(&d, StateExpired, late(&d), push.Expired, false))
 				}
 				if more = len(page)+len(bad) == sweepPage; more {
 					from = db.After(key)

@@ -237,7 +237,7 @@ func (r *rig) want(mid string, state State, claim dedupe.State) Delivery {
 func (r *rig) check() {
 	r.t.Helper()
 	err := r.db.View(func(tx *db.Tx) error {
-		open, due := 0, 0
+		open, due, away, wait := 0, 0, 0, 0
 		err := List(tx, Filter{}, func(d *Delivery) bool {
 			if d.State.Final() {
 				if d.NextAt != 0 || d.Reason == "" {
@@ -248,6 +248,12 @@ func (r *rig) check() {
 				}
 			} else {
 				open++
+				if waits(d.Lane) {
+					away++
+					if _, err := tx.Get(waitingKey(d)); err != nil {
+						r.t.Errorf("%s %s does not wait for its device: %v", d.MID, d.State, err)
+					}
+				}
 				if place, err := tx.Get(rowKey(d.MID)); err != nil || !bytes.Equal(place, placeOf(dueKey(d))) {
 					r.t.Errorf("%s %s has its place at %q, %v", d.MID, d.State, place, err)
 				}
@@ -285,6 +291,15 @@ func (r *rig) check() {
 			return true, nil
 		}); err != nil {
 			return err
+		}
+		if err := tx.Scan(waiting.Prefix(), nil, func(_, _ []byte) (bool, error) {
+			wait++
+			return true, nil
+		}); err != nil {
+			return err
+		}
+		if wait != away {
+			r.t.Errorf("%d open rows for apps, %d entries", away, wait)
 		}
 		if due != open {
 			r.t.Errorf("%d open rows, %d due entries", open, due)

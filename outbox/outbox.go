@@ -18,9 +18,12 @@ type Outbox struct {
 	changed  sync.Cond           // inFlight has lost a row
 	inFlight map[string]struct{} // message ids leased by this process
 	stopping map[string]int      // campaigns that CancelCampaign is clearing
+	here     map[string]struct{} // devices that have come, see Here
+	came     map[string]string   // message ids in flight whose device has come meanwhile -> the device
 	counts   counts
 	spent    [][]byte // keys of leases that say nothing any more
 
+	hereWake     chan struct{}
 	leaseID      atomic.Uint64 // the number of the last lease
 	touches      atomic.Pointer[touches]
 	recovering   sync.Mutex
@@ -45,6 +48,9 @@ func New(cfg Config) (*Outbox, error) {
 		lanes:    make(map[string]*lane, len(cfg.Providers)),
 		inFlight: make(map[string]struct{}),
 		stopping: make(map[string]int),
+		here:     make(map[string]struct{}),
+		came:     make(map[string]string),
+		hereWake: make(chan struct{}, 1),
 		counts:   counts{finals: make(map[State]int64), suppressed: make(map[string]int64)},
 		outcomes: make(chan *change, heldPerWorker*cfg.Workers*max(1, len(cfg.Providers))),
 	}
@@ -69,6 +75,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 		sending.Go(func() { l.run(ctx) })
 	}
 	sending.Go(func() { o.expireRows(ctx) })
+	sending.Go(func() { o.seeHere(ctx) })
 	sending.Wait()
 	close(o.outcomes)
 	recording.Wait()
@@ -127,6 +134,11 @@ func (o *Outbox) drop(mid string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.inFlight, mid)
+	if device, ok := o.came[mid]; ok {
+		delete(o.came, mid)
+		o.here[device] = struct{}{}
+		o.pokeHere()
+	}
 	o.changed.Broadcast()
 }
 

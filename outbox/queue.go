@@ -250,7 +250,7 @@ func (q *queue) lease(ctx context.Context, due []candidate, asOf uint64, jobs *s
 			bad, cause = append(bad, cand.bad), cand.err
 			continue
 		case d.ExpiresAt <= now:
-			others = append(others, o.final(d, StateExpired, "waited too long in lane "+l.name, push.Expired, false))
+			others = append(others, o.final(d, StateExpired, late(d), push.Expired, false))
 			continue
 		}
 		if at := l.pacer.admit(d.App+"/"+d.Device, now); at > now {

@@ -356,7 +356,8 @@ func (o *Outbox) recorded(c *change) {
 		return
 	}
 	d := c.result
-	newDoubt := d.Doubt && c.outcome.Class == push.InDoubt && d.State != StateAccepted
+	newDoubt := d.Doubt && d.State != StateAccepted &&
+		(c.outcome.Class == push.InDoubt || c.outcome.Class == push.Away && !c.old.Doubt) // an app may be silent many times
 	if d.State.Final() || newDoubt || c.hookErr != nil || c.odd != nil {
 		o.count(func(n *counts) {
 			if d.State.Final() {

@@ -106,6 +106,9 @@ func remove(tx *db.Tx, d *Delivery) (n int, err error) {
 	switch {
 	case !d.State.Final():
 		keys = append(keys, dueKey(d))
+		if waits(d.Lane) {
+			keys = append(keys, waitingKey(d))
+		}
 	case d.State != StateAccepted:
 		keys = append(keys, finishedKey(d))
 	}

@@ -295,6 +295,9 @@ func put(tx *db.Tx, old, d *Delivery, keep time.Duration) error {
 	if err != nil {
 		return err
 	}
+	if err := putWaiting(tx, old, d); err != nil {
+		return err
+	}
 	was := old != nil && !old.State.Final() // the old row is in the ready index
 	if old != nil && !was {
 		if err := tx.Delete(finishedKey(old)); err != nil {

@@ -222,6 +222,11 @@ const (
 	// or a provider token that has been replaced. Try again at once; no attempt
 	// is spent.
 	RetryNow Class = "retry_now"
+	// Away: the device is not there, or its app is not looked at, and there is no
+	// push service behind it. Send again when it comes, and now and then until
+	// then; no attempt is spent. With Outcome.Doubt it has the message and did not
+	// answer.
+	Away Class = "away"
 	// DeviceRate: too many messages for this device. Others are not affected.
 	DeviceRate Class = "device_rate"
 	// LaneRate: too many messages of ours. The whole lane slows down.
@@ -238,7 +243,7 @@ const (
 // and for exhaustive tests. The slice is fresh.
 func Classes() []Class {
 	return []Class{Accepted, TokenDead, TokenBad, TokenForeign, Config, Auth, Bug, Refused, TooLarge,
-		Retry, RetryNow, DeviceRate, LaneRate, InDoubt, Expired}
+		Retry, RetryNow, Away, DeviceRate, LaneRate, InDoubt, Expired}
 }
 
 // Outcome is what is known after one Send.
@@ -269,7 +274,7 @@ type Outcome struct {
 	//	false  any                   no
 	//	true   Accepted              if the provider keeps its word
 	//	true   InDoubt               perhaps
-	//	true   any other             no: the provider has refused it
+	//	true   any other             no: the provider has refused it (but see Doubt)
 	Sent bool
 	// Unproven, with TokenBad: the provider's words would fit a wrong message as
 	// well as a wrong token. The outbox takes the mark off when the same text

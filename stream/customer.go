@@ -85,6 +85,7 @@ func (s *settler) settleEvent(tx *db.Tx, in *input, t *tally) error {
 		return err
 	}
 	if ev.Name == appOpened {
+		tx.AfterCommit(func() { s.here(string(in.device)) }) // not heard: it is asked in some minutes
 		if err := readUpTo(tx, string(in.device), min(cmp.Or(int64(ev.T), in.receivedAt), in.receivedAt)); err != nil {
 			return err
 		}

@@ -76,7 +76,7 @@ func (a deviceAuth) Check(c server.ClientAuthentication) bool {
 		return false
 	}
 	var own []string
-	for _, kind := range []string{"ping", "event", "device", "receipt", "near"} {
+	for _, kind := range []string{"ping", "event", "device", "receipt", "near", "here"} {
 		own = append(own, kind+"."+app+"."+device)
 	}
 	if app == a.ownTracksApp {

@@ -145,7 +145,8 @@ func (r *rig) leaveRest(device, subject string) {
 // row and every message. A neighbour on the same partition loses nothing, through a restart too; and who comes again is new.
 func TestForget(t *testing.T) {
 	r := newRig(t)
-	r.yaml = testCampaign + "---\ncampaign: later\ntrigger: {enter: {fences: {all: true}}}\nwindow: {to: never, hours: \"18:00-21:00\", closed: hold}\ncaps: [{max: 3, per: 7d}]\n" + body
+	r.yaml = testCampaign + "---\ncampaign: later\ntrigger: {enter: {fences: {all: true}}}\nwindow: {to: never, hours: \"18:00-21:00\", closed: hold}\ncaps: [{max: 3, per: 7d}]\n" + strings.Replace(body, "ttl: 15m", "ttl: 15m, in_app: only", 1)
+	r.tune = func(c *Config) { c.Providers["inapp"], c.InApp = &recorder{}, "inapp" }
 	r.provider.say = func(n *push.Notification) push.Outcome {
 		if n.Device == "zz9second" { // this one's token is refused, so that the push goes to the other phone
 			return push.Outcome{Class: push.TokenDead, Status: 410, Sent: true, InvalidSince: noon.Add(time.Hour)}

@@ -87,6 +87,7 @@ type Gateway struct {
 	outbox     *outbox.Outbox
 	retired    *retired
 	nearFlood  *floodGuard // of the goroutine that tells devices which fences are near
+	hereFlood  *floodGuard // of the goroutine that hears which devices are there
 	ready      chan struct{}
 	restored   atomic.Bool  // the workers are there
 	counting   atomic.Bool  // an audience is being counted
@@ -151,7 +152,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	if cfg.Log.MaxAge < 2*cfg.Checkpoint {
 		return nil, fmt.Errorf("stream: log.max_age (%s) must be at least twice the checkpoint interval (%s), or a crash could lose presence", cfg.Log.MaxAge, cfg.Checkpoint)
 	}
-	g := &Gateway{cfg: cfg, ready: make(chan struct{}), retired: newRetired(), nearFlood: newFloodGuard(nearQuestions, 60_000)}
+	g := &Gateway{cfg: cfg, ready: make(chan struct{}), retired: newRetired(), nearFlood: newFloodGuard(nearQuestions, 60_000), hereFlood: newFloodGuard(hereWords, 60_000)}
 	defer func() {
 		if err != nil {
 			g.disconnect()
@@ -195,7 +196,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	g.settler = &settler{
 		campaigns: g.campaigns.Load, caps: cfg.Caps, lane: cfg.Lane, inApp: cfg.InApp, events: g.events, keep: cfg.Decisions,
-		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, keepSketches: cfg.Sketches, room: new([]byte), count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, log: cfg.Logger,
+		keys: cfg.Receipts, keepFacts: max(cfg.Outbox.KeepFinished, cfg.Reports), keepCodes: cfg.Outbox.KeepFinished, reports: cfg.Reports, keepVisits: cfg.Visits, keepEvents: cfg.CustomerEvents, keepSketches: cfg.Sketches, room: new([]byte), count: &g.count, onPush: g.outbox.Notify, confirm: g.outbox.Confirm, here: g.outbox.Here, log: cfg.Logger,
 	}
 	g.settler.journeys, g.settler.fences, g.settler.wakes, g.settler.members, g.settler.vouchers = g.journeys.set.Load, g.fences.Load, g.wakes, g.members, true
 	g.settler.consents = newConsents()

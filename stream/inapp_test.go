@@ -5,21 +5,21 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"footfall/outbox"
 	"footfall/push"
 )
 
 // TestInAppWithoutAToken: a device that never registered, one whose token is dead, and one that has a token, under each
-// in_app; through a restart while the app is away. Whoever has no way to hear keeps the claim free.
+// in_app; through a restart while the app is away. What waits is handed over when the app says that it is there, or was opened, and
+// the clock stands still. Whoever has no way to hear keeps the claim free.
 func TestInAppWithoutAToken(t *testing.T) {
 	apps := &recorder{}
 	var away atomic.Bool
 	away.Store(true)
 	apps.say = func(*push.Notification) push.Outcome {
 		if away.Load() {
-			return push.Outcome{Class: push.RetryNow, Reason: "not connected", RetryAfter: time.Second}
+			return push.Outcome{Class: push.Away, Reason: "not connected"}
 		}
 		return push.Outcome{Class: push.Accepted, Reason: "in_app", Sent: true}
 	}
@@ -42,11 +42,29 @@ func TestInAppWithoutAToken(t *testing.T) {
 	}
 	r.await("the pushes of who has a token", func() bool { return len(r.provider.pushes()) == 2 })
 	r.await("both apps to be asked", func() bool { return len(apps.pushes()) >= 3 })
+	r.await("their answers to be kept", func() bool { return r.states()[outbox.StateRetryWait] == 3 })
+	asked := len(apps.pushes())
 	r.halt()
 	away.Store(false)
-	r.clock.set(noon.Add(2 * time.Minute)) // when everything is due again
 	r.start()
 	defer r.halt()
+	here := func(device string) string {
+		m, err := r.nc.Request("here.shop."+device, nil, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(m.Data)
+	}
+	if text := here("nobody"); text != `{"ok":true,"n":0}` {
+		t.Errorf("for who has nothing: %s", text)
+	}
+	if text := here("refused"); text != `{"ok":true,"n":0}` || len(apps.pushes()) != asked {
+		t.Errorf("of others: %s, %d pushes", text, len(apps.pushes())-asked)
+	}
+	if text := here("stranger"); text != `{"ok":true,"n":2}` {
+		t.Errorf("for who has two: %s", text)
+	}
+	r.mustAsk("event.shop.token", map[string]any{"name": "app_open", "id": "1", "t": noon.UnixMilli()})
 	r.await("everything to be accepted", func() bool {
 		f := r.gw.Status().Funnel
 		return f["also"]["push.accepted"] == 2 && f["only"]["push.accepted"] == 2 && f["default"]["push.accepted"] == 1
@@ -65,8 +83,17 @@ func TestInAppWithoutAToken(t *testing.T) {
 	if f["default"]["held.no_token"] != 1 || f["also"]["held.opted_out"] != 1 || f["only"]["held.opted_out"] != 1 {
 		t.Errorf("held: %v", f)
 	}
-	if n := r.states()[outbox.StateAccepted]; n != 5 {
-		t.Errorf("%d accepted, want 5", n)
+	if n := r.states()[outbox.StateAccepted]; n != 5 || len(apps.pushes()) != asked+3 {
+		t.Errorf("%d accepted, want 5, after %d more words to apps, want 3", n, len(apps.pushes())-asked)
+	}
+	for range hereWords {
+		here("eager")
+	}
+	if text := here("eager"); !strings.Contains(text, `"busy":true,"retry_ms":`) || r.gw.Status().Stats.Dropped["flood"] != 1 {
+		t.Errorf("one too many: %s, dropped %v", text, r.gw.Status().Stats.Dropped)
+	}
+	if m, err := r.nc.Request("here.sh%op.d1", nil, patience); err != nil || !strings.Contains(string(m.Data), "bad_subject") {
+		t.Errorf("no token: %v, %v", m, err)
 	}
 }
 

@@ -89,7 +89,7 @@ func newLoneWorker(d *db.DB, book rulebook, now func() time.Time, log *slog.Logg
 		caps:      book.caps,
 		lane:      func(string, *audience.Profile) (string, bool) { return "rehearsal", true },
 		inApp:     "rehearsal",
-		events:    events, count: count, log: log, onPush: func() {},
+		events:    events, count: count, log: log, onPush: func() {}, here: func(string) bool { return true },
 		keys: keys, keepFacts: keepAll, keepCodes: keepAll, keep: keepAll, reports: keepAll, keepVisits: audience.KeepVisits, keepEvents: audience.KeepEvents,
 	}
 	w.settler.journeys, w.settler.wakes, w.settler.consents = func() *journeySet { return &journeySet{} }, newWakes(), newConsents()

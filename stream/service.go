@@ -102,6 +102,7 @@ func (g *Gateway) serveQueries(nc *nats.Conn) (micro.Service, error) {
 	group := svc.AddGroup("footfall.v1")
 	err = errors.Join(
 		svc.AddEndpoint("near", micro.HandlerFunc(g.answerNear), micro.WithEndpointSubject(wire.NearAll)),
+		svc.AddEndpoint("here", micro.HandlerFunc(g.answerHere), micro.WithEndpointSubject(wire.HereAll)),
 		group.AddEndpoint("explain", micro.HandlerFunc(g.answerExplain)),
 		group.AddEndpoint("whatif", answerWithin(queryPatience, func(ctx context.Context, q WhatIfRequest) (any, error) { return g.WhatIf(ctx, q) })),
 		group.AddEndpoint("log", micro.HandlerFunc(g.answerLog)),

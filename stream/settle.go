@@ -53,6 +53,7 @@ type settler struct {
 	count                  *counters
 	onPush                 func()                            // deliveries were committed
 	confirm                func(tx *db.Tx, mid string) error // the phone has the message
+	here                   func(device string) bool          // its app is there
 	journeys               func() *journeySet
 	fences                 func() *fences.Set // for the pushes of journeys
 	wakes                  *wakes

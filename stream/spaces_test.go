@@ -28,7 +28,7 @@ var spaces = map[string]string{
 	"profiles":            named,
 	"claims":              named,
 	"deliveries":          named,
-	"finished deliveries": linked, "delivery ready index": named, "delivery leases": linked, "damaged delivery leases": linked,
+	"finished deliveries": linked, "delivery ready index": named, "delivery leases": linked, "damaged delivery leases": linked, "deliveries waiting for apps": named,
 	"stream.events":         passing, // until EVENTS has them
 	"stream.decisions":      named,
 	"stream.catalogue":      nobody, // of fences

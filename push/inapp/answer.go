@@ -14,6 +14,8 @@ import (
 const (
 	// ratePause is used after "rate" without retry_ms.
 	ratePause = 30 * time.Second
+	// notConnected is the reason when nobody subscribes the device's subject.
+	notConnected = "not connected"
 	// maxPause bounds what a device may ask for.
 	maxPause = 24 * time.Hour
 	// maxAnswer bounds what is read of an answer.
@@ -71,7 +73,7 @@ func Classify(reply []byte) push.Outcome {
 func failure(err error) push.Outcome {
 	switch {
 	case errors.Is(err, ErrNoResponder):
-		return push.Outcome{Class: push.Retry, Reason: "not connected"}
+		return push.Outcome{Class: push.Retry, Reason: notConnected}
 	case errors.Is(err, ErrNotSent):
 		return push.Outcome{Class: push.Retry, Reason: exchange.Brief(err.Error())}
 	case errors.Is(err, context.DeadlineExceeded):

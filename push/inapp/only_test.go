@@ -8,7 +8,7 @@ import (
 	"footfall/push/inapp"
 )
 
-// TestOnly: an app that is not there, or not looked at, is asked again, without an attempt spent or a word about the lane.
+// TestOnly: an app that is not there, not looked at or silent is away, which spends no attempt and says nothing about the lane.
 func TestOnly(t *testing.T) {
 	d := &device{}
 	app, err := inapp.New(inapp.Config{Requester: d, Timeout: 50 * time.Millisecond})
@@ -21,9 +21,10 @@ func TestOnly(t *testing.T) {
 		answer string
 		want   push.Outcome
 	}{
-		{"", push.Outcome{Class: push.RetryNow, Reason: "not connected", RetryAfter: 2 * time.Second}},
-		{`{"ok":false,"error":"not_shown"}`, push.Outcome{Class: push.RetryNow, Reason: "not_shown", RetryAfter: 2 * time.Second, Sent: true}},
+		{"", push.Outcome{Class: push.Away, Reason: "not connected"}},
+		{`{"ok":false,"error":"not_shown"}`, push.Outcome{Class: push.Away, Reason: "not_shown", Sent: true}},
 		{`{"ok":false,"error":"busy","retry_ms":7000}`, push.Outcome{Class: push.RetryNow, Reason: "busy", RetryAfter: 7 * time.Second, Sent: true}},
+		{`{"ok":false,"error":"busy"}`, push.Outcome{Class: push.RetryNow, Reason: "busy", RetryAfter: 2 * time.Second, Sent: true}},
 		{`{"ok":false,"error":"gone"}`, push.Outcome{Class: push.TokenDead, Reason: "gone", Sent: true}},
 		{`{"ok":false,"error":"no idea"}`, push.Outcome{Class: push.Bug, Reason: "no idea", Sent: true}},
 		{`{"ok":true}`, push.Outcome{Class: push.Accepted, Reason: inapp.ReasonInApp, ProviderID: n.MID, Sent: true}},
@@ -37,7 +38,7 @@ func TestOnly(t *testing.T) {
 		}
 	}
 	d.hang = true
-	if got := p.Send(t.Context(), &n); got.Class != push.InDoubt {
+	if got := p.Send(t.Context(), &n); got.Class != push.Away || !got.Doubt || !got.Sent {
 		t.Errorf("no answer: %+v", got)
 	}
 	if err := p.Close(); err != nil {

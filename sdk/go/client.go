@@ -41,6 +41,7 @@ type Client struct {
 	cfg  Config
 	nc   *nats.Conn
 	wake chan struct{}
+	back chan struct{} // the connection has come back: what stood in the way may be gone
 	stop context.CancelFunc
 	done sync.WaitGroup
 	now  func() time.Time
@@ -51,6 +52,16 @@ type Client struct {
 	queue   *queue
 	shown   []string      // mids, oldest first, at most maxShown
 	drained chan struct{} // closed and replaced when the queue becomes empty
+	here    greeting
+}
+
+// greeting is that the gateway is to be told that this device is there. It is kept apart from the outbox: it is about now,
+// is told anew with each connection, and must not hold up what waits.
+type greeting struct {
+	owed   bool
+	word   int // counts what is owed
+	nextAt time.Time
+	fails  int
 }
 
 // Open makes a client and begins to send what its Store holds. It does not wait for a connection: without one
@@ -69,16 +80,22 @@ func Open(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		cfg: cfg, now: time.Now, wake: make(chan struct{}, 1), shown: state.Shown, drained: make(chan struct{}),
+		cfg: cfg, now: time.Now, wake: make(chan struct{}, 1), back: make(chan struct{}, 1), shown: state.Shown, drained: make(chan struct{}),
 		queue: newQueue(cfg.App, cfg.Device, cfg.Limits, state.Items),
 	}
-	poke := func(*nats.Conn) { c.poke() }
+	connected := func(*nats.Conn) {
+		select {
+		case c.back <- struct{}{}:
+		default:
+		}
+		c.Here()
+	}
 	opts := []nats.Option{
 		nats.Name("footfall-sdk-go"),
 		nats.CustomInboxPrefix("_INBOX." + cfg.App + "." + cfg.Device), // where devices are confined to subjects of their own
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectJitter(time.Second, time.Second),
 		nats.ReconnectBufSize(-1), // the outbox is ours: a request made while away fails at once
-		nats.ConnectHandler(poke), nats.ReconnectHandler(poke),
+		nats.ConnectHandler(connected), nats.ReconnectHandler(connected),
 	}
 	if cfg.Token != "" {
 		opts = append(opts, nats.Token(cfg.Token))
@@ -91,6 +108,7 @@ func Open(cfg Config) (*Client, error) {
 			c.nc.Close()
 			return nil, fmt.Errorf("footfall: %w", err)
 		}
+		c.Here() // once more if it was told before the subscription
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
@@ -147,6 +165,18 @@ func (c *Client) event(name string, at time.Time, id string, props map[string]an
 		ID    string         `json:"id"`
 		Props map[string]any `json:"props,omitempty"`
 	}{name, at.UnixMilli(), id, props})
+}
+
+// Here tells the gateway that OnMessage can show messages now: what waits for this device comes at once. A client does so by
+// itself whenever it connects; call it when the person can see messages again after OnMessage has returned false, or
+// AppOpened, which has the same effect. It does not wait, and without a connection there is nothing to do.
+func (c *Client) Here() {
+	if c.cfg.OnMessage != nil {
+		c.mu.Lock()
+		c.here = greeting{owed: true, word: c.here.word + 1}
+		c.mu.Unlock()
+	}
+	c.poke()
 }
 
 // Receipt queues what became of a push.
@@ -289,7 +319,7 @@ func (c *Client) poke() {
 // send works off the outbox, one request at a time, so that the gateway sees one device's things in their order.
 func (c *Client) send(ctx context.Context) {
 	for {
-		wait := c.step(ctx)
+		wait, pause := c.step(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -298,11 +328,12 @@ func (c *Client) send(ctx context.Context) {
 		}
 		timer := time.NewTimer(wait)
 		wake := c.wake
-		if wait < idle { // busy, or no answer: something new is no reason to be earlier
+		if pause { // something new is no reason to be earlier
 			wake = nil
 		}
 		select {
 		case <-wake:
+		case <-c.back:
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -313,14 +344,15 @@ func (c *Client) send(ctx context.Context) {
 // idle is how long the sender sleeps when it has nothing to do and nobody wakes it.
 const idle = time.Hour
 
-// step makes one request and returns how long to wait for the next.
-func (c *Client) step(ctx context.Context) (wait time.Duration) {
+// step makes one request and returns how long to wait for the next; pause: because the gateway is busy, or gave no answer.
+func (c *Client) step(ctx context.Context) (wait time.Duration, pause bool) {
+	again := c.greet(ctx)
 	c.mu.Lock()
 	c.forget(c.queue.expire(c.now().UnixMilli()))
 	subject, payload, ok := c.queue.request()
 	c.mu.Unlock()
 	if !ok || !c.nc.IsConnected() {
-		return idle
+		return again, false
 	}
 	ask, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
@@ -338,6 +370,46 @@ func (c *Client) step(ctx context.Context) (wait time.Duration) {
 	if refusal != nil {
 		c.cfg.Logger.Error("the gateway refused what this client has sent", "subject", subject, "code", refusal.Code, "reason", refusal.Reason)
 	}
+	return wait, wait > 0
+}
+
+// greet tells the gateway that this device is there, if that is owed, and returns how long until that is to be tried again.
+func (c *Client) greet(ctx context.Context) (wait time.Duration) {
+	now := time.Now()
+	c.mu.Lock()
+	was := c.here
+	c.mu.Unlock()
+	switch {
+	case !was.owed || !c.nc.IsConnected(): // the next connection owes it
+		return idle
+	case now.Before(was.nextAt):
+		return was.nextAt.Sub(now)
+	}
+	ask, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	m, err := c.nc.RequestWithContext(ask, "here."+c.cfg.App+"."+c.cfg.Device, nil)
+	var r reply
+	if err == nil && json.Unmarshal(m.Data, &r) == nil && (r.OK || r.Error != nil) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.here.word != was.word {
+			return 0 // owed anew
+		}
+		c.here.owed = false
+		return idle
+	}
+	wait = backoff(was.fails)
+	if r.Busy {
+		wait = max(wait, min(time.Duration(r.RetryMS)*time.Millisecond, maxBackoff))
+	}
+	wait += time.Duration(mrand.Float64() * float64(wait) / 2)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.here.word != was.word {
+		return 0
+	}
+	c.here.fails++
+	c.here.nextAt = now.Add(wait)
 	return wait
 }
 

@@ -2,10 +2,14 @@ package footfall
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"footfall/sdk/internal/gatewaytest"
 )
@@ -54,7 +58,7 @@ func TestGateway(t *testing.T) {
 	cfg.Store = store()
 	c, err = Open(cfg)
 	must(err)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	must(c.Flush(ctx))
 	near, err := c.Nearest(ctx, 50.4501, 30.5234, 20)
@@ -106,6 +110,8 @@ func TestGateway(t *testing.T) {
 		t.Errorf("shown again, or pushed as well:\n%s", g.Log())
 	}
 
+	wantHandedOver(t, ctx, g, line)
+
 	// The same message on the other way is not shown, in another run either.
 	cfg.Store = store()
 	c, err = Open(cfg)
@@ -114,6 +120,83 @@ func TestGateway(t *testing.T) {
 		t.Errorf("a push of the same message is shown: %v, %v", show, err)
 	}
 	must(c.Close())
+}
+
+// wantHandedOver: a message that is for the app alone waits while the app is away, and comes when the client says that it is there,
+// which it does with each connection and when it is told to.
+func wantHandedOver(t *testing.T, ctx context.Context, g *gatewaytest.Gateway, line *gatewaytest.Cable) {
+	t.Helper()
+	nc, err := nats.Connect("nats://" + g.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	words := make(chan *nats.Msg, 100)
+	if _, err = nc.ChanSubscribe("here.shop.d2", words); err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := func(why string) {
+		t.Helper()
+		select {
+		case <-words:
+		case <-ctx.Done():
+			t.Fatal("the client has not said that it is there: " + why)
+		}
+	}
+	cfg := Config{URL: "nats://" + line.Addr, App: "shop", Device: "d2"}
+	c, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	err = errors.Join(c.Ping(Ping{At: now.Add(-2 * time.Minute), Lat: 50.4501, Lng: 30.5234, AccuracyM: 8}),
+		c.Ping(Ping{At: now.Add(-time.Minute), Lat: 50.47, Lng: 30.5234, AccuracyM: 8}), c.Flush(ctx), c.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(words) != 0 {
+		t.Error("a client that shows nothing says that it is there")
+	}
+	asked := make(chan Message, 100)
+	var visible atomic.Bool
+	cfg.OnMessage = func(m Message) bool { asked <- m; return visible.Load() }
+	if c, err = Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	get := func() Message {
+		t.Helper()
+		select {
+		case m := <-asked:
+			return m
+		case <-ctx.Done():
+			t.Fatal("no message for the app\n" + g.Log())
+		}
+		return Message{}
+	}
+	word("connected")
+	get() // not shown, so it waits
+	visible.Store(true)
+	c.Here()
+	word("told to")
+	if m := get(); m.Title != "For the app" {
+		t.Errorf("message %+v", m)
+	}
+	if err := c.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for len(words) > 0 { // Open may have said it twice
+		<-words
+	}
+	line.Set(false)
+	line.Set(true)
+	word("connected again")
+	if len(asked) != 0 {
+		t.Error("shown twice")
+	}
 }
 
 func TestOpenRefusesBadNames(t *testing.T) {

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// Stores and campaign of the gateway: one store, k01, and one message a person, which shows its code.
+// Stores and campaigns of the gateway: one store, k01, with one message a person, which shows its code; and one for the app
+// alone of whoever leaves it.
 const (
 	stores   = `{"type":"FeatureCollection","features":[{"type":"Feature","id":"k01","properties":{"name":"Khreshchatyk","zone":"Europe/Kyiv","radius":200},"geometry":{"type":"Point","coordinates":[30.5234,50.4501]}}]}`
 	campaign = `campaign: welcome
@@ -25,6 +26,12 @@ trigger: {enter: {fences: {all: true}}}
 once_per: campaign
 steps:
   - push: {ttl: 15m, template: {default_locale: en, locales: {en: {title: "Welcome to {{fence.name}}", body: "Your code is {{message.code}}"}}}}
+---
+campaign: inbox
+trigger: {exit: {fences: {all: true}}}
+once_per: campaign
+steps:
+  - push: {ttl: 15m, in_app: only, template: {default_locale: en, locales: {en: {title: "For the app", body: "Hello"}}}}
 `
 )
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"footfall/sdk/internal/gatewaytest"
 )
 
@@ -43,6 +45,19 @@ func TestBrowser(t *testing.T) {
 	browser := chromium(t)
 	g := gatewaytest.Start(t, []string{"FOOTFALL_NATS_WEBSOCKET=127.0.0.1:0"})
 	line := gatewaytest.NewCable(t, g.WebSocket)
+
+	nc, err := nats.Connect("nats://" + g.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	words := make(chan *nats.Msg, 100)
+	if _, err = nc.ChanSubscribe("here.shop.web-1", words); err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	reports := make(chan report, 1)
 	mux := http.NewServeMux()
@@ -100,6 +115,9 @@ func TestBrowser(t *testing.T) {
 	}
 	if len(rep.Near) != 1 || rep.Near[0] != "k01" || !strings.Contains(rep.Nowhere, "out_of_range") {
 		t.Errorf("near %v, nowhere %q", rep.Near, rep.Nowhere)
+	}
+	if n := len(words); n != 2 {
+		t.Errorf("the page said %d times that it is there, want once for each connection", n)
 	}
 	d := g.Explain(t, "shop.web-1")
 	var got []string

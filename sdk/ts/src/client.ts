@@ -1,5 +1,5 @@
 import { type ConnectionOptions, type NatsConnection, type Subscription, wsconnect } from "@nats-io/nats-core";
-import { type Class, type Limits, parseMessage, Queue } from "./queue.js";
+import { backoff, type Class, type Limits, maxBackoff, parseMessage, parseReply, Queue } from "./queue.js";
 import { maxShown, MemoryStore, type Store } from "./store.js";
 import type { Device, Message, Nearby, Ping, Push, Receipt, Refusal } from "./types.js";
 
@@ -52,6 +52,9 @@ export class Client {
   #drained: (() => void)[] = [];
   #presenting: Promise<unknown> = Promise.resolve(); // messages are presented one after the other
   #sending: Promise<void>;
+  // That the gateway is to be told that this device is there. It is kept apart from the outbox: it is about now, is told anew with
+  // each connection, and must not hold up what waits.
+  #here = { owed: false, nextAt: 0, fails: 0 };
 
   private constructor(
     private cfg: Config,
@@ -113,6 +116,16 @@ export class Client {
   async appOpened(): Promise<void> {
     const t = this.now();
     await this.#add("event", { name: "app_open", t, id: `open-${t}` });
+  }
+
+  /**
+   * Tells the gateway that onMessage can show messages now: what waits for this device comes at once. A client does so by itself
+   * whenever it connects; call it when the person can see messages again after onMessage has said false, or appOpened, which has
+   * the same effect. It does not wait, and without a connection there is nothing to do.
+   */
+  here(): void {
+    if (this.cfg.onMessage) this.#here = { owed: true, nextAt: 0, fails: 0 };
+    this.#wake();
   }
 
   /** Queues what became of a push. */
@@ -193,12 +206,12 @@ export class Client {
       this.#nc = nc;
       this.#connected = true;
       if (this.cfg.onMessage) void this.#listen(nc.subscribe(`down.${app}.${device}`));
-      this.#wake();
+      this.here();
       for await (const s of nc.status()) {
         if (s.type === "disconnect" || s.type === "close") this.#connected = false;
         if (s.type === "reconnect") {
           this.#connected = true;
-          this.#wake();
+          this.here();
         }
       }
     } catch (err) {
@@ -212,9 +225,17 @@ export class Client {
     while (!this.#closed) {
       await this.#forget(this.queue.expire(this.now()));
       if (this.#closed) return; // while the store was busy; nobody would wake us any more
+      const again = await this.#greet();
+      if (this.#closed) return;
       const request = this.#connected ? this.queue.request() : null;
       if (!request) {
-        await new Promise<void>((wake) => (this.#wake = wake));
+        await new Promise<void>((wake) => {
+          const timer = again < Infinity ? setTimeout(wake, again) : undefined;
+          this.#wake = () => {
+            clearTimeout(timer);
+            wake();
+          };
+        });
         continue;
       }
       let text: string | null = null;
@@ -229,6 +250,31 @@ export class Client {
       if (refusal) this.cfg.onRefused?.(refusal, request.subject);
       if (wait > 0 && !this.#closed) await this.#pause(wait);
     }
+  }
+
+  /** Tells the gateway that this device is there, if that is owed, and returns in how many ms that is to be tried again. */
+  async #greet(): Promise<number> {
+    const was = this.#here;
+    if (!was.owed || !this.#connected) return Infinity; // the next connection owes it
+    const now = performance.now();
+    if (now < was.nextAt) return was.nextAt - now;
+    let text: string | null = null;
+    try {
+      const m = await this.#nc!.request(`here.${this.cfg.app}.${this.cfg.device}`, "", { timeout: this.cfg.timeoutMs ?? 5000 });
+      text = m.string();
+    } catch {
+      // No answer: again, later.
+    }
+    const r = parseReply(text);
+    if (this.#here !== was) return 0; // owed anew meanwhile
+    if (r && !r.busy) {
+      was.owed = false;
+      return Infinity;
+    }
+    let wait = Math.max(backoff(was.fails++), Math.min(r?.retry_ms ?? 0, maxBackoff));
+    wait += (Math.random() * wait) / 2;
+    was.nextAt = now + wait;
+    return wait;
   }
 
   /** Waits, unless the client is closed or the connection comes back meanwhile. */

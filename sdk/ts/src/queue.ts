@@ -29,8 +29,8 @@ const maxBatch = 256 * 1024;
 const maxPayload = 16 * 1024;
 
 /** Waiting after a request without an answer: a second, doubled up to five minutes. */
-const maxBackoff = 5 * 60_000;
-const backoff = (fails: number): number => Math.min(1000 * 2 ** Math.min(fails, 10), maxBackoff);
+export const maxBackoff = 5 * 60_000;
+export const backoff = (fails: number): number => Math.min(1000 * 2 ** Math.min(fails, 10), maxBackoff);
 
 const bytes = (text: string): number => new TextEncoder().encode(text).length;
 
@@ -150,7 +150,7 @@ export class Queue {
   }
 }
 
-interface Reply {
+export interface Reply {
   ok?: boolean;
   busy?: boolean;
   retry_ms?: number;
@@ -158,7 +158,8 @@ interface Reply {
   refused?: number;
 }
 
-function parseReply(text: string | null): Reply | null {
+/** Reads what the gateway answers; null for none, and for what is none. */
+export function parseReply(text: string | null): Reply | null {
   if (text === null) return null;
   try {
     const r = JSON.parse(text) as Reply;
