@@ -47,10 +47,13 @@ type Past struct {
 	// Known says that something had been decided about it before.
 	Known  bool                `json:"known,omitzero"`
 	Inside []track.InsideFence `json:"inside,omitempty"`
-	Claims []PastClaim         `json:"claims,omitempty"` // that stood; of a rolling period also earlier ones
-	Sends  []dedupe.Send       `json:"sends,omitempty"`  // of the person or device, also those of Pushes
-	Visits []audience.Visit    `json:"visits,omitempty"`
-	Events []audience.Event    `json:"events,omitempty"`
+	// Pending are fences in which a min stay was running that has ended since with an enter. One that has not makes no difference:
+	// it would begin later.
+	Pending []track.PendingFence `json:"pending,omitempty"`
+	Claims  []PastClaim          `json:"claims,omitempty"` // that stood; of a rolling period also earlier ones
+	Sends   []dedupe.Send        `json:"sends,omitempty"`  // of the person or device, also those of Pushes
+	Visits  []audience.Visit     `json:"visits,omitempty"`
+	Events  []audience.Event     `json:"events,omitempty"`
 	// Pushes are what was decided during the recording.
 	Pushes []PastPush `json:"pushes,omitempty"`
 }
@@ -172,8 +175,14 @@ func (p *Past) decided(tx *db.Tx, ds []Decision, q *PastQuery) (began, ended map
 			switch d.Kind {
 			case track.Enter.String():
 				began[stay{string(d.Fence), cmp.Or(d.EnteredAt, d.At)}] = true
+				// Before the first recorded position, as Assume sees to: it was waiting for its min stay.
+				p.Pending = append(p.Pending, track.PendingFence{FenceID: d.Fence, Since: cmp.Or(d.EnteredAt, d.At), Reason: d.Reason &^ (track.Stale | track.Skewed)})
 			case track.Exit.String():
 				ended[stay{string(d.Fence), d.EnteredAt}] = true
+				if in, ok := inside[d.Fence]; ok && in.Since == d.EnteredAt && in.AwaySince == 0 && !d.Reason.Has(track.Inferred) {
+					in.AwaySince = d.At // likewise: its min away was running
+					inside[d.Fence] = in
+				}
 			}
 			for k := range d.Campaigns {
 				if c := &d.Campaigns[k]; c.MID != "" && when <= q.To {

@@ -101,7 +101,7 @@ func marshal(t *testing.T, v any) string {
 
 // TestRehearsalOfTheOwnLog: a gateway's own input log, whose beginning has aged out, rehearsed with the same fences and
 // campaigns gives the very pushes that the gateway decided on in that time, though claims, caps, visits and events of before
-// decide about them; and it is decided the same in one partition as in the gateway's sixteen, and in batches of other sizes. It reads the same from the running gateway and from the files of a stopped one, as what-if does.
+// decide about them, and though min_stay and min_away are running when it begins, wherever that is; and it is decided the same in one partition as in the gateway's sixteen, and in batches of other sizes. It reads the same from the running gateway and from the files of a stopped one, as what-if does.
 func TestRehearsalOfTheOwnLog(t *testing.T) {
 	r := newRig(t)
 	r.yaml = strings.ReplaceAll(whatIfCampaigns+`---
@@ -120,6 +120,12 @@ steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
 			f.Tags = []string{"kyiv"}
 		case 3:
 			f.Dwell = 2 * time.Minute
+		}
+		if i == 2 || i == 4 {
+			f.MinStay = 90 * time.Second
+		}
+		if i%2 == 1 {
+			f.MinAway = 5 * time.Minute
 		}
 		r.fences = append(r.fences, f)
 	}
@@ -240,27 +246,34 @@ steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
 		}
 	}
 	again := rehearsed(t, stopped, fs, yaml, 100, ask)
-	want, all := map[string]bool{}, 0
-	err = d.View(func(tx *db.Tx) error {
-		return EachDecision(tx, func(d *Decision) error {
-			for _, c := range d.Campaigns {
-				if c.MID != "" {
-					all++
-					if d.ReceivedAt >= stopped.From[wire.Partition(track.DeviceID(d.Device), Partitions)] {
-						want[d.ID+" "+c.Campaign] = true
+	all := 0
+	decided := func(from [Partitions]int64) map[string]bool {
+		all = 0
+		want := map[string]bool{}
+		err := d.View(func(tx *db.Tx) error {
+			return EachDecision(tx, func(d *Decision) error {
+				for _, c := range d.Campaigns {
+					if c.MID != "" {
+						all++
+						if first := from[wire.Partition(track.DeviceID(d.Device), Partitions)]; first != 0 && d.ReceivedAt >= first {
+							want[d.ID+" "+c.Campaign] = true
+						}
 					}
 				}
-			}
-			return nil
+				return nil
+			})
 		})
-	})
-	if err != nil {
-		t.Fatal(err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return want
 	}
+	want := decided(stopped.From)
 	if len(want) < 20 || all < len(want)+20 {
 		t.Fatalf("%d pushes, %d of them in the log: the test proves little", all, len(want))
 	}
-	for _, got := range []map[string]bool{now2, again} {
+	same := func(got, want map[string]bool) {
+		t.Helper()
 		if !maps.Equal(got, want) {
 			t.Errorf("%d pushes, the gateway decided on %d", len(got), len(want))
 			for _, k := range slices.Sorted(maps.Keys(want)) {
@@ -275,6 +288,36 @@ steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
 			}
 		}
 	}
+	same(now2, want)
+	same(again, want)
+	// From later moments on, in many of which somebody waits.
+	mattered := 0
+	for k := 40; k < len(stopped.Records); k += len(stopped.Records) / 12 {
+		later := Recording{Records: stopped.Records[k:], To: stopped.To}
+		for i := range later.Records {
+			if from := &later.From[wire.Partition(later.Records[i].Device, Partitions)]; *from == 0 {
+				*from = later.Records[i].ReceivedAt
+			}
+		}
+		want := decided(later.From)
+		same(rehearsed(t, &later, fs, yaml, 1_000, ask), want)
+		if !maps.Equal(want, rehearsed(t, &later, fs, yaml, 1_000, func(q PastQuery) (Pasts, error) {
+			got, err := ask(q)
+			for i := range got.Pasts {
+				got.Pasts[i].Pending = nil
+				for k := range got.Pasts[i].Inside {
+					got.Pasts[i].Inside[k].AwaySince = 0
+				}
+			}
+			return got, err
+		})) {
+			mattered++
+		}
+	}
+	if mattered == 0 {
+		t.Error("what was waiting made no difference: the test proves little")
+	}
+	t.Logf("without what was waiting, %d of the later recordings would give other pushes", mattered)
 	// Without what was before, other people would get one.
 	if naive := rehearsed(t, stopped, fs, yaml, 1_000, func(q PastQuery) (Pasts, error) {
 		got, err := ask(q)

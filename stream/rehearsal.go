@@ -145,7 +145,7 @@ func (r *Rehearsal) begin(rec *wire.Record) {
 	}
 	r.met[rec.Device] = rec.Kind == wire.KindPing
 	if p != nil && p.Known && rec.Kind == wire.KindPing {
-		r.worker.tracker.Assume(r.cfg.Fences, rec.Device, &rec.Fix, p.Inside)
+		r.worker.tracker.Assume(r.cfg.Fences, rec.Device, &rec.Fix, p.Inside, p.Pending)
 	}
 }
 

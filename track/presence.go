@@ -30,6 +30,8 @@ type InsideFence struct {
 	Since   int64 // of the first fix inside
 	Dwelled bool  // the dwell transition of this visit has been made
 	Unknown bool  // silent for PresenceTTL and not seen inside since
+	// AwaySince is the first fix clearly outside, while the min away is running; else 0.
+	AwaySince int64 `json:",omitempty"`
 }
 
 // PendingFence is a fence in which the min stay is running, or whose every fix
@@ -38,6 +40,8 @@ type PendingFence struct {
 	FenceID fences.ID
 	Since   int64 // of the first fix inside
 	Vague   bool  // waiting for a better accuracy rather than for the min stay
+	// Reason is of the enter to come.
+	Reason Reason `json:",omitempty"`
 }
 
 // QuarantinedFix is a position that implied an implausible speed and waits for
@@ -70,9 +74,13 @@ func (t *Tracker) Presence(id DeviceID) (Presence, bool) {
 		id := t.names.ids[v.fence]
 		switch v.state {
 		case stateInside, stateUnknown:
-			p.Inside = append(p.Inside, InsideFence{FenceID: id, Since: v.since, Dwelled: v.flags&visitDwelled != 0, Unknown: v.state == stateUnknown})
+			in := InsideFence{FenceID: id, Since: v.since, Dwelled: v.flags&visitDwelled != 0, Unknown: v.state == stateUnknown}
+			if v.flags&visitAway != 0 {
+				in.AwaySince = v.seenAt
+			}
+			p.Inside = append(p.Inside, in)
 		default:
-			p.Pending = append(p.Pending, PendingFence{FenceID: id, Since: v.since, Vague: v.state == stateNear})
+			p.Pending = append(p.Pending, PendingFence{FenceID: id, Since: v.since, Vague: v.state == stateNear, Reason: v.reason})
 		}
 	}
 	if d.hasQ {

@@ -119,9 +119,9 @@ func (t *Tracker) Restore(id DeviceID, row []byte) error {
 }
 
 // Assume makes a device that is not known one that was last seen at next's place just before next, inside those of the
-// fences that set has. It is for going on from a moment of which only the visits are known; next itself is not applied.
-// Any log position is new to the device.
-func (t *Tracker) Assume(set *fences.Set, id DeviceID, next *Fix, inside []InsideFence) {
+// fences that set has, away from them or waiting for a min stay since times before next. It is for going on from a moment of
+// which only the visits are known; next itself is not applied. Any log position is new to the device.
+func (t *Tracker) Assume(set *fences.Set, id DeviceID, next *Fix, inside []InsideFence, pending []PendingFence) {
 	if _, known := t.table.findID(id); known || len(id) == 0 || len(id) > MaxDeviceIDLen {
 		return
 	}
@@ -141,7 +141,18 @@ func (t *Tracker) Assume(set *fences.Set, id DeviceID, next *Fix, inside []Insid
 		if in.Dwelled {
 			v.flags = visitDwelled
 		}
+		if in.AwaySince != 0 && in.AwaySince < next.FixedAt {
+			v.flags |= visitAway | notedAway
+			v.seenAt = in.AwaySince
+		}
 		d.visits = append(d.visits, v)
+	}
+	for _, w := range pending {
+		f, ok := set.Lookup(w.FenceID)
+		if !ok || w.Since >= next.FixedAt || slices.ContainsFunc(inside, func(in InsideFence) bool { return in.FenceID == w.FenceID }) {
+			continue
+		}
+		d.visits = append(d.visits, visit{since: w.Since, fence: t.names.number(f.ID, f), shapeGen: f.ShapeGen, reason: w.Reason, state: statePending, flags: notedPending})
 	}
 	slices.SortFunc(d.visits, func(a, b visit) int { return cmp.Compare(t.names.ids[a.fence], t.names.ids[b.fence]) })
 	t.table.save(t.table.insert(id), &d, true)
