@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
-// TestWebSocketAndMQTT brings a phone in through each of the other transports of the embedded server.
+// TestWebSocketAndMQTT brings a phone in through each of the other transports of the embedded server, whose account has no subject
+// mappings.
 func TestWebSocketAndMQTT(t *testing.T) {
 	r := newRig(t)
 	r.listen = func(c *ServerConfig) {
@@ -35,6 +37,15 @@ func TestWebSocketAndMQTT(t *testing.T) {
 	dialMQTT(t, r.server.MQTTAddr(), "", "", 0).publish("ping/shop/mqtt",
 		fmt.Sprintf(`{"t":%d,"lat":50.4420,"lon":30.5206,"acc":5}`, noon.UnixMilli()))
 	r.await("a push for each transport", func() bool { return len(r.provider.pushes()) == 2 })
+
+	// What all of them publish is compared with no subject of the JetStream domain: see dropMappings.
+	all, err := r.server.ns.Accountz(&server.AccountzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(all.Account.Mappings); n != 0 {
+		t.Errorf("%d subject mappings: %v", n, all.Account.Mappings)
+	}
 }
 
 // mqttClient speaks MQTT 3.1.1 by hand: a clean session and QoS 0.
