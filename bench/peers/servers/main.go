@@ -15,6 +15,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"footfall/bench/world"
@@ -112,12 +113,13 @@ func (t *trace) check(got []event) error {
 	return nil
 }
 
-// player plays the trace once and returns the time it took and the events.
-type player func(*trace) (time.Duration, []event, error)
+// player plays the trace once, with the stopwatch running while it does, and returns the events.
+type player func(*trace, *stopwatch) ([]event, error)
 
 type subject struct {
 	name string
 	play player
+	pid  int // of the server, 0 when not known
 }
 
 func main() {
@@ -128,15 +130,18 @@ func main() {
 	footfall := flag.String("footfall", "", "NATS `URL` of a gateway that was started with -write's files")
 	tile38 := flag.String("tile38", "", "`ADDRESS` of a Tile38")
 	postgis := flag.String("postgis", "", "`DSN` of a PostgreSQL database with the extension postgis; table bench_fences is dropped and made")
+	footfallPID := flag.Int("footfall-pid", 0, "the gateway's process, to tell the processor time that it takes")
+	tile38PID := flag.Int("tile38-pid", 0, "Tile38's")
+	only := flag.String("only", "", "play to subjects with this `WORD` in their names only, and to Tile38")
 	write := flag.String("write", "", "write fences.geojson and footfall.yaml for the gateway to this `FOLDER` and stop")
 	flag.Parse()
-	if err := run(*fences, *devices, *rounds, *repeat, *footfall, *tile38, *postgis, *write); err != nil {
+	if err := run(*fences, *devices, *rounds, *repeat, *footfall, *tile38, *postgis, *only, *write, *footfallPID, *tile38PID); err != nil {
 		fmt.Fprintln(os.Stderr, "servers:", err)
 		os.Exit(1)
 	}
 }
 
-func run(fences, devices, rounds, repeat int, footfall, tile38, postgis, write string) error {
+func run(fences, devices, rounds, repeat int, footfall, tile38, postgis, only, write string, footfallPID, tile38PID int) error {
 	if write != "" {
 		return writeGateway(write, world.Stores(fences))
 	}
@@ -146,37 +151,46 @@ func run(fences, devices, rounds, repeat int, footfall, tile38, postgis, write s
 			name   string
 			encode encoder
 			pings  int
-		}{{"footfall, JSON x1", jsonPing, 1}, {"footfall, JSON x10", jsonFeed, 10}, {"footfall, protobuf x10", protoFeed, 10}} {
-			subjects = append(subjects, subject{s.name, gateway(footfall, s.encode, s.pings)})
+		}{
+			{"footfall, JSON x1", jsonPing, 1}, {"footfall, JSON x1, feed", jsonFeedOne, 1},
+			{"footfall, JSON x10", jsonFeed, 10}, {"footfall, protobuf x10", protoFeed, 10},
+		} {
+			subjects = append(subjects, subject{s.name, gateway(footfall, s.encode, s.pings), footfallPID})
 		}
 	}
 	if tile38 != "" {
-		subjects = append(subjects, subject{"Tile38, SET pipelined x500", tile38Player(tile38)})
+		subjects = append(subjects, subject{"Tile38, SET pipelined x500", tile38Player(tile38), tile38PID})
 	}
 	if postgis != "" {
-		subjects = append(subjects, subject{"PostGIS, ST_DWithin pipelined x500", postgisPlayer(postgis)})
+		subjects = append(subjects, subject{"PostGIS, ST_DWithin pipelined x500", postgisPlayer(postgis), 0})
 	}
+	subjects = slices.DeleteFunc(subjects, func(s subject) bool {
+		return !strings.Contains(s.name, only) && !strings.HasPrefix(s.name, "Tile38")
+	})
 	rates := make([][]float64, len(subjects))
+	processor := make([][]float64, len(subjects)) // us a point
 	for round := range repeat {
 		for k := range subjects {
 			i := (k + round) % len(subjects)
 			// Made anew: times are near now, as in life.
 			t := newTrace(fences, devices, rounds)
-			took, got, err := subjects[i].play(t)
+			watch := stopwatch{pid: subjects[i].pid}
+			got, err := subjects[i].play(t, &watch)
 			if err == nil {
 				err = t.check(got)
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", subjects[i].name, err)
 			}
-			rates[i] = append(rates[i], float64(len(t.pings))/took.Seconds())
+			rates[i] = append(rates[i], float64(len(t.pings))/watch.took.Seconds())
+			processor[i] = append(processor[i], watch.processor.Seconds()*1e6/float64(len(t.pings)))
 			fmt.Printf("%-36s %9.0f points/s, %d points, %d events as expected\n", subjects[i].name, rates[i][round], len(t.pings), len(got))
 		}
 	}
 	fmt.Printf("\n%d fences, %d devices, %d rounds; medians of %d\n", fences, devices, rounds, repeat)
 	var base []float64
 	for i, s := range subjects {
-		if tile38 != "" && s.name[:6] == "Tile38" {
+		if tile38 != "" && strings.HasPrefix(s.name, "Tile38") {
 			base = rates[i]
 		}
 	}
@@ -188,6 +202,9 @@ func run(fences, devices, rounds, repeat int, footfall, tile38, postgis, write s
 				q[r] = rates[i][r] / base[r]
 			}
 			fmt.Printf("  %5.2f of Tile38", median(q))
+		}
+		if own := median(processor[i]); own > 0 {
+			fmt.Printf("  %5.2f us of processor time a point", own)
 		}
 		fmt.Println()
 	}

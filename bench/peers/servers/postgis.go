@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -11,11 +10,11 @@ import (
 // postgisPlayer asks for the fences of each position, pipelined, with an index on the
 // centres, and keeps the presence of devices itself.
 func postgisPlayer(dsn string) player {
-	return func(t *trace) (time.Duration, []event, error) {
+	return func(t *trace, w *stopwatch) ([]event, error) {
 		ctx := context.Background()
 		db, err := pgx.Connect(ctx, dsn)
 		if err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		defer db.Close(ctx)
 		for _, q := range []string{
@@ -23,7 +22,7 @@ func postgisPlayer(dsn string) player {
 			"CREATE TABLE bench_fences (id int, at geography(Point))",
 		} {
 			if _, err := db.Exec(ctx, q); err != nil {
-				return 0, nil, err
+				return nil, err
 			}
 		}
 		b := &pgx.Batch{}
@@ -32,18 +31,18 @@ func postgisPlayer(dsn string) player {
 			b.Queue("INSERT INTO bench_fences VALUES ($1, ST_MakePoint($2, $3)::geography)", i, c.Lng, c.Lat)
 		}
 		if err := db.SendBatch(ctx, b).Close(); err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		for _, q := range []string{"CREATE INDEX ON bench_fences USING gist (at)", "VACUUM ANALYZE bench_fences"} {
 			if _, err := db.Exec(ctx, q); err != nil {
-				return 0, nil, err
+				return nil, err
 			}
 		}
 		// On the sphere, as the others.
 		const ask = "SELECT id FROM bench_fences WHERE ST_DWithin(at, ST_MakePoint($1, $2)::geography, 200, false)"
 		var events []event
 		inside := map[string][]int32{}
-		start := time.Now()
+		w.start()
 		for first := 0; first < len(t.pings); first += pipelined {
 			some := t.pings[first:min(first+pipelined, len(t.pings))]
 			b := &pgx.Batch{}
@@ -54,11 +53,11 @@ func postgisPlayer(dsn string) player {
 			for i := range some {
 				rows, err := res.Query()
 				if err != nil {
-					return 0, nil, err
+					return nil, err
 				}
 				is, err := pgx.CollectRows(rows, pgx.RowTo[int32])
 				if err != nil {
-					return 0, nil, err
+					return nil, err
 				}
 				d, was := some[i].device, inside[some[i].device]
 				for _, f := range was {
@@ -76,9 +75,10 @@ func postgisPlayer(dsn string) player {
 				}
 			}
 			if err := res.Close(); err != nil {
-				return 0, nil, err
+				return nil, err
 			}
 		}
-		return time.Since(start), events, nil
+		w.stop()
+		return events, nil
 	}
 }

@@ -36,7 +36,7 @@ until grep -q 'footfall is listening' "$dir/gateway.log"; do
 	[ "$tries" -lt 300 ] || { cat "$dir/gateway.log"; exit 1; }
 	sleep 0.2
 done
-set -- -footfall "nats://127.0.0.1:$port" "$@"
+set -- -footfall "nats://127.0.0.1:$port" -footfall-pid "$pids" "$@"
 if [ -n "${TILE38_SERVER:-}" ]; then
 	mkdir "$dir/tile38"
 	"$TILE38_SERVER" -h 127.0.0.1 -p $((port + 1)) -d "$dir/tile38" --appendonly no >"$dir/tile38.log" 2>&1 &
@@ -47,7 +47,7 @@ if [ -n "${TILE38_SERVER:-}" ]; then
 		[ "$tries" -lt 100 ] || { cat "$dir/tile38.log"; exit 1; }
 		sleep 0.2
 	done
-	set -- -tile38 "127.0.0.1:$((port + 1))" "$@"
+	set -- -tile38 "127.0.0.1:$((port + 1))" -tile38-pid "${pids#* }" "$@"
 fi
 [ -z "${POSTGIS_DSN:-}" ] || set -- -postgis "$POSTGIS_DSN" "$@"
 "$dir/servers" "$@"
