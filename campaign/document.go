@@ -227,12 +227,6 @@ func (f Field) Quiet() (q Quiet) {
 // Caps reads caps.
 func (f Field) Caps() []Cap { return f.s.caps(f.f, capKeys) }
 
-// Flag reads true or false.
-func (f Field) Flag() bool {
-	v, _ := f.s.boolean(f.f)
-	return v
-}
-
 // Schedule reads when something is due; the result is usable when no fault was
 // recorded.
 func (f Field) Schedule() *Schedule { return f.s.schedule(f.f) }

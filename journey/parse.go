@@ -111,7 +111,7 @@ func (r *reader) read() {
 		case "caps":
 			r.base.Caps = f.Caps()
 		case "exempt":
-			r.base.Exempt = f.Flag()
+			r.base.Exempt, _ = f.Bool()
 		case "quiet":
 			quiet = f
 			r.base.Quiet = f.Quiet()
@@ -892,7 +892,10 @@ func (r *reader) experiment(f campaign.Field, i int, id string, depth int) {
 		b := branch{name: branchName(k)}
 		var then campaign.Field
 		have := false
-		if ok := k.Keys("an arm", []string{"share", "then"}, nil, func(m campaign.Field) {
+		if k.IsText() { // 50%, and nothing else
+			have = true
+			b.share, _ = k.Share()
+		} else if ok := k.Keys("an arm", []string{"share", "then"}, nil, func(m campaign.Field) {
 			if m.Name() == "share" {
 				have = true
 				b.share, _ = m.Share()

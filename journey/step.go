@@ -558,6 +558,17 @@ func (s *stepper) mark(step, note string) {
 	s.r.Path = append(s.r.Path, Mark{step, s.now, note})
 }
 
+// Note writes what became of what the step wanted done beside the last mark of it. The run must be one that Step has just
+// made and changed.
+func (r *Run) Note(step, note string) {
+	for i := len(r.Path) - 1; i >= 0; i-- {
+		if m := &r.Path[i]; m.Step == step {
+			m.Note = note
+			return
+		}
+	}
+}
+
 // Stop ends a run that is under way, for one of the reasons above.
 func (j *Journey) Stop(r Run, why string, now int64) (Run, []Effect) {
 	s := stepper{j: j, r: r, now: now}

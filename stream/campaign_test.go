@@ -163,6 +163,11 @@ func TestGatewayCaps(t *testing.T) {
 	r.await("the second", func() bool { return counts("views") == "1 0" && counts("order") == "1 0" })
 	r.clock.set(noon.Add(20 * time.Minute))
 	r.await("the announcement to be held", func() bool { return counts("news") == "0 1" })
+	r.event("d1", "v2", "product_view", "phones") // held within a journey: the person goes on
+	r.await("the journey's second push to be held", func() bool { return counts("views") == "1 1" })
+	if run := r.show("views", "shop.d1").Run; run == nil || run.N != 2 || len(run.Path) != 1 || run.Path[0].Note != "held: gateway_cap" {
+		t.Errorf("the run says %+v", run)
+	}
 	enter(noon.Add(30 * time.Minute))
 	if got := fmt.Sprintf("store %s, receipt %s", counts("store"), counts("receipt")); got != "store 1 1, receipt 2 0" {
 		t.Error(got)

@@ -631,7 +631,7 @@ func (m *forecaster) notes(now time.Time) error {
 			if err != nil {
 				return err
 			}
-			note("the cap of %d over all campaigns is not taken off: of only %d entries it is known what came before; other campaigns have brought %d people to it as of now; so many fewer at most, each time that one of them comes", k.Max, m.again.entries, n)
+			note("the cap of %d over all campaigns is not taken off: of only %d entries it is known what came before; people whom other campaigns have brought to it as of now: %d; so many fewer at most, each time that one of them comes", k.Max, m.again.entries, n)
 		}
 		if v := m.c.Trigger.Visits; v != (campaign.Visits{}) {
 			note("the condition %s is not taken off: of only %d entries it is known what came before; the real figure is anywhere from 0 to this one", v, m.again.entries)

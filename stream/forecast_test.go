@@ -234,7 +234,7 @@ func TestForecastOncePer(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := f.Campaigns[0]
-		if notes := strings.Join(c.Notes, "\n"); strings.Contains(tt.rules, "of: all") != strings.Contains(notes, "of only 0 entries it is known what came before; other campaigns have brought 2 people to it as of now") {
+		if notes := strings.Join(c.Notes, "\n"); strings.Contains(tt.rules, "of: all") != strings.Contains(notes, "of only 0 entries it is known what came before; people whom other campaigns have brought to it as of now: 2;") {
 			t.Errorf("%s: notes %q", tt.rules, notes)
 		}
 		sent := 1 - float64(cs[0].Holdout)/10_000

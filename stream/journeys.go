@@ -462,6 +462,9 @@ func (s *settler) apply(tx *db.Tx, j *journey.Journey, subject string, old, run 
 			var d CampaignDecision
 			if d, err = s.journeyPush(tx, j, subject, run, e.Step, p, t); err == nil {
 				pushes = append(pushes, d)
+				if d.Outcome == campaign.Held {
+					run.Note(e.Step, "held: "+string(d.Reason))
+				}
 			}
 		case journey.Webhook:
 			var d CampaignDecision

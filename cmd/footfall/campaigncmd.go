@@ -34,14 +34,16 @@ type campaignCheckCmd struct {
 func (c *campaignCheckCmd) Run(e *env) error {
 	var all []*campaign.Campaign
 	bad := false
+	journeys := 0
 	for _, path := range c.Files {
-		cs, err := campaign.Load(path)
+		lib, err := campaign.LoadLibrary(path)
 		if err != nil {
 			fmt.Fprintln(e.out, err)
 			bad = true
 			continue
 		}
-		all = append(all, cs...)
+		all = append(all, lib.Campaigns...)
+		journeys += len(lib.Journeys)
 	}
 	if !bad {
 		if _, err := campaign.NewSet(all); err != nil {
@@ -80,6 +82,9 @@ func (c *campaignCheckCmd) Run(e *env) error {
 		return errFindings
 	}
 	_, err := fmt.Fprintf(e.out, "%s ok\n", countOf(len(all), "campaign"))
+	if err == nil && journeys > 0 {
+		_, err = fmt.Fprintf(e.out, "%s not checked: that is footfall journey check\n", countOf(journeys, "journey"))
+	}
 	return err
 }
 
