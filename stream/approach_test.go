@@ -14,6 +14,9 @@ import (
 // TestNearestSearchEqualsScan: over random walks among circles and polygons the search finds the distance that measuring
 // every fence at every point finds, with a small part of the measurements.
 func TestNearestSearchEqualsScan(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine that computes")
+	}
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	var fs []fences.Fence

@@ -112,6 +112,9 @@ func whatIfRehearsal(t *testing.T) *Rehearsal {
 // the verdict, and each decision with its ladder, claim and message id. Asking leaves no trace.
 func TestWhatIfEqualsTheHotPath(t *testing.T) {
 	pings := 1_500
+	if testing.Short() {
+		pings = 700
+	}
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		pings = 100_000
 	}
