@@ -91,6 +91,12 @@ func byStatus(status int) push.Class {
 // A 410 whose body is not JSON is some proxy's and no proof against a token:
 // it is Bug, not TokenDead.
 func Classify(status int, header http.Header, body []byte, now time.Time) push.Outcome {
+	if status == 200 && len(body) == 0 { // nearly all
+		return push.Outcome{
+			Class: push.Accepted, Status: status, Sent: true,
+			ProviderID: header.Get("apns-id"), RetryAfter: exchange.RetryAfter(header, now),
+		}
+	}
 	var answer struct {
 		Reason    string          `json:"reason"`
 		Timestamp json.RawMessage `json:"timestamp"`
