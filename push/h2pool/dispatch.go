@@ -172,7 +172,7 @@ func (p *Pool) dial() {
 // dialFailedLocked sets the pause before the next dial: doubling, with
 // jitter so that gateways that lost the same peer do not return together.
 func (p *Pool) dialFailedLocked(err error) {
-	pause := min(maxDialPause, minDialPause<<min(p.dialFails, 10))
+	pause := min(maxDialPause, p.dialPause<<min(p.dialFails, 10))
 	pause = pause/2 + rand.N(pause)
 	now := time.Now()
 	p.dialFails++

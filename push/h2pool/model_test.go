@@ -263,6 +263,7 @@ func FuzzPeer(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer p.Close()
+		p.dialPause = time.Microsecond
 		good := &rawServer{t: t, limit: 100, seen: map[string]int{}, request: func(c *rawConn, id uint32, body string) { c.respond(id, 200) }}
 		var peers sync.WaitGroup
 		stop := make(chan struct{})

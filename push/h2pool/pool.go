@@ -101,7 +101,8 @@ type Pool struct {
 	draining  map[*conn]struct{} // retired with requests in flight
 	waiters   list.List          // of *stream, oldest first
 	dialing   int
-	dialFails int // in a row, without an answer in between
+	dialPause time.Duration // after the first failed dial; minDialPause, but for tests
+	dialFails int           // in a row, without an answer in between
 	dialAfter time.Time
 	dialErr   error
 	redial    *time.Timer // runs at dialAfter; nil: no dial has failed yet
@@ -151,6 +152,8 @@ func New(cfg Config) (*Pool, error) {
 		addr:     net.JoinHostPort(u.Hostname(), port),
 		host:     u.Host,
 		draining: make(map[*conn]struct{}),
+
+		dialPause: minDialPause,
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p, nil
