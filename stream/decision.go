@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 
 	"footfall/campaign"
@@ -123,11 +122,12 @@ func decisionKey(d *Decision) []byte {
 // putDecision keeps a decision. It is called on the ledger's writer goroutine.
 func (s *settler) putDecision(tx *db.Tx, d *Decision) error {
 	room := cmp.Or(s.room, new([]byte))
-	row, err := d.appendJSON((*room)[:0])
+	text, err := d.appendJSON((*room)[:0])
 	if err != nil {
 		return fmt.Errorf("stream: decision %s: %w", d.ID, err)
 	}
-	*room = row
+	*room = packDecision(text, text) // behind the text, in the same room
+	row := (*room)[len(text):]
 	return tx.SetUntil(decisionKey(d), row, tx.Now().Add(s.keep))
 }
 
@@ -135,8 +135,8 @@ func (s *settler) putDecision(tx *db.Tx, d *Decision) error {
 // decision is good until fn returns.
 func EachDecision(tx *db.Tx, fn func(*Decision) error) error {
 	return tx.Scan(decisionSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
-		var d Decision
-		if err := json.Unmarshal(val, &d); err != nil {
+		d, err := unpackDecision(val)
+		if err != nil {
 			return false, fmt.Errorf("stream: decision %x: %w", key, err)
 		}
 		if err := fn(&d); err != nil {
@@ -177,8 +177,8 @@ func Decisions(tx *db.Tx, device track.DeviceID, from, to int64, most int) (out 
 		if n <= most {
 			row = rows[i]
 		}
-		var d Decision
-		if err := json.Unmarshal(row, &d); err != nil {
+		d, err := unpackDecision(row)
+		if err != nil {
 			return nil, 0, fmt.Errorf("stream: decision of %s: %w", device, err)
 		}
 		out = append(out, d)

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -162,8 +161,8 @@ func ExportFrom(tx *db.Tx, rules track.Rules, q ExportRequest) (x Export, err er
 	case "decisions":
 		for _, id := range t.devices {
 			err = tx.Scan(decisionSpace.Key([]byte(id)), nil, func(_, val []byte) (bool, error) {
-				var d Decision
-				if err := json.Unmarshal(val, &d); err != nil {
+				d, err := unpackDecision(val)
+				if err != nil {
 					return false, fmt.Errorf("stream: decision of %s: %w", id, err)
 				}
 				x.Decisions = append(x.Decisions, d)

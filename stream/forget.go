@@ -91,8 +91,8 @@ func (t *target) decisionsElsewhere(tx *db.Tx) (map[track.DeviceID]map[string]bo
 func (t *target) eachElsewhere(tx *db.Tx, fn func(key, val []byte, d *Decision)) error {
 	for _, id := range slices.Sorted(maps.Keys(t.elsewhere)) {
 		err := tx.Scan(decisionSpace.Key([]byte(id)), nil, func(key, val []byte) (bool, error) {
-			var d Decision
-			if err := json.Unmarshal(val, &d); err != nil {
+			d, err := unpackDecision(val)
+			if err != nil {
 				return false, fmt.Errorf("stream: decision of %s: %w", id, err)
 			}
 			if t.elsewhere[id][d.ID] {

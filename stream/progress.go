@@ -14,7 +14,7 @@ var (
 	progressSpace = db.Register(0x01, "stream.progress", 1)  // partition -> progress
 	presenceSpace = db.Register(0x02, "stream.presence", 1)  // device -> row of track.Encode
 	eventSpace    = db.Register(0x08, "stream.events", 1)    // sequence -> event that EVENTS does not have yet
-	decisionSpace = db.Register(0x09, "stream.decisions", 1) // device, time, id -> Decision
+	decisionSpace = db.Register(0x09, "stream.decisions", 2) // device, time, id -> Decision, see packDecision
 	catalogSpace  = db.Register(0x0a, "stream.catalogue", 1) // fences.Catalogue
 	seenSpace     = db.Register(0x0d, "stream.seen", 1)      // id of a customer event -> nothing
 	funnelSpace   = db.Register(0x0c, "stream.funnel", 1)    // campaign, outcome -> count

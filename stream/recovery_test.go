@@ -412,10 +412,7 @@ func TestDecisionsHoldNoPosition(t *testing.T) {
 	}
 	all.Write(m.Data)
 	err = r.db.View(func(tx *db.Tx) error {
-		return tx.Scan(decisionSpace.Prefix(), nil, func(_, val []byte) (bool, error) {
-			all.Write(val)
-			return true, nil
-		})
+		return EachDecision(tx, func(d *Decision) error { return json.NewEncoder(&all).Encode(d) })
 	})
 	if err != nil {
 		t.Fatal(err)
