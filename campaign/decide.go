@@ -531,8 +531,11 @@ func (c *Campaign) describe(r rule, f *facts) string {
 		if tr.Fix.AccuracyM > 0 {
 			accuracy = metres(float64(tr.Fix.AccuracyM))
 		}
-		return "confidence " + strconv.Itoa(int(tr.Confidence)) + " of 3, at least " + strconv.Itoa(int(c.Trigger.MinConfidence)) + " is asked for; " +
-			metres(tr.EdgeDistanceM) + " from the edge, accuracy " + accuracy
+		s := "confidence " + strconv.Itoa(int(tr.Confidence)) + " of 3, at least " + strconv.Itoa(int(c.Trigger.MinConfidence)) + " is asked for; "
+		if tr.Reason.Has(track.Device) && tr.EdgeDistanceM == 0 && tr.CenterDistanceM == 0 {
+			return s + "it is the phone's own word, without a position"
+		}
+		return s + metres(tr.EdgeDistanceM) + " from the edge, accuracy " + accuracy
 	case ruleWindow:
 		loc := c.Window.location(f.store)
 		text := "it was " + f.at.In(loc).Format(stampForm) + " (" + loc.String() + "); open " + c.said.window

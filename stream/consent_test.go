@@ -265,7 +265,7 @@ func TestConsentInTheOrderOfTheLog(t *testing.T) {
 	for n := range audience.MaxTags {
 		tags[fmt.Sprint("t", n)] = n
 	}
-	const devices = 40
+	const devices = 24
 	for n := range devices {
 		r.mustAsk(fmt.Sprint("device.shop.d", n), map[string]any{"tags": tags})
 	}

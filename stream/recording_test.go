@@ -292,7 +292,7 @@ steps: [{push: {template: {locales: {en: {body: hello}}}, ttl: 15m}}]
 	same(again, want)
 	// From later moments on, in many of which somebody waits.
 	mattered := 0
-	for k := 40; k < len(stopped.Records); k += len(stopped.Records) / 12 {
+	for k := 40; k < len(stopped.Records); k += len(stopped.Records) / 8 {
 		later := Recording{Records: stopped.Records[k:], To: stopped.To}
 		for i := range later.Records {
 			if from := &later.From[wire.Partition(later.Records[i].Device, Partitions)]; *from == 0 {

@@ -168,6 +168,9 @@ func (in *backtestInput) take(e *env, r *stream.Recording, ttl int64, ask func(s
 			rep.took(rec.Fix.FixedAt)
 		}
 	}
+	if rep.Positions == 0 && r.Withdrawn > 0 {
+		return fmt.Errorf("the input log holds %s, and consent to them has been withdrawn since", countOf(r.Withdrawn, "position"))
+	}
 	if rep.Positions == 0 {
 		return errors.New("the input log holds no positions; a gateway keeps them for retention.positions (15 minutes, unless it is told otherwise)")
 	}
