@@ -105,6 +105,10 @@ func TestStartFailures(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(notOurs, "nats"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	noKey := file(t, "key", "hello")
+	config := func(text string) []string {
+		return []string{"--data", t.TempDir(), "--config", file(t, "c.yaml", text+"\n")}
+	}
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -119,6 +123,12 @@ func TestStartFailures(t *testing.T) {
 		{"max_store too small", []string{"--data", t.TempDir(), "--config", file(t, "c.yaml", "nats: {max_store: 1GiB}\n")},
 			[]string{"nats.max_store", "retention.log_bytes", "retention.event_bytes", "5GiB"}},
 		{"token file missing", []string{"--data", t.TempDir(), "--config", file(t, "c.yaml", "nats: {token_file: nowhere}\n")}, []string{"nats.token_file"}},
+		{"APNs key missing", config("push: {apns: {key_file: nowhere.p8, key_id: ABC123DEFG, team_id: TEAM123456, topic: com.example.shop}}"), []string{"apns", "nowhere.p8"}},
+		{"APNs key is none", config("push: {apns: {key_file: " + noKey + ", key_id: ABC123DEFG, team_id: TEAM123456, topic: com.example.shop}}"), []string{"apns", noKey}},
+		{"FCM account missing", config("push: {fcm: {credentials_file: nowhere.json}}"), []string{"fcm", "nowhere.json"}},
+		{"FCM account is none", config("push: {fcm: {credentials_file: " + noKey + "}}"), []string{"fcm", noKey}},
+		{"VAPID key is none", config("push: {webpush: {key_file: " + noKey + ", subject: 'mailto:a@example.com'}}"), []string{"webpush", noKey}},
+		{"two at once", config("push: {fcm: {credentials_file: nowhere.json}, apns: {key_file: nowhere.p8, key_id: ABC123DEFG, team_id: TEAM123456, topic: com.example.shop}}"), []string{"nowhere.p8", "nowhere.json"}},
 		{"campaigns missing", []string{"--data", t.TempDir(), "--campaigns", "nowhere"}, []string{"nowhere"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
