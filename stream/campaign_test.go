@@ -11,6 +11,7 @@ import (
 
 	"footfall/campaign"
 	"footfall/dedupe"
+	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/push"
 	"footfall/track"
@@ -173,6 +174,10 @@ func TestGatewayCaps(t *testing.T) {
 		t.Error(got)
 	}
 	r.clock.set(noon.Add(31 * time.Minute))
+	day, _ := funnel.ParseDay("2026-11-28")
+	if rep, text := r.asked(funnel.Query{Campaign: "views", From: day, To: day}); rep == nil || rep.Campaigns[0].Total.Held["gateway_cap"] != 1 || rep.Campaigns[0].ByHour[0].Key != "12" {
+		t.Errorf("the report, by the journey's clock: %+v, %s", rep, text)
+	}
 	r.mustAsk("ping.shop.d1", ping(noon.Add(31*time.Minute), 50.4701, 30.5234)) // out again
 	r.settle()
 	next := noon.Add(23 * time.Hour)

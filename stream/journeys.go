@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -588,7 +589,7 @@ func (s *settler) journeyPush(tx *db.Tx, j *journey.Journey, subject string, run
 		ID: decisionID(track.DeviceID(subject), "journey."+j.ID+"."+step, fences.ID(run.By), 0), Device: p.Device, Kind: "journey",
 		Fence: tr.FenceID, At: tr.At, ReceivedAt: in.receivedAt, Campaigns: []CampaignDecision{d},
 	}
-	return d, s.keepEntries(tx, &of, clockOf(tr), p)
+	return d, s.keepEntries(tx, &of, cmp.Or(clockOf(tr), j.Zone()), p)
 }
 
 // fire lets a timer end its wait.
