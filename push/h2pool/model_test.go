@@ -78,9 +78,9 @@ func TestPromisesHoldWhateverThePeerDoes(t *testing.T) {
 	p := newPool(t, s, func(c *Config) { c.Connections = 3 })
 	var answered, doubts, unsent atomic.Int64
 	var wg sync.WaitGroup
-	for w := range 40 {
+	for w := range 30 {
 		wg.Go(func() {
-			for i := range 20 {
+			for i := range 15 {
 				body := fmt.Sprint(w, "-", i, strings.Repeat("x", roll(300)))
 				patience := time.Minute
 				if roll(20) == 0 {
@@ -177,10 +177,10 @@ func TestAgreesWithNetHTTP(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	var wg sync.WaitGroup
-	for w := range 4 {
+	for w := range 3 {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(seed, uint64(w)))
-			for i := range 30 {
+			for i := range 15 {
 				size := []int{0, 1, 100, 5000, 16384, 70000, 100000}[rng.IntN(7)]
 				if size > 1 {
 					size += rng.IntN(size)
