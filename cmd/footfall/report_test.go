@@ -161,6 +161,11 @@ func TestReportCommand(t *testing.T) {
 	}
 
 	testClaims(t, data, first, &total)
+	for _, command := range []string{"report", "claims"} {
+		if code, _, errs := runCLI(t, "campaign", command, "autmn", "--data", data); code != exitFailed || !strings.Contains(errs, "there are entries of autumn") {
+			t.Errorf("%s of a wrong name: exit code %d: %s", command, code, errs)
+		}
+	}
 
 	path := filepath.Join(t.TempDir(), "report.html")
 	if keep := os.Getenv("FOOTFALL_KEEP_PAGE"); keep != "" { // to look at it
@@ -286,10 +291,6 @@ func TestReportCommandRefuses(t *testing.T) {
 		if code != tt.code || !strings.Contains(errs, tt.want) {
 			t.Errorf("%s: exit code %d, want %d and %q:\n%s%s", tt.args, code, tt.code, tt.want, out, errs)
 		}
-	}
-	data, _ := reportLedger(t)
-	if code, _, errs := runCLI(t, "campaign", "report", "autmn", "--data", data); code != exitFailed || !strings.Contains(errs, "there are entries of autumn") {
-		t.Errorf("a wrong name: exit code %d: %s", code, errs)
 	}
 }
 
