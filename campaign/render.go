@@ -314,10 +314,22 @@ func (t *Template) pick(locale string) *LocaleText {
 	if err != nil && tag == language.Und {
 		return &t.Locales[0]
 	}
-	if _, i, confidence := t.matcher.Match(tag); confidence >= language.High {
+	if match, i, confidence := t.matcher.Match(tag); confidence >= language.High && sameLanguage(tag, match) {
 		return &t.Locales[i]
 	}
 	return &t.Locales[0]
+}
+
+// sameLanguage: the matcher's tables have Russian for who reads Kazakh or Belarusian. That is not for us to decide.
+func sameLanguage(a, b language.Tag) bool {
+	base := func(t language.Tag) language.Base {
+		if macro, err := language.Macro.Canonicalize(t); err == nil { // Bokmål is Norwegian
+			t = macro
+		}
+		base, _ := t.Base()
+		return base
+	}
+	return base(a) == base(b)
 }
 
 func (t *Template) fill(l *LocaleText, rc RenderContext) (Content, error) {

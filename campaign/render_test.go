@@ -85,6 +85,7 @@ func TestContextSurvivesJSON(t *testing.T) {
 func TestLocaleFallback(t *testing.T) {
 	c := mustParse(t, templateFile("    default_locale: en\n    locales: {en: {body: en}, uk: {body: uk}, pt-BR: {body: pt-BR}, ru: {body: ru}, zh-Hant: {body: zh-Hant}}\n"))
 	noUk := mustParse(t, templateFile("    default_locale: en\n    locales: {en: {body: en}, ru: {body: ru}}\n"))
+	nordic := mustParse(t, templateFile("    default_locale: en\n    locales: {en: {body: en}, \"no\": {body: \"no\"}}\n"))
 	for _, tt := range []struct {
 		c            *Campaign
 		locale, want string
@@ -92,7 +93,8 @@ func TestLocaleFallback(t *testing.T) {
 		{c, "uk-UA", "uk"}, {c, "uk", "uk"}, {c, "uk_UA", "uk"}, {c, "uk-Cyrl-UA", "uk"}, {c, "en-GB", "en"}, {c, "pt", "pt-BR"}, {c, "pt-PT", "pt-BR"},
 		{c, "zh-TW", "zh-Hant"}, {c, "de", "en"}, {c, "", "en"}, {c, "not a tag!", "en"}, {c, "xx-YY", "en"}, {c, "fr-CA", "en"},
 		// The default, not a language that a table calls near.
-		{noUk, "uk-UA", "en"},
+		{noUk, "uk-UA", "en"}, {noUk, "kk-KZ", "en"}, {noUk, "be", "en"}, {noUk, "hy", "en"}, {noUk, "ru-KZ", "ru"},
+		{nordic, "nb-NO", "no"}, {nordic, "no", "no"}, {nordic, "da", "en"},
 	} {
 		got, err := tt.c.Render(tt.locale, RenderContext{})
 		if err != nil || got.Body != tt.want {

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"footfall/push"
@@ -153,4 +154,19 @@ func TestPacer(t *testing.T) {
 			t.Errorf("a pacer that is off puts off until %d", got)
 		}
 	}
+}
+
+// What announcements may take of a full bucket: half of it, and their share alone while others wait.
+func TestBulkShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGovernor(1000, 100)
+		for _, tt := range []struct {
+			bulk, othersWait bool
+			want             int
+		}{{false, false, 100}, {true, false, 50}, {true, true, 10}} {
+			if n, _ := g.allowed(tt.bulk, tt.othersWait); n != tt.want {
+				t.Errorf("%+v: %d", tt, n)
+			}
+		}
+	})
 }
