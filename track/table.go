@@ -553,7 +553,7 @@ func (t *table) makeRoom(lastAt int64, gen uint32) {
 	if lastAt > old.time+timeMask && lastAt <= sinceMask {
 		moved.time = lastAt - timeMask/2
 	}
-	if gen > old.gen+genMask {
+	if uint64(gen) > uint64(old.gen)+genMask {
 		moved.gen = gen - genMask/2
 	}
 	if moved == old {
