@@ -186,7 +186,8 @@ func TestSubjectAndConsent(t *testing.T) {
 		want           bool
 	}{
 		{nil, nil, true}, {new(true), nil, true}, {nil, new(true), true}, {new(true), new(true), true},
-		{new(false), nil, false}, {nil, new(false), false}, {new(false), new(true), false}, {new(true), new(false), false},
+		{nil, new(false), false}, {new(true), new(false), false}, {new(false), new(false), false},
+		{new(false), nil, true}, {new(false), new(true), true}, // of positions, and no matter of what else is sent
 	} {
 		p := Profile{ConsentLocation: tt.location, ConsentPush: tt.push}
 		if got := p.MayPush(); got != tt.want {

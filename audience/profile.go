@@ -9,9 +9,9 @@ import "log/slog"
 // Consent rule. Both flags are optional and absent means allowed: a token
 // exists only after the operating system asked the person about notifications,
 // and positions arrive only while the app holds the location permission. An
-// explicit false in either flag refuses every push that a position causes:
-// "location": false says that the person does not want to be followed, so an
-// entry must not lead to a push even when an app keeps sending positions.
+// explicit false of "push" refuses every push; of "location" it refuses what
+// comes of positions of this device: "do not follow me" leaves the news of the
+// shop as they are.
 //
 // Not safe for concurrent use. Tags belongs to the profile.
 type Profile struct {
@@ -41,11 +41,9 @@ func (p *Profile) Subject() string {
 	return "d:" + p.Device
 }
 
-// MayPush reports whether consent permits a push that a position caused. The
-// rule is stated at [Profile].
-func (p *Profile) MayPush() bool {
-	return !refused(p.ConsentPush) && !refused(p.ConsentLocation)
-}
+// MayPush reports whether the person has not refused pushes. One that a position
+// of the device has caused must also not be [Profile.Withdrawn].
+func (p *Profile) MayPush() bool { return !refused(p.ConsentPush) }
 
 // Withdrawn reports whether the person has said that positions of the device are not to be used.
 func (p *Profile) Withdrawn() bool { return refused(p.ConsentLocation) }

@@ -333,7 +333,7 @@ func (c *Campaign) test(r rule, f *facts) Reason {
 			return NotInAudience
 		}
 	case ruleConsent:
-		if !f.Profile.MayPush() {
+		if !f.Profile.MayPush() || f.Profile.Withdrawn() && !c.Trigger.remote() {
 			return OptedOut
 		}
 	case ruleToken:

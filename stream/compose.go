@@ -89,17 +89,17 @@ func (g *Gateway) compose(tx *db.Tx, d *outbox.Delivery) (*push.Notification, ou
 	case !inApp && (!ok || !p.Reachable()):
 		return nil, suppressUnregistered
 	case !p.MayPush():
-		if p.Withdrawn() {
-			return nil, suppressNoConsent
-		}
 		return nil, suppressOptedOut
 	}
-	if dc.By != "" { // what is refused on the device that it came from is refused on all
-		switch by, _, err := audience.Get(tx, dc.By); {
-		case err != nil:
-			g.cfg.Logger.Error("profile could not be read", "device", dc.By, "err", err)
-			return nil, ""
-		case by.Withdrawn():
+	if d.Fence != "" { // what is refused on the device that was there is refused on all
+		by := p
+		if dc.By != "" {
+			if by, _, err = audience.Get(tx, dc.By); err != nil {
+				g.cfg.Logger.Error("profile could not be read", "device", dc.By, "err", err)
+				return nil, ""
+			}
+		}
+		if by.Withdrawn() {
 			return nil, suppressNoConsent
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -126,8 +125,8 @@ func erasePlaces(tx *db.Tx, id track.DeviceID, until int64, t *tally) (left bool
 	now := tx.Now().UnixMilli()
 	n := 0
 	err = tx.Scan(decisionSpace.Key([]byte(id)), nil, func(key, val []byte) (bool, error) {
-		var d Decision
-		if err := json.Unmarshal(val, &d); err != nil {
+		d, err := unpackDecision(val)
+		if err != nil {
 			return false, fmt.Errorf("decision %x: %w", key, err)
 		}
 		if d.At > until {

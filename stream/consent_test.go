@@ -318,3 +318,26 @@ func TestConsentInTheOrderOfTheLog(t *testing.T) {
 		}
 	}
 }
+
+// TestWithdrawnStillGetsTheNews: consent to positions is no matter of pushes that no position has caused.
+func TestWithdrawnStillGetsTheNews(t *testing.T) {
+	r := newRig(t)
+	push := `push: {ttl: 1h, template: {locales: {en: {body: "x"}}}}`
+	r.yaml = testCampaign +
+		"---\ncampaign: news\ntrigger: {schedule: {at: 2026-11-28T12:20, zone: Europe/Kyiv}}\nsteps: [{" + push + "}]\n" +
+		"---\njourney: views\nzone: Europe/Kyiv\nentry: {event: product_view}\nwindow: {to: never}\nsteps: [{" + push + "}]\n"
+	r.start()
+	defer r.halt()
+	r.register("d1")
+	r.mustAsk("device.shop.d1", map[string]any{"consent": map[string]any{"location": false, "push": true}})
+	r.event("d1", "v1", "product_view", "phones")
+	r.await("the journey's push", func() bool { return len(r.provider.pushes()) == 1 })
+	r.clock.set(noon.Add(20 * time.Minute))
+	r.await("the announcement", func() bool { return len(r.provider.pushes()) == 2 })
+	if answer := r.ask("ping.shop.d1", ping(noon.Add(20*time.Minute), 50.4501, 30.5234)); !strings.Contains(fmt.Sprint(answer), "no_consent") {
+		t.Errorf("a position is answered with %v", answer)
+	}
+	if f := r.gw.Status().Funnel["welcome"]; f["claimed"] != 0 {
+		t.Errorf("the store's campaign: %v", f)
+	}
+}

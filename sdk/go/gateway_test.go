@@ -43,7 +43,7 @@ func TestGateway(t *testing.T) {
 	cfg.Store = store()
 	c, err := Open(cfg)
 	must(err)
-	must(c.Register(Device{Platform: "android", Token: "t-1", Locale: "en", Consent: &Consent{Location: true, Push: true}}))
+	must(c.Register(Device{Platform: "android", Token: "t-1", Locale: "en", Consent: &Consent{Location: new(true), Push: new(true)}}))
 	now := time.Now()
 	must(c.Ping(Ping{At: now.Add(-2 * time.Minute), Lat: 50.47, Lng: 30.5234, AccuracyM: 8}))
 	must(c.Ping(Ping{At: now.Add(-time.Minute), Lat: 50.4502, Lng: 30.5235, AccuracyM: 8}))

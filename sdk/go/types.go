@@ -42,11 +42,12 @@ type Device struct {
 	Delete   []string       `json:"-"`
 }
 
-// Consent is what the person has agreed to, both of it. With Location false the client drops the positions that wait and sends none,
-// and the gateway erases where the device has been, until it is true, or Delete names "consent": nothing said is allowed.
+// Consent is what the person has agreed to; nil says nothing, and leaves what was said before. With Location false the client
+// drops the positions that wait and sends none, and the gateway erases where the device has been, until it is true, or Delete
+// names "consent": what was never said is allowed.
 type Consent struct {
-	Location bool `json:"location"`
-	Push     bool `json:"push"`
+	Location *bool `json:"location,omitempty"`
+	Push     *bool `json:"push,omitempty"`
 }
 
 func (d Device) payload() ([]byte, error) {
