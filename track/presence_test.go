@@ -50,7 +50,7 @@ func TestPresence(t *testing.T) {
 		LastFixedAt: t0 + 100_000, LastPos: 13, Seen: true,
 		HasPosition: true, PositionAt: t0 + 90_000, Lat: 50.4501, Lng: 30.52, AccuracyM: 5,
 		Inside:      []track.InsideFence{{FenceID: "shop", Since: t0, Dwelled: true}, {FenceID: "word", Since: t0 + 100_000}},
-		Pending:     []track.PendingFence{{FenceID: "slow", Since: t0}, {FenceID: "strict", Since: t0, Vague: true}},
+		Pending:     []track.PendingFence{{FenceID: "slow", Since: t0, Reason: track.Initial}, {FenceID: "strict", Since: t0, Vague: true, Reason: track.Initial}},
 		Quarantined: &track.QuarantinedFix{FixedAt: t0 + 110_000, Lat: 51.45, Lng: 30.52, AccuracyM: 5},
 	}
 	if diff := cmp.Diff(want, got); !ok || diff != "" {
