@@ -47,7 +47,7 @@ func TestDeviceTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, subject := range []string{"footfall.v1.stats", "footfall.v1.campaign.stop", "feed.shop", "ping.shop.d2", "device.shop.d2",
-		"receipt.other.d1", "near.shop.d2", "down.shop.d1", "ev.shop.push.welcome.accepted", "$JS.API.STREAM.DELETE.EVENTS", "$SYS.REQ.SERVER.PING"} {
+		"receipt.other.d1", "near.shop.d2", "here.shop.d2", "down.shop.d1", "ev.shop.push.welcome.accepted", "$JS.API.STREAM.DELETE.EVENTS", "$SYS.REQ.SERVER.PING"} {
 		if err := nc.Publish(subject, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +69,9 @@ func TestDeviceTokens(t *testing.T) {
 	}
 	if m, err := nc.Request("near.shop.d1", []byte(`{"lat":50.4502,"lon":30.5235}`), 30*time.Second); err != nil || !strings.Contains(string(m.Data), `"ok":true,"fences":[`) {
 		t.Errorf("which fences are near: %v, %v", m, err)
+	}
+	if m, err := nc.Request("here.shop.d1", nil, 30*time.Second); err != nil || !strings.Contains(string(m.Data), `"ok":true`) {
+		t.Errorf("it says that it is there: %v, %v", m, err)
 	}
 	if m, err := r.nc.Request("down.shop.d1", []byte(`{"type":"push"}`), 30*time.Second); err != nil || string(m.Data) != `{"ok":true}` {
 		t.Errorf("the answer to the gateway: %v, %v", m, err)
