@@ -241,7 +241,7 @@ def run_file(path, found, root, scratch):
     runnable = [b for b in found if b.run]
     if not runnable:
         return 0
-    # In the same place for every file: without -trimpath Go's build cache knows a package by its folder, and would compile all anew.
+    # In the same place for every file: Go's build cache knows a package by its folder, and would compile all anew.
     tree = copy_tree(root, os.path.join(scratch, "copy"))
     background, ran = [], 0
     try:
