@@ -193,6 +193,10 @@ func (c *collector) collect(m *arrival, subject, reply string, data []byte) {
 		c.records, refused, err = wire.DecodeFeed(c.records, c.names, string(subjectDevice(subject)), data, now)
 	case wire.ClassEvent, wire.ClassDevice, wire.ClassReceipt:
 		kind := payloadKind[m.class]
+		if isCanary(subjectDevice(subject)) {
+			err = errCanaryWalks
+			break
+		}
 		switch m.class {
 		case wire.ClassReceipt:
 			err = c.checkReceipt(subjectDevice(subject), data)
@@ -327,7 +331,7 @@ func (c *collector) gateFix(f *track.Fix) (code wire.Code, why string) {
 	if refusal := track.CheckFix(f, &c.rules); refusal != "" {
 		return wire.Code(refusal), refusalText[refusal]
 	}
-	if code := c.cfg.Positions.reduce(f); code != "" {
+	if code := c.cfg.Positions.Reduce(f); code != "" {
 		return code, "this gateway takes no positions; send what the phone has found, src os_enter, os_exit or os_dwell with its fence"
 	}
 	return "", ""

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"footfall/campaign"
 	"footfall/fences"
@@ -120,7 +121,9 @@ func decisionKey(d *Decision) []byte {
 }
 
 // putDecision keeps a decision. It is called on the ledger's writer goroutine.
-func (s *settler) putDecision(tx *db.Tx, d *Decision) error {
+func (s *settler) putDecision(tx *db.Tx, d *Decision) error { return s.putDecisionFor(tx, d, s.keep) }
+
+func (s *settler) putDecisionFor(tx *db.Tx, d *Decision, keep time.Duration) error {
 	room := cmp.Or(s.room, new([]byte))
 	text, err := d.appendJSON((*room)[:0])
 	if err != nil {
@@ -128,7 +131,7 @@ func (s *settler) putDecision(tx *db.Tx, d *Decision) error {
 	}
 	*room = packDecision(text, text) // behind the text, in the same room
 	row := (*room)[len(text):]
-	return tx.SetUntil(decisionKey(d), row, tx.Now().Add(s.keep))
+	return tx.SetUntil(decisionKey(d), row, tx.Now().Add(keep))
 }
 
 // EachDecision calls fn for every decision that is kept, by device and then by time, until it returns an error. The

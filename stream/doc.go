@@ -32,7 +32,7 @@
 //	transport    server, deviceauth, streams, owner: NATS itself, and who may work on an account's logs
 //	taking in    intake (embedded), library (external), door, flood, collector, positions, refusals
 //	the log      appender, log, logreader, position, progress; files in package inputlog, payloads in package wire
-//	deciding     worker, effects, settle, inquiry, decision; customer and receipts are the other kinds of input
+//	deciding     worker, effects, settle, inquiry, decision; customer and receipts are the other kinds of input; canary: who is nobody
 //	people       members, tags, devices, badge, besttime, vouchers
 //	over time    announce (schedules), journeys, wakes (timers), calls (webhook steps), stop, retire
 //	sending      compose (a push is rendered when it is sent), deliveries, retired (tokens that were called dead)

@@ -46,8 +46,8 @@ func (p Positions) Validate() error {
 	return fmt.Errorf("stream: positions: %q is none of %s, %s and %s", p.Mode, PositionsExact, PositionsCoarse, PositionsNone)
 }
 
-// reduce takes from a checked fix what must not be known. It returns "" when something is left.
-func (p Positions) reduce(f *track.Fix) wire.Code {
+// Reduce takes from a checked fix what must not be known. It returns "" when something is left, else the code of the refusal.
+func (p Positions) Reduce(f *track.Fix) wire.Code {
 	switch {
 	case !f.HasPosition:
 	case p.Mode == PositionsNone:

@@ -27,7 +27,7 @@ func TestCoarsePositionsCoverTheTrueOne(t *testing.T) {
 		for range 4_000 {
 			was := geo.Point{Lat: math.Asin(2*rng.Float64()-1) * 180 / math.Pi, Lng: 360*rng.Float64() - 180}
 			f := track.Fix{HasPosition: true, Lat: was.Lat, Lng: was.Lng, AccuracyM: 7, SpeedMPS: 1}
-			if code := p.reduce(&f); code != "" {
+			if code := p.Reduce(&f); code != "" {
 				t.Fatal(code)
 			}
 			at := geo.Point{Lat: f.Lat, Lng: f.Lng}

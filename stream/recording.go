@@ -21,7 +21,7 @@ import (
 	"footfall/track"
 )
 
-// Recording is what a gateway's input log holds: what devices have sent in the last Log.MaxAge.
+// Recording is what a gateway's input log holds: what people's devices have sent in the last Log.MaxAge. Canary walkers are left out.
 type Recording struct {
 	// Records are in the order of receipt; those of one device are in the order in which the gateway took them.
 	Records []wire.Record
@@ -104,12 +104,15 @@ func (r *Recording) add(p int, last *int64, batch []byte) {
 		if !ok {
 			return
 		}
-		rec.Payload = slices.Clone(rec.Payload)
 		if r.From[p] == 0 {
 			r.From[p] = rec.ReceivedAt
 		}
 		*last = max(*last, rec.ReceivedAt)
 		r.To = max(r.To, *last)
+		if isCanary(rec.Device) {
+			continue
+		}
+		rec.Payload = slices.Clone(rec.Payload)
 		r.Records, r.order = append(r.Records, rec), append(r.order, *last)
 	}
 }

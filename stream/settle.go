@@ -166,6 +166,9 @@ func (s *settler) settled(e *effects) {
 // settlePing decides about the transitions of one ping, about campaigns that began while its device was inside, and keeps
 // why a fix near a fence made no transition.
 func (s *settler) settlePing(tx *db.Tx, in *input, t *tally) error {
+	if isCanary(in.device) {
+		return s.settleCanary(tx, in)
+	}
 	profile, err := profileOf(tx, in.device)
 	if err != nil {
 		return err

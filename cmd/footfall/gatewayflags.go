@@ -24,7 +24,7 @@ type serverFlags struct {
 var errNoGateway = errors.New("is it running? give --server URL")
 
 // connect dials the running gateway's server.
-func (c *serverFlags) connect() (*nats.Conn, error) {
+func (c *serverFlags) connect(more ...nats.Option) (*nats.Conn, error) {
 	if _, err := natsURLs(c.Server); err != nil {
 		return nil, usage("--server: %v", err)
 	}
@@ -32,7 +32,7 @@ func (c *serverFlags) connect() (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := []nats.Option{nats.Name("footfall command line"), nats.Timeout(3 * time.Second)}
+	opts := append([]nats.Option{nats.Name("footfall command line"), nats.Timeout(3 * time.Second)}, more...)
 	if token != "" {
 		opts = append(opts, nats.Token(token))
 	}

@@ -1,7 +1,8 @@
 // Command footfall is the geofencing gateway: it takes positions over NATS, decides who entered which store, and
 // sends the push that a campaign asks for.
 //
-// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check has findings, 4 a load test missed its thresholds.
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check has findings, 4 a load test missed its thresholds, or canary
+// walkers did not cross every fence.
 package main
 
 import (
@@ -49,6 +50,7 @@ type cli struct {
 	Fake     fakeCmd     `cmd:"" help:"Run a stand-in for a push service, to try a gateway without an account."`
 	Receipts receiptsCmd `cmd:"" help:"Work with the secret that proves receipts."`
 	Device   deviceCmd   `cmd:"" help:"Work with the tokens of single devices."`
+	Canary   canaryCmd   `cmd:"" help:"Walk across every fence of a running gateway, every hour, and say which transition is late or missing. Nobody is pushed to, and no report counts it."`
 	Bench    benchCmd    `cmd:"" help:"Load a gateway and measure it."`
 	Config   configCmd   `cmd:"" help:"Check, print and document the configuration."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
