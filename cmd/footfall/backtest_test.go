@@ -107,6 +107,7 @@ func TestBacktestAgainstALedger(t *testing.T) {
 	request("device.shop.d1", `{"user":"u1","platform":"ios","token":"00ff","locale":"en"}`)
 	request("ping.shop.d1", ping("d1"))
 	request("ping.shop.d2", ping("d2")) // has never registered
+	request("event.shop.d1", `{"name":"purchase"}`)
 	deadline := time.Now().Add(time.Minute)
 	for { // until both are decided
 		_, one, _ := runCLI(t, "explain", "shop.d1", "--server", url)
@@ -128,13 +129,25 @@ func TestBacktestAgainstALedger(t *testing.T) {
 			t.Errorf("%s: %+v, %+v, at the fence %+v, %+v", what, b, c, f, f.Past)
 		}
 	}
+	come := func(what string, args ...string) { // fence advise and fence diff read the same log
+		t.Helper()
+		if r := advised(t, append([]string{stores, "--recorded"}, args...)...); r.Positions != 2 || r.of(t, "k1").Entrants != 2 || r.of(t, "k1").Buyers != 1 {
+			t.Errorf("%s: %+v", what, r)
+		}
+		code, out, errs := runCLI(t, append([]string{"fence", "diff", stores, stores, "--recorded"}, args...)...)
+		if code != 0 || !strings.Contains(out, "over 2 positions of 2 devices") {
+			t.Errorf("%s: exit code %d:\n%s%s", what, code, out, errs)
+		}
+	}
 	same("the log of the running gateway", backtest(t, append([]string{"--server", url}, drafts...)...))
+	come("the log of the running gateway", "--server", url)
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
 
 	page, who := filepath.Join(t.TempDir(), "backtest.html"), filepath.Join(t.TempDir(), "who.csv")
+	come("the log of the stopped gateway", "--data", data)
 	same("the log of the stopped gateway", backtest(t, append([]string{"--data", data, "--html", page, "--who", who}, drafts...)...))
 	t.Run("page", func(t *testing.T) { // alone, because it is skipped where there is no browser
 		if drawn := pagetest.Draw(t, page); !strings.Contains(drawn, "By fence and hour") || !strings.Contains(drawn, "no token") || !strings.Contains(drawn, "really pushed") {

@@ -9,8 +9,9 @@ import (
 )
 
 type fenceCmd struct {
-	Check fenceCheckCmd `cmd:"" help:"Check fence files: every problem at once, with its place and how to mend it. Exit code 3 when there are errors."`
-	Diff  fenceDiffCmd  `cmd:"" help:"Say how two states of the fences differ, and over recorded positions what that does to who comes where."`
+	Check  fenceCheckCmd  `cmd:"" help:"Check fence files: every problem at once, with its place and how to mend it. Exit code 3 when there are errors."`
+	Diff   fenceDiffCmd   `cmd:"" help:"Say how two states of the fences differ, and over recorded positions what that does to who comes where."`
+	Advise fenceAdviseCmd `cmd:"" help:"Say over recorded positions which radius and min_stay keep those who stay, or buy, and drop those who pass by."`
 }
 
 type fenceCheckCmd struct {

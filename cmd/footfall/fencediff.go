@@ -97,7 +97,7 @@ func (c *fenceDiffCmd) Run(e *env) error {
 	}
 	d := compareFences(sets[0], sets[1])
 	if c.Trace != "" || c.Recorded {
-		records, err := c.positions(e)
+		records, err := positionsOf(e, c.Trace, &c.Gateway)
 		if err != nil {
 			return err
 		}
@@ -113,17 +113,17 @@ func (c *fenceDiffCmd) Run(e *env) error {
 	return d.print(e.out)
 }
 
-// positions are the records to compare over, in the order in which they were received.
-func (c *fenceDiffCmd) positions(e *env) ([]wire.Record, error) {
+// positionsOf are the records of a trace, or of the gateway's input log when there is none, in the order in which they were received.
+func positionsOf(e *env, trace string, gateway *gatewayFlags) ([]wire.Record, error) {
 	in := backtestInput{report: &backtestReport{}}
 	switch {
-	case c.Trace != "":
-		err := (&backtestCmd{Trace: c.Trace, App: "trace"}).readTrace(e, &in)
+	case trace != "":
+		err := (&backtestCmd{Trace: trace, App: traceApp}).readTrace(e, &in)
 		return in.records, err
-	case c.Gateway.Data != "":
+	case gateway.Data != "":
 		var r *stream.Recording
-		err := c.Gateway.view(func(*db.Tx) (err error) { // its lock: nobody else may write
-			r, err = stream.RecordingOf(e.ctx, c.Gateway.Data)
+		err := gateway.view(func(*db.Tx) (err error) { // its lock: nobody else may write
+			r, err = stream.RecordingOf(e.ctx, gateway.Data)
 			return err
 		})
 		if err != nil {
@@ -131,7 +131,7 @@ func (c *fenceDiffCmd) positions(e *env) ([]wire.Record, error) {
 		}
 		return r.Records, nil
 	}
-	nc, err := c.Gateway.connect()
+	nc, err := gateway.connect()
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +142,9 @@ func (c *fenceDiffCmd) positions(e *env) ([]wire.Record, error) {
 	}
 	return r.Records, nil
 }
+
+// traceApp is the app of devices that a trace names without one.
+const traceApp = "trace"
 
 // compareFences compares two sets of one catalogue, of which before is the earlier.
 func compareFences(before, after *fences.Set) *fenceDiff {

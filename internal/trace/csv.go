@@ -105,7 +105,7 @@ func (c *csvReader) row(rec []string) (row Row, err error) {
 	if row.Device == "" {
 		return row, errors.New("no device")
 	}
-	if row.Fix.FixedAt, err = parseStamp(row.Stamp); err != nil {
+	if row.Fix.FixedAt, err = ParseStamp(row.Stamp); err != nil {
 		return row, err
 	}
 	if row.Fix.Lat, err = number(get("lat"), 64); err != nil {
@@ -116,7 +116,7 @@ func (c *csvReader) row(rec []string) (row Row, err error) {
 	}
 	row.Fix.ReceivedAt = row.Fix.FixedAt
 	if s := get("received"); s != "" {
-		if row.Fix.ReceivedAt, err = parseStamp(s); err != nil {
+		if row.Fix.ReceivedAt, err = ParseStamp(s); err != nil {
 			return row, fmt.Errorf("received: %w", err)
 		}
 	}

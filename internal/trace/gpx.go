@@ -100,7 +100,7 @@ func (g *gpxReader) row(p gpxPoint) (row Row, err error) {
 	if row.Stamp == "" {
 		return row, errors.New("a track point without a time")
 	}
-	row.Fix.FixedAt, err = parseStamp(row.Stamp)
+	row.Fix.FixedAt, err = ParseStamp(row.Stamp)
 	row.Fix.ReceivedAt = row.Fix.FixedAt
 	return row, err
 }

@@ -146,8 +146,8 @@ func number(s string, bits int) (float64, error) {
 	return x, nil
 }
 
-// parseStamp reads Unix seconds (with a fraction), Unix milliseconds or RFC 3339, as Unix ms.
-func parseStamp(s string) (int64, error) {
+// ParseStamp reads Unix seconds (with a fraction), Unix milliseconds or RFC 3339, as Unix ms.
+func ParseStamp(s string) (int64, error) {
 	if x, err := strconv.ParseFloat(s, 64); err == nil {
 		if math.IsNaN(x) || math.Abs(x) > maxStamp {
 			return 0, fmt.Errorf("time %q is out of range", s)
