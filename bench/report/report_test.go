@@ -273,7 +273,7 @@ func TestFilesAndBack(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	back, err := Read(filepath.Join(dir, "result.json"))
+	back, err := Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

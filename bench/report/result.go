@@ -185,8 +185,11 @@ type Second struct {
 	GCMS       float64 `json:"gc_ms"` // longest pause of the generator
 }
 
-// Read reads a result file.
+// Read reads a result file, or the one in a folder that a run has written.
 func Read(path string) (*Result, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, "result.json")
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)

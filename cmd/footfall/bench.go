@@ -382,8 +382,8 @@ func writePage(e *env, path string, rs ...*report.Result) error {
 }
 
 type benchCompareCmd struct {
-	A         string `arg:"" help:"result.json to compare with."`
-	B         string `arg:"" help:"result.json to judge."`
+	A         string `arg:"" help:"Folder of a run, or its result.json, to compare with."`
+	B         string `arg:"" help:"Folder of a run, or its result.json, to judge."`
 	FailWorse string `help:"Exit code 4 when a latency of B is worse by more than this and that is no chance, such as 5%." placeholder:"SHARE"`
 	HTML      string `help:"Write a page with both runs' curves." placeholder:"FILE"`
 	JSON      bool   `help:"Print JSON."`
