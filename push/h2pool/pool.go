@@ -7,8 +7,8 @@
 // refused because the peer allows one stream until it has seen a valid token;
 // a connection whose peer has fallen silent is noticed after half a minute;
 // one that the peer has poisoned is never given up while it is busy; an error
-// does not say whether the request may be repeated; and a request costs four
-// times the processor (docs/decisions/0016-own-http2-client.md).
+// does not say whether the request may be repeated; and a push costs more than
+// twice the processor (docs/decisions/0016-own-http2-client.md).
 //
 // The client is our own, on the frames of golang.org/x/net/http2: one
 // goroutine reads a connection and one writes it, many requests at a time. A
