@@ -15,6 +15,7 @@ import (
 	"footfall/audience"
 	"footfall/campaign"
 	"footfall/internal/db"
+	"footfall/internal/say"
 	"footfall/stream"
 	"footfall/stream/wire"
 )
@@ -62,12 +63,12 @@ func (c *audienceCountCmd) Run(e *env) error {
 	if c.JSON {
 		return json.NewEncoder(e.out).Encode(n)
 	}
-	fmt.Fprintf(e.out, "%s, on %s of %s registered; %s can be reached\n", people(n.People), thousands(int64(n.Fitting)), countOf(n.Devices, "device"), thousands(int64(n.Reachable)))
+	fmt.Fprintf(e.out, "%s, on %s of %s registered; %s can be reached\n", people(n.People), say.Thousands(int64(n.Fitting)), say.Count(n.Devices, "device"), say.Thousands(int64(n.Reachable)))
 	for _, id := range n.Sample {
 		fmt.Fprintln(e.out, " ", id)
 	}
 	if n.Failed > 0 {
-		fmt.Fprintf(e.out, "for %s it could not be evaluated: %s\n", countOf(n.Failed, "device"), n.Problem)
+		fmt.Fprintf(e.out, "for %s it could not be evaluated: %s\n", say.Count(n.Failed, "device"), n.Problem)
 	}
 	return nil
 }
@@ -104,7 +105,7 @@ func people(n int) string {
 	if n == 1 {
 		return "1 person fits"
 	}
-	return thousands(int64(n)) + " people fit"
+	return say.Thousands(int64(n)) + " people fit"
 }
 
 type audienceImportCmd struct {
@@ -131,7 +132,7 @@ func (c *audienceImportCmd) Run(e *env) error {
 		return errFindings
 	}
 	if c.Check {
-		_, err := fmt.Fprintf(e.out, "%s ok\n", countOf(len(rows), "line"))
+		_, err := fmt.Fprintf(e.out, "%s ok\n", say.Count(len(rows), "line"))
 		return err
 	}
 	nc, err := c.Gateway.connect()
@@ -141,10 +142,10 @@ func (c *audienceImportCmd) Run(e *env) error {
 	defer nc.Close()
 	for i, row := range rows {
 		if err := c.send(e.ctx, nc, row); err != nil {
-			return fmt.Errorf("line %d: %w; the %s before it are stored, and sending the file again does no harm", row.Line, err, countOf(i, "line"))
+			return fmt.Errorf("line %d: %w; the %s before it are stored, and sending the file again does no harm", row.Line, err, say.Count(i, "line"))
 		}
 	}
-	_, err = fmt.Fprintf(e.out, "%s stored\n", countOf(len(rows), "line"))
+	_, err = fmt.Fprintf(e.out, "%s stored\n", say.Count(len(rows), "line"))
 	return err
 }
 

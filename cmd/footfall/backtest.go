@@ -11,6 +11,7 @@ import (
 
 	"footfall/campaign"
 	"footfall/internal/db"
+	"footfall/internal/say"
 	"footfall/internal/trace"
 	"footfall/stream"
 	"footfall/stream/wire"
@@ -169,7 +170,7 @@ func (in *backtestInput) take(e *env, r *stream.Recording, ttl int64, ask func(s
 		}
 	}
 	if rep.Positions == 0 && r.Withdrawn > 0 {
-		return fmt.Errorf("the input log holds %s, and consent to them has been withdrawn since", countOf(r.Withdrawn, "position"))
+		return fmt.Errorf("the input log holds %s, and consent to them has been withdrawn since", say.Count(r.Withdrawn, "position"))
 	}
 	if rep.Positions == 0 {
 		return errors.New("the input log holds no positions; a gateway keeps them for retention.positions (15 minutes, unless it is told otherwise)")

@@ -12,6 +12,7 @@ import (
 
 	"footfall/campaign"
 	"footfall/internal/page"
+	"footfall/internal/say"
 )
 
 // storesShown is how many fences the printed report names for a campaign.
@@ -23,12 +24,12 @@ func (b *backtestReport) write(w io.Writer) {
 	if b.Log {
 		what, from, to = "input log", b.ReceivedFrom, b.ReceivedTo
 	}
-	fmt.Fprintf(w, "backtest of %s of %s, %s of %s to %s\n", manyOf(b.Positions, "position"), manyOf(b.Devices, "device"), what, stamp(from), stamp(to))
-	fmt.Fprintf(w, "against %s in %s; nothing was sent\n\n", manyOf(b.Fences, "fence"), spanOf(b.Took))
+	fmt.Fprintf(w, "backtest of %s of %s, %s of %s to %s\n", say.Many(b.Positions, "position"), say.Many(b.Devices, "device"), what, stamp(from), stamp(to))
+	fmt.Fprintf(w, "against %s in %s; nothing was sent\n\n", say.Many(b.Fences, "fence"), say.Span(b.Took))
 	row := func(name string, n int, format string, v ...any) {
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-16s %9s  %s", name, thousands(int64(n)), fmt.Sprintf(format, v...)), " "))
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-16s %9s  %s", name, say.Thousands(int64(n)), fmt.Sprintf(format, v...)), " "))
 	}
-	row("entries", b.Entries, "positions: %s", listCounts(b.Verdicts))
+	row("entries", b.Entries, "positions: %s", say.Counts(b.Verdicts))
 	if b.Withdrawn > 0 {
 		row("left out", b.Withdrawn, "positions: consent to them has been withdrawn since")
 	}
@@ -37,15 +38,15 @@ func (b *backtestReport) write(w io.Writer) {
 	}
 	for _, c := range b.Campaigns {
 		fmt.Fprintf(w, "\ncampaign %s\n", c.Campaign)
-		detail := "to " + peopleOf(c.People)
+		detail := "to " + say.People(c.People)
 		if c.Waiting > 0 {
-			detail += fmt.Sprintf("; %s of them wait for their hour", thousands(int64(c.Waiting)))
+			detail += fmt.Sprintf("; %s of them wait for their hour", say.Thousands(int64(c.Waiting)))
 		}
 		row("would push", c.Pushes, "%s", detail)
 		row("would hold", c.Asked-c.Pushes, "%s", listHeld(c.Held))
 		if p := c.Past; p != nil {
 			row("really pushed", p.Really, "%s of them the same; %s only then, %s only now",
-				thousands(int64(p.Both)), thousands(int64(p.OnlyBefore)), thousands(int64(p.OnlyNow)))
+				say.Thousands(int64(p.Both)), say.Thousands(int64(p.OnlyBefore)), say.Thousands(int64(p.OnlyNow)))
 		}
 		if c.Pushes > 0 {
 			c.writeHours(w)
@@ -53,7 +54,7 @@ func (b *backtestReport) write(w io.Writer) {
 		c.writeFences(w)
 	}
 	if len(b.Campaigns) > 1 {
-		fmt.Fprintf(w, "\n%s would get pushes of more than one campaign on one day\n", peopleOf(b.Overlaps))
+		fmt.Fprintf(w, "\n%s would get pushes of more than one campaign on one day\n", say.People(b.Overlaps))
 	}
 }
 
@@ -63,7 +64,7 @@ func listHeld(held map[campaign.Reason]int) string {
 	for reason, n := range held {
 		counts[string(reason)] = n
 	}
-	return listCounts(counts)
+	return say.Counts(counts)
 }
 
 func (c *campaignBacktest) writeHours(w io.Writer) {
@@ -77,7 +78,7 @@ func (c *campaignBacktest) writeHours(w io.Writer) {
 	most := slices.Max(c.Hours[:])
 	fmt.Fprintln(w, "  by hour, store time")
 	for h := first; h <= last; h++ {
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("    %02d:00 %9s  %s", h, thousands(int64(c.Hours[h])), bar(c.Hours[h], most, 40)), " "))
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("    %02d:00 %9s  %s", h, say.Thousands(int64(c.Hours[h])), say.Bar(c.Hours[h], most, 40)), " "))
 	}
 }
 
@@ -93,14 +94,14 @@ func (c *campaignBacktest) writeFences(w io.Writer) {
 	}
 	fmt.Fprintln(w, head+"  held")
 	for _, f := range shown[:min(len(shown), storesShown)] {
-		fmt.Fprintf(w, "    %-20s %9s", shorten(named(string(f.Fence), f.Name), 20), thousands(int64(f.Pushes)))
+		fmt.Fprintf(w, "    %-20s %9s", shorten(say.Named(string(f.Fence), f.Name), 20), say.Thousands(int64(f.Pushes)))
 		if p := f.Past; p != nil {
-			fmt.Fprintf(w, " %9s %9s %9s", thousands(int64(p.Really)), thousands(int64(p.OnlyBefore)), thousands(int64(p.OnlyNow)))
+			fmt.Fprintf(w, " %9s %9s %9s", say.Thousands(int64(p.Really)), say.Thousands(int64(p.OnlyBefore)), say.Thousands(int64(p.OnlyNow)))
 		}
 		fmt.Fprintln(w, strings.TrimRight("  "+listHeld(f.Held), " "))
 	}
 	if n := len(shown) - storesShown; n > 0 {
-		fmt.Fprintf(w, "    … and %s more (--csv, --json and --html have all)\n", manyOf(n, "fence"))
+		fmt.Fprintf(w, "    … and %s more (--csv, --json and --html have all)\n", say.Many(n, "fence"))
 	}
 }
 
@@ -159,27 +160,4 @@ var backtestScript []byte
 // writeBacktestPage writes one page that shows the report. It holds its data, styles and code, and loads nothing.
 func writeBacktestPage(w io.Writer, b *backtestReport) error {
 	return page.Write(w, "Footfall backtest", reportStyle, backtestScript, b)
-}
-
-// bar is n in blocks, most being width of them; something is never nothing.
-func bar(n, most, width int) string {
-	if n == 0 {
-		return ""
-	}
-	return strings.Repeat("█", max(1, n*width/most))
-}
-
-// manyOf is countOf for numbers that may be large.
-func manyOf(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return thousands(int64(n)) + " " + what + "s"
-}
-
-func peopleOf(n int) string {
-	if n == 1 {
-		return "1 person"
-	}
-	return thousands(int64(n)) + " people"
 }

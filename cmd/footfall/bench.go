@@ -20,6 +20,7 @@ import (
 	"footfall/bench/load"
 	"footfall/bench/report"
 	"footfall/fences"
+	"footfall/internal/say"
 	"footfall/internal/trace"
 )
 
@@ -212,7 +213,7 @@ func (c *benchRunCmd) measure(e *env, plan *load.Plan, talk bool) (_ *report.Res
 	opt := load.Options{Drain: c.Drain, Slow: c.slow}
 	last := time.Duration(0)
 	opt.Progress = func(p load.Progress) {
-		line := fmt.Sprintf("%3.0f of %.0f s │ %s pings, %.0f/s │ entries %d of %d │ lag %.2f ms", p.Elapsed.Seconds(), p.Total.Seconds(), thousands(p.Sent), p.Rate, p.Entered, p.Expected, p.LagMS)
+		line := fmt.Sprintf("%3.0f of %.0f s │ %s pings, %.0f/s │ entries %d of %d │ lag %.2f ms", p.Elapsed.Seconds(), p.Total.Seconds(), say.Thousands(p.Sent), p.Rate, p.Entered, p.Expected, p.LagMS)
 		switch {
 		case out.tty:
 			out.setStatus(line)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"footfall/internal/say"
 )
 
 // board shows how a scenario goes: on a terminal as a block of lines that is drawn anew in place, elsewhere as a plain
@@ -69,7 +71,7 @@ func (b *board) draw(now time.Time, state string, gauges []gauge) {
 	if !b.out.tty {
 		text := ""
 		for _, g := range gauges {
-			text += fmt.Sprintf("  %s %s", g.name, thousands(g.n))
+			text += fmt.Sprintf("  %s %s", g.name, say.Thousands(g.n))
 		}
 		if text != b.said {
 			b.out.printf("%s%s", at, text)
@@ -91,11 +93,11 @@ func (b *board) draw(now time.Time, state string, gauges []gauge) {
 		names = max(names, utf8.RuneCountInString(g.name))
 	}
 	for _, g := range gauges {
-		line := fmt.Sprintf("  %-*s %9s  ", names, g.name, thousands(g.n))
+		line := fmt.Sprintf("  %-*s %9s  ", names, g.name, say.Thousands(g.n))
 		if g.note != "" {
 			line += g.note
 		} else if g.most > 0 {
-			line += bar(int(min(g.n, g.most)), int(g.most), width-names-14)
+			line += say.Bar(int(min(g.n, g.most)), int(g.most), width-names-14)
 		}
 		lines = append(lines, line)
 	}

@@ -10,6 +10,7 @@ import (
 	"footfall/campaign"
 	"footfall/campaign/infobip"
 	"footfall/fences"
+	"footfall/internal/say"
 )
 
 type campaignCmd struct {
@@ -81,9 +82,9 @@ func (c *campaignCheckCmd) Run(e *env) error {
 	if bad {
 		return errFindings
 	}
-	_, err := fmt.Fprintf(e.out, "%s ok\n", countOf(len(all), "campaign"))
+	_, err := fmt.Fprintf(e.out, "%s ok\n", say.Count(len(all), "campaign"))
 	if err == nil && journeys > 0 {
-		_, err = fmt.Fprintf(e.out, "%s not checked: that is footfall journey check\n", countOf(journeys, "journey"))
+		_, err = fmt.Fprintf(e.out, "%s not checked: that is footfall journey check\n", say.Count(journeys, "journey"))
 	}
 	return err
 }
@@ -116,8 +117,8 @@ func (c *importInfobipCmd) Run(e *env) error {
 		data []byte
 		what string
 	}{
-		{name + ".yaml", text, countOf(len(got.Campaigns), "campaign")},
-		{name + ".geojson", fences.Marshal(got.Fences), countOf(len(got.Fences), "fence")},
+		{name + ".yaml", text, say.Count(len(got.Campaigns), "campaign")},
+		{name + ".geojson", fences.Marshal(got.Fences), say.Count(len(got.Fences), "fence")},
 	}
 	for _, f := range out {
 		if _, err := os.Lstat(f.path); !errors.Is(err, os.ErrNotExist) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"footfall/internal/say"
 	"footfall/stream"
 )
 
@@ -21,7 +22,7 @@ func (c *campaignStopCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.out, a)
 	}
-	_, err := fmt.Fprintf(e.out, "%s is stopped; %s cancelled\n", c.Campaign, countOf(a.Cancelled, "push"))
+	_, err := fmt.Fprintf(e.out, "%s is stopped; %s cancelled\n", c.Campaign, say.Count(a.Cancelled, "push"))
 	return err
 }
 

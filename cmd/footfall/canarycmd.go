@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"footfall/fences"
+	"footfall/internal/say"
 	"footfall/stream"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -567,7 +568,7 @@ func (r *canaryReport) print(w io.Writer, asJSON bool) error {
 	for i := range r.Faults {
 		fmt.Fprintf(&b, "%s  %s\n", at, r.Faults[i].String())
 	}
-	fmt.Fprintf(&b, "%s  %d of %s crossed in %.1f s", at, r.Crossed, manyOf(r.Fences, "fence"), float64(r.TookMS)/1000)
+	fmt.Fprintf(&b, "%s  %d of %s crossed in %.1f s", at, r.Crossed, say.Many(r.Fences, "fence"), float64(r.TookMS)/1000)
 	for _, t := range []struct {
 		name string
 		of   *canaryTimes

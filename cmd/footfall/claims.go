@@ -12,6 +12,7 @@ import (
 
 	"footfall/funnel"
 	"footfall/internal/db"
+	"footfall/internal/say"
 	"footfall/stream"
 )
 
@@ -133,12 +134,12 @@ func claimsOf(n int) string {
 	if n == 1 {
 		return "1 claim"
 	}
-	return thousands(int64(n)) + " claims"
+	return say.Thousands(int64(n)) + " claims"
 }
 
 // String is one line for people: "2,600 claims of 2,600 people; nobody has two of one day".
 func (n claimTally) String() string {
-	text := claimsOf(n.claims) + " of " + peopleOf(len(n.people))
+	text := claimsOf(n.claims) + " of " + say.People(len(n.people))
 	twice := map[string]bool{}
 	for d, k := range n.days {
 		if k > 1 {
@@ -147,12 +148,12 @@ func (n claimTally) String() string {
 	}
 	switch more := len(twice); {
 	case more > 0:
-		text += fmt.Sprintf("; %s with more than one of one day", peopleOf(more))
+		text += fmt.Sprintf("; %s with more than one of one day", say.People(more))
 	case n.claims > 0:
 		text += "; nobody has two of one day"
 	}
 	if n.held > 0 {
-		text += fmt.Sprintf("; %s held entries", thousands(int64(n.held)))
+		text += fmt.Sprintf("; %s held entries", say.Thousands(int64(n.held)))
 	}
 	return text
 }

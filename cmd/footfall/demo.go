@@ -19,6 +19,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"footfall/internal/say"
 	"footfall/push/apns"
 	"footfall/push/fake"
 	"footfall/push/fcm"
@@ -322,7 +323,7 @@ func (d *demo) status(ctx context.Context) {
 		}
 		sent := d.walk.sent.Load()
 		line := fmt.Sprintf("phones %d │ pings %s (%d/s) │ entries %d │ held %d │ pushed %d │ shown %d",
-			d.cmd.Phones, thousands(sent), sent-before, d.entries.Load(), d.held.Load(), d.pushes.Load(), d.shown.Load())
+			d.cmd.Phones, say.Thousands(sent), sent-before, d.entries.Load(), d.held.Load(), d.pushes.Load(), d.shown.Load())
 		before = sent
 		if d.out.tty {
 			d.out.setStatus(line)

@@ -16,6 +16,7 @@ import (
 	"footfall/internal/citrus"
 	"footfall/internal/db"
 	"footfall/internal/perekrestok"
+	"footfall/internal/say"
 	"footfall/internal/stage"
 	"footfall/push/fake"
 	"footfall/receipt"
@@ -203,7 +204,7 @@ func citrusScenario(part int) *scenario {
 	day := citrus.New(citrus.Config{Seed: 18, FarAway: citrus.FarInFull / part})
 	s := &scenario{
 		title: "Citrus: one day at ten stores in Kyiv", zone: citrus.Zone, clock: day.Begins, begins: citrus.Opens.Add(-time.Hour),
-		about:   fmt.Sprintf(`The Citrus day, 28 November 2026: ten stores in Kyiv with a fence of 200 m each, %s phones with location on. Whoever comes between 10:00 and 21:00 gets one push, once in the day. Some come three times, some to two stores, some jump about the edge, some are seen too late or pass by; one in three of those who got the push opens it and buys. Everything goes over NATS into the gateway, its log and ledger, and out to fakes of APNs and FCM.`, thousands(int64(len(day.People)))),
+		about:   fmt.Sprintf(`The Citrus day, 28 November 2026: ten stores in Kyiv with a fence of 200 m each, %s phones with location on. Whoever comes between 10:00 and 21:00 gets one push, once in the day. Some come three times, some to two stores, some jump about the edge, some are seen too late or pass by; one in three of those who got the push opens it and buys. Everything goes over NATS into the gateway, its log and ledger, and out to fakes of APNs and FCM.`, say.Thousands(int64(len(day.People)))),
 		prepare: func(set *stage.Settings) { set.Fences, set.Campaigns = citrus.Fences(), citrus.Campaign },
 	}
 	s.ends = day.Messages[len(day.Messages)-1].SendAt.Add(citrus.StepLength)
@@ -248,14 +249,14 @@ func citrusScenario(part int) *scenario {
 		all, err := devices(ctx, g)
 		t := &c.Total
 		return []figure{
-			{"people with location on", "76,000", thousands(all)},
-			{"came and were pushed", "2,600", thousands(t.Accepted)},
-			{"  of those with location on", "3.42 %", percent(t.Accepted, all, 2)},
-			{"opened", "976", thousands(t.Opened)},
-			{"bought", "924", thousands(t.Converted)},
-			{"  of those pushed", "35.5 %", percent(t.Converted, t.Accepted, 1)},
-			{"  of those who opened", "94.67 %", percent(t.Converted, t.Opened, 2)},
-			{"second pushes to anybody that day", "-", thousands(t.Accepted - t.Reached)},
+			{"people with location on", "76,000", say.Thousands(all)},
+			{"came and were pushed", "2,600", say.Thousands(t.Accepted)},
+			{"  of those with location on", "3.42 %", say.Percent(t.Accepted, all, 2)},
+			{"opened", "976", say.Thousands(t.Opened)},
+			{"bought", "924", say.Thousands(t.Converted)},
+			{"  of those pushed", "35.5 %", say.Percent(t.Converted, t.Accepted, 1)},
+			{"  of those who opened", "94.67 %", say.Percent(t.Converted, t.Opened, 2)},
+			{"second pushes to anybody that day", "-", say.Thousands(t.Accepted - t.Reached)},
 		}, err
 	}
 	person := func(g citrus.Group) string {
@@ -283,7 +284,7 @@ func perekrestokScenario(part int) (*scenario, error) {
 	s := &scenario{
 		title: "Perekrestok: looked, did not buy, and lunch", zone: perekrestok.Zone,
 		about: fmt.Sprintf(`The Perekrestok lunch, 25 to 29 November 2026: %s people look at a product. Who has not bought from its category 24 hours later is tagged, waits for 13:00 on their own clock and gets a discount, or, as the control, nothing. The goal is the basket. The journey is paused on the second day from 12:30 to 14:30, across the end of most waits: nobody is lost.`,
-			thousands(int64(len(day.People)))),
+			say.Thousands(int64(len(day.People)))),
 		prepare: func(set *stage.Settings) { set.Campaigns = perekrestok.Journey },
 	}
 	p := perekrestok.NewPlay(day)
@@ -334,23 +335,23 @@ func perekrestokScenario(part int) (*scenario, error) {
 			return nil, err
 		}
 		out := []figure{
-			{"reminded", "10,000", thousands(f.Offer.People)},
-			{"  put something into the basket", "1,670", thousands(f.Offer.Goals)},
-			{"  of those reminded", "16.7 %", percent(f.Offer.Goals, f.Offer.People, 1)},
-			{"control, not reminded", "10,000", thousands(f.Control.People)},
-			{"  put something into the basket", "88", thousands(f.Control.Goals)},
-			{"  of the control", "0.88 %", percent(f.Control.Goals, f.Control.People, 2)},
-			{"times as many", "19×", times(math.Round(f.Times))},
+			{"reminded", "10,000", say.Thousands(f.Offer.People)},
+			{"  put something into the basket", "1,670", say.Thousands(f.Offer.Goals)},
+			{"  of those reminded", "16.7 %", say.Percent(f.Offer.Goals, f.Offer.People, 1)},
+			{"control, not reminded", "10,000", say.Thousands(f.Control.People)},
+			{"  put something into the basket", "88", say.Thousands(f.Control.Goals)},
+			{"  of the control", "0.88 %", say.Percent(f.Control.Goals, f.Control.People, 2)},
+			{"times as many", "19×", say.Times(math.Round(f.Times))},
 			{"sure that it is no chance", "-", surely(f.Offer.Better)},
 		}
 		for _, r := range f.Report.Rates {
 			if strings.HasPrefix(r.Name, "CTR") {
-				out = append(out, figure{r.Name, "-", percent(r.Part, r.Whole, 2)})
+				out = append(out, figure{r.Name, "-", say.Percent(r.Part, r.Whole, 2)})
 			}
 		}
 		for _, r := range f.Report.Cohort {
 			if strings.HasSuffix(r.Name, "churn") {
-				out = append(out, figure{r.Name, "-", percent(r.Part, r.Whole, 2)})
+				out = append(out, figure{r.Name, "-", say.Percent(r.Part, r.Whole, 2)})
 			}
 		}
 		return out, nil

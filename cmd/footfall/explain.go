@@ -14,6 +14,7 @@ import (
 	"footfall/campaign"
 	"footfall/dedupe"
 	"footfall/internal/db"
+	"footfall/internal/say"
 	"footfall/push/inapp"
 	"footfall/receipt"
 	"footfall/stream"
@@ -187,7 +188,7 @@ func writeApproach(w io.Writer, a *stream.Approach, loc *time.Location) {
 		fmt.Fprintln(w, "  how near it came to a fence cannot be said: no position of this time is kept")
 		return
 	}
-	fmt.Fprintf(w, "\nclosest approach of %s kept since %s\n", countOf(a.Positions, "position"), stamp3(a.KeptSince, loc))
+	fmt.Fprintf(w, "\nclosest approach of %s kept since %s\n", say.Count(a.Positions, "position"), stamp3(a.KeptSince, loc))
 	fmt.Fprintf(w, "  at %s,", stamp3(a.At, loc))
 	if a.AccuracyM > 0 {
 		fmt.Fprintf(w, " ±%.0f m,", a.AccuracyM)
@@ -198,7 +199,7 @@ func writeApproach(w io.Writer, a *stream.Approach, loc *time.Location) {
 
 // writeNearest says how far a fence is, and what the position lacks to enter it.
 func writeNearest(w io.Writer, n *stream.NearbyOf) {
-	fmt.Fprintf(w, "  %s: %s", named(string(n.Fence), n.Name), distance(n.CenterM, n.EdgeM, n.RadiusM))
+	fmt.Fprintf(w, "  %s: %s", say.Named(string(n.Fence), n.Name), distance(n.CenterM, n.EdgeM, n.RadiusM))
 	if n.Change != "" {
 		fmt.Fprintf(w, "; to enter it would take %s", n.Change)
 	}
@@ -213,7 +214,7 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 		writeCampaigns(w, d, deliveries, loc, whatIf)
 		return
 	}
-	fmt.Fprintf(w, "\n%s  %s %s", stamp3(d.At, loc), strings.ToUpper(strings.ReplaceAll(d.Kind, "_", " ")), named(string(d.Fence), d.FenceName))
+	fmt.Fprintf(w, "\n%s  %s %s", stamp3(d.At, loc), strings.ToUpper(strings.ReplaceAll(d.Kind, "_", " ")), say.Named(string(d.Fence), d.FenceName))
 	if names := d.Reason.Names(); len(names) > 0 {
 		fmt.Fprintf(w, "  (%s)", strings.Join(names, ", "))
 	}
@@ -226,7 +227,7 @@ func writeDecision(w io.Writer, d *stream.Decision, deliveries map[string]stream
 	row("✓", "fix", "%s, %s, received %s later", d.Fix.Source, accuracy, time.Duration(d.ReceivedAt-cmp.Or(d.ConfirmedAt, d.At))*time.Millisecond)
 	row("✓", "gate", "%s", d.Fix.Verdict)
 	if d.Fix.Cell != "" {
-		row("✓", "cell", "%s → %s", d.Fix.Cell, countOf(len(d.Candidates), "candidate"))
+		row("✓", "cell", "%s → %s", d.Fix.Cell, say.Count(len(d.Candidates), "candidate"))
 	}
 	for _, c := range d.Candidates {
 		mark := "·"
@@ -317,15 +318,15 @@ func writeCampaigns(w io.Writer, d *stream.Decision, deliveries map[string]strea
 			}
 			switch {
 			case c.Call != "" && status.State == "accepted":
-				row("✓", "  call", "%s taken by %s at %s, %s", of, c.Call, stamp3(status.UpdatedAt, loc), countOf(status.Attempts, "attempt"))
+				row("✓", "  call", "%s taken by %s at %s, %s", of, c.Call, stamp3(status.UpdatedAt, loc), say.Count(status.Attempts, "attempt"))
 			case c.Call != "":
-				row("·", "  call", "%s to %s %s %s, %s", of, c.Call, status.State, status.Reason, countOf(status.Attempts, "attempt"))
+				row("·", "  call", "%s to %s %s %s, %s", of, c.Call, status.State, status.Reason, say.Count(status.Attempts, "attempt"))
 			case status.State == "accepted" && strings.HasSuffix(status.Reason, inapp.ReasonInApp):
 				row("✓", "  push", "%s shown by the app itself at %s, nothing was pushed", of, stamp3(status.UpdatedAt, loc))
 			case status.State == "accepted":
-				row("✓", "  push", "%s accepted by the provider at %s, %s", of, stamp3(status.UpdatedAt, loc), countOf(status.Attempts, "attempt"))
+				row("✓", "  push", "%s accepted by the provider at %s, %s", of, stamp3(status.UpdatedAt, loc), say.Count(status.Attempts, "attempt"))
 			default:
-				row("·", "  push", "%s %s %s, %s", of, status.State, status.Reason, countOf(status.Attempts, "attempt"))
+				row("·", "  push", "%s %s %s, %s", of, status.State, status.Reason, say.Count(status.Attempts, "attempt"))
 			}
 			for _, f := range status.Receipts {
 				row("✓", "  "+f.Ev, "%s%s", stamp3(f.At, loc), receiptDetail(&f))
@@ -359,27 +360,6 @@ func zoneOf(d *stream.Decision, asked *time.Location) *time.Location {
 		return nil
 	}
 	return loc
-}
-
-// countOf is "1 attempt" or "2 attempts".
-func countOf(n int, what string) string {
-	switch {
-	case n == 1:
-	case strings.HasSuffix(what, "sh"):
-		what += "es"
-	case strings.HasSuffix(what, "y") && !strings.HasSuffix(what, "ey"):
-		what = strings.TrimSuffix(what, "y") + "ies"
-	default:
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
-}
-
-func named(id, name string) string {
-	if name == "" || name == id {
-		return id
-	}
-	return fmt.Sprintf("%s (%s)", name, id)
 }
 
 // distance says how far a position is from a fence, in words that a store manager understands.

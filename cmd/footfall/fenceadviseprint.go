@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"footfall/fences"
+	"footfall/internal/say"
 )
 
 // adviceReport is what recorded positions say of the radius and the min_stay of fences. Times are Unix ms, lengths of time ms.
@@ -192,11 +193,11 @@ func (f *fenceAdvice) judge(r *adviceReport) {
 	switch {
 	case of >= r.Enough && f.By == adviceBuyers:
 	case f.Entrants >= r.Enough && (f.GapMS < 0 || f.GapMS > r.StayMS):
-		heard := "the next position after an enter comes " + spanOf(f.GapMS) + " later (median)"
+		heard := "the next position after an enter comes " + say.Span(f.GapMS) + " later (median)"
 		if f.GapMS < 0 {
 			heard = "half of those who enter are not heard of again"
 		}
-		f.Verdict, f.Says = adviceUntold, fmt.Sprintf("cannot be told: %s, so nobody can say who stayed %s", heard, spanOf(r.StayMS))
+		f.Verdict, f.Says = adviceUntold, fmt.Sprintf("cannot be told: %s, so nobody can say who stayed %s", heard, say.Span(r.StayMS))
 		return
 	case of < r.Enough:
 		f.Verdict, f.Says = adviceTooFew, fmt.Sprintf("not enough data: %s, at least %d are needed (--enough)", f.had(r), r.Enough)
@@ -240,19 +241,19 @@ func (f *fenceAdvice) best(need int, fromM float64) (best *adviceCell) {
 func (f *fenceAdvice) choice(c *adviceCell, of int) string {
 	what := "min_stay " + stayText(c.MinStayMS)
 	if c.RadiusM > 0 {
-		what = "radius " + metres(c.RadiusM) + ", " + what
+		what = "radius " + say.Metres(c.RadiusM) + ", " + what
 	} else if f.Fence == "" {
 		what = "their own radii, " + what
 	}
 	return fmt.Sprintf("%s: keeps %d of %d %s (%s), drops %d of %d passers-by (%s)", what,
-		c.kept(f.By), of, f.By, percent(int64(c.kept(f.By)), int64(of), 1), c.PassersDropped, f.PassersBy, percent(int64(c.PassersDropped), int64(f.PassersBy), 1))
+		c.kept(f.By), of, f.By, say.Percent(int64(c.kept(f.By)), int64(of), 1), c.PassersDropped, f.PassersBy, say.Percent(int64(c.PassersDropped), int64(f.PassersBy), 1))
 }
 
 // had says who came, as far as it is wanted for advice.
 func (f *fenceAdvice) had(r *adviceReport) string {
-	text := fmt.Sprintf("%s of %s", countOf(f.Visitors, "visitor"), countOf(f.Entrants, "entrant"))
+	text := fmt.Sprintf("%s of %s", say.Count(f.Visitors, "visitor"), say.Count(f.Entrants, "entrant"))
 	if r.Event != "" {
-		text = countOf(f.Buyers, "buyer") + ", " + text
+		text = say.Count(f.Buyers, "buyer") + ", " + text
 	}
 	return text
 }
@@ -261,7 +262,7 @@ func stayText(ms int64) string {
 	if ms < 0 {
 		return "their own"
 	}
-	return spanOf(ms)
+	return say.Span(ms)
 }
 
 func shareText(x float64) string { return fmt.Sprintf("%g %%", math.Round(1e4*x)/100) }
@@ -270,9 +271,9 @@ func (r *adviceReport) print(out io.Writer) error {
 	p := &advicePrinter{out: out, r: r}
 	gap := "no device sent two"
 	if r.GapMS > 0 {
-		gap = "a device's next position comes after " + spanOf(r.GapMS) + " (median)"
+		gap = "a device's next position comes after " + say.Span(r.GapMS) + " (median)"
 	}
-	p.line("over %s of %s, %s to %s; %s", countOf(r.Positions, "position"), countOf(r.Devices, "device"),
+	p.line("over %s of %s, %s to %s; %s", say.Count(r.Positions, "position"), say.Count(r.Devices, "device"),
 		time.UnixMilli(r.From).UTC().Format(time.RFC3339), time.UnixMilli(r.To).UTC().Format(time.RFC3339), gap)
 	var few []string
 	if r.All != nil {
@@ -281,10 +282,10 @@ func (r *adviceReport) print(out io.Writer) error {
 	for i := range r.Fences {
 		f := &r.Fences[i]
 		if f.Verdict == adviceTooFew && len(r.Fences) > 1 {
-			few = append(few, named(string(f.Fence), f.Name)+"\t"+f.Says)
+			few = append(few, say.Named(string(f.Fence), f.Name)+"\t"+f.Says)
 			continue
 		}
-		p.fence(f, named(string(f.Fence), f.Name))
+		p.fence(f, say.Named(string(f.Fence), f.Name))
 	}
 	if len(few) > 0 {
 		w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
@@ -318,7 +319,7 @@ func (p *advicePrinter) line(format string, v ...any) {
 }
 
 func (p *advicePrinter) fence(f *fenceAdvice, name string) {
-	p.line("\n%s: %s, %d stayed %s, %d passed by, %d cannot be told%s", name, countOf(f.Entrants, "entrant"), f.Visitors, spanOf(p.r.StayMS), f.PassersBy, f.Untold, p.buyers(f))
+	p.line("\n%s: %s, %d stayed %s, %d passed by, %d cannot be told%s", name, say.Count(f.Entrants, "entrant"), f.Visitors, say.Span(p.r.StayMS), f.PassersBy, f.Untold, p.buyers(f))
 	w := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)
 	head := "radius\tmin_stay\tentries\tdevices\tstayed\tvisitors kept\tpassers-by dropped"
 	if p.r.Event != "" {
@@ -329,7 +330,7 @@ func (p *advicePrinter) fence(f *fenceAdvice, name string) {
 		c := &f.Grid[i]
 		radius, stay := "own", stayText(c.MinStayMS)
 		if c.RadiusM > 0 {
-			radius = metres(c.RadiusM)
+			radius = say.Metres(c.RadiusM)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s", radius, stay, c.Entries, c.Devices, c.Stayed,
 			partOf(c.VisitorsKept, f.Visitors), partOf(c.PassersDropped, f.PassersBy))
@@ -353,34 +354,34 @@ func (p *advicePrinter) buyers(f *fenceAdvice) string {
 	if p.r.Event == "" {
 		return ""
 	}
-	return "; " + countOf(f.Buyers, "buyer")
+	return "; " + say.Count(f.Buyers, "buyer")
 }
 
 func partOf(n, of int) string {
 	if of == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%d, %s", n, percent(int64(n), int64(of), 1))
+	return fmt.Sprintf("%d, %s", n, say.Percent(int64(n), int64(of), 1))
 }
 
 // limits says what the figures mean and how far they can be trusted.
 func (p *advicePrinter) limits() {
-	r, stay := p.r, spanOf(p.r.StayMS)
+	r, stay := p.r, say.Span(p.r.StayMS)
 	p.line("\nAn entrant is a device on a day of the store's clock. A visitor stayed %s inside the fence as it is drawn, a passer-by was seen", stay)
 	p.line("clearly outside sooner; of the rest it cannot be told. Kept is whom the gateway would have seen enter on that visit.")
 	if r.Event != "" {
-		p.line("A buyer is a device with the event %s at most %s after entering at some radius; it counts at each fence so entered,", r.Event, spanOf(r.WithinMS))
+		p.line("A buyer is a device with the event %s at most %s after entering at some radius; it counts at each fence so entered,", r.Event, say.Span(r.WithinMS))
 		p.line("unless its property store names one, and no buyer is a passer-by.")
 	}
 	p.line("Advised is what keeps %s of the buyers, or of the visitors when fewer than %d buyers are known, and drops the most passers-by.", shareText(r.Keep), r.Enough)
 	p.line("A push comes later by the min_stay, and never to a phone that is silent for the rest of its visit.")
 	if span := r.To - r.From; span < 4*r.StayMS {
-		p.line("The positions are of %s in all: of visits that are cut off at either end it cannot be told.", spanOf(span))
+		p.line("The positions are of %s in all: of visits that are cut off at either end it cannot be told.", say.Span(span))
 	}
 	if r.NoAccuracy == r.Positions {
 		p.line("No position says how accurate it is, so each is believed to the metre.")
 	} else {
-		p.line("Accuracy: median %d m, nine of ten at most %d m; %s without.", r.AccuracyM, r.Accuracy90M, countOf(r.NoAccuracy, "position"))
+		p.line("Accuracy: median %d m, nine of ten at most %d m; %s without.", r.AccuracyM, r.Accuracy90M, say.Count(r.NoAccuracy, "position"))
 	}
 	small := func(f fenceAdvice) bool {
 		return f.Advised != nil && f.Advised.RadiusM > 0 && f.Advised.RadiusM < phoneRadiusM

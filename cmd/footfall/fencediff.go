@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,6 +15,7 @@ import (
 	"footfall/fences"
 	"footfall/geo"
 	"footfall/internal/db"
+	"footfall/internal/say"
 	"footfall/stream"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -173,23 +173,21 @@ func has(set *fences.Set, id fences.ID) bool {
 
 func shapeOf(f *fences.Fence) string {
 	if f.Shape.IsCircle() {
-		return "circle of " + metres(f.Shape.RadiusM())
+		return "circle of " + say.Metres(f.Shape.RadiusM())
 	}
 	return fmt.Sprintf("area of %.0f m²", f.Shape.AreaM2())
 }
-
-func metres(m float64) string { return fmt.Sprintf("%g m", math.Round(m*10)/10) }
 
 // changesOf says in what f differs from what it was in the set of a generation.
 func changesOf(was, f *fences.Fence, gen uint32) (list []string) {
 	if f.ShapeGen > gen {
 		a, b := &was.Shape, &f.Shape
 		if moved := geo.DistanceM(a.Center(), b.Center()); moved >= 0.05 {
-			list = append(list, "moved by "+metres(moved))
+			list = append(list, "moved by "+say.Metres(moved))
 		}
 		switch circles := a.IsCircle() && b.IsCircle(); {
 		case circles && a.RadiusM() != b.RadiusM():
-			list = append(list, "radius "+metres(a.RadiusM())+" → "+metres(b.RadiusM()))
+			list = append(list, "radius "+say.Metres(a.RadiusM())+" → "+say.Metres(b.RadiusM()))
 		case !circles:
 			list = append(list, "redrawn: "+shapeOf(was)+" → "+shapeOf(f))
 		}
@@ -310,7 +308,7 @@ func (d *fenceDiff) print(out io.Writer) error {
 		list []fenceEdit
 	}{{"new", d.Added}, {"gone", d.Removed}, {"changed", d.Changed}} {
 		for _, f := range kind.list {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", kind.what, named(string(f.Fence), f.Name), strings.Join(f.Changes, "; "))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", kind.what, say.Named(string(f.Fence), f.Name), strings.Join(f.Changes, "; "))
 		}
 	}
 	if len(d.Added)+len(d.Removed)+len(d.Changed) == 0 {
@@ -321,7 +319,7 @@ func (d *fenceDiff) print(out io.Writer) error {
 		for _, m := range n.Moves {
 			moved += m.N
 		}
-		fmt.Fprintf(w, "\nover %s of %s\n", countOf(n.Positions, "position"), countOf(n.Devices, "device"))
+		fmt.Fprintf(w, "\nover %s of %s\n", say.Count(n.Positions, "position"), say.Count(n.Devices, "device"))
 		fmt.Fprintf(w, "entrants\t%d → %d\t+%d, -%d, %d come to another fence first\n", n.Before, n.After, n.New, n.Gone, moved)
 		for _, m := range n.Moves {
 			fmt.Fprintf(w, "moved\t%s → %s\t%d\n", m.From, m.To, m.N)

@@ -13,6 +13,7 @@ import (
 	"footfall/fences"
 	"footfall/funnel"
 	"footfall/internal/db"
+	"footfall/internal/say"
 	"footfall/reach"
 	"footfall/stream"
 )
@@ -111,7 +112,7 @@ func writeForecast(w io.Writer, f *stream.Forecast) error {
 	}
 	p.line("%s, as known before %s; days of which it is known who came: %d", days, f.AsOf, f.Known)
 	for _, c := range f.Campaigns {
-		p.line("\ncampaign %s, %s", c.Campaign, countOf(c.Fences, "fence"))
+		p.line("\ncampaign %s, %s", c.Campaign, say.Count(c.Fences, "fence"))
 		if c.Why != "" {
 			p.line("  %s", c.Why)
 		}
@@ -119,7 +120,7 @@ func writeForecast(w io.Writer, f *stream.Forecast) error {
 			p.row(s.Name, int64(math.Round(s.N)), s.Says)
 		}
 		if c.Enough {
-			p.line("  %-22s %10s  %s", "pushes in all", thousands(int64(math.Round(c.Total.Mean))), between(c.Total))
+			p.line("  %-22s %10s  %s", "pushes in all", say.Thousands(int64(math.Round(c.Total.Mean))), between(c.Total))
 		}
 		if a := c.Actual; a != nil {
 			said := "outside the interval"
@@ -164,11 +165,11 @@ func (p *reportPrinter) forecastDays(c *stream.CampaignForecast) {
 			says = between(d.Expected)
 		}
 		if d.Actual != nil {
-			says += ", counted " + thousands(*d.Actual)
+			says += ", counted " + say.Thousands(*d.Actual)
 		}
 		mean := "–"
 		if d.Expected.From > 0 {
-			mean = thousands(int64(math.Round(d.Expected.Mean)))
+			mean = say.Thousands(int64(math.Round(d.Expected.Mean)))
 		}
 		p.line("    %-20s %10s  %s", name, mean, says)
 	}
@@ -185,11 +186,11 @@ func (p *reportPrinter) forecastGroups(by, suffix string, groups []stream.Foreca
 	}
 	for _, g := range groups {
 		n := int(math.Round(g.N))
-		p.line("    %-20s %10s  %s", g.Key+suffix, thousands(int64(n)), bar(n, int(math.Round(most)), 20))
+		p.line("    %-20s %10s  %s", g.Key+suffix, say.Thousands(int64(n)), say.Bar(n, int(math.Round(most)), 20))
 	}
 }
 
 // between is "410 to 530, 95 times out of 100, from 12 past times".
 func between(x reach.Expected) string {
-	return fmt.Sprintf("%s to %s, 95 times out of 100, from %d past times", thousands(int64(math.Floor(x.Low))), thousands(int64(math.Ceil(x.High))), x.From)
+	return fmt.Sprintf("%s to %s, 95 times out of 100, from %d past times", say.Thousands(int64(math.Floor(x.Low))), say.Thousands(int64(math.Ceil(x.High))), x.From)
 }

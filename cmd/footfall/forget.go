@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"footfall/internal/db"
+	"footfall/internal/say"
 	"footfall/stream"
 	"footfall/track"
 )
@@ -56,7 +57,7 @@ func (c *forgetCmd) Run(e *env) error {
 	if f.Person == "" {
 		name = strings.Join(f.Devices, ", ")
 	}
-	fmt.Fprintf(e.out, "%s: forgotten at %s, %s\n", name, stamp3(f.At, time.UTC), countOf(len(f.Devices), "device"))
+	fmt.Fprintf(e.out, "%s: forgotten at %s, %s\n", name, stamp3(f.At, time.UTC), say.Count(len(f.Devices), "device"))
 	lines := f.Summary()
 	if len(lines) == 0 {
 		lines = []string{"nothing was kept"}

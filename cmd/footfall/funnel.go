@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"footfall/internal/say"
 	"footfall/push/fake"
 	"footfall/receipt"
 	"footfall/stream"
@@ -16,15 +17,15 @@ import (
 // what the fake phones show. Positions are counted since the start, the rest since the ledger was made.
 func writeFunnel(w io.Writer, s stream.Status, phones *fake.PhoneStats) {
 	row := func(indent int, name string, n int64, detail string) {
-		fmt.Fprintf(w, "  %-24s %10s  %s\n", strings.Repeat("  ", indent)+name, thousands(n), detail)
+		fmt.Fprintf(w, "  %-24s %10s  %s\n", strings.Repeat("  ", indent)+name, say.Thousands(n), detail)
 	}
 	fmt.Fprintln(w, "\nfunnel")
-	row(0, "pings", s.Stats.Pings, listCounts(s.Stats.Verdicts))
+	row(0, "pings", s.Stats.Pings, say.Counts(s.Stats.Verdicts))
 	if len(s.Stats.Refused) > 0 {
-		row(1, "refused", stream.Total(s.Stats.Refused), listCounts(s.Stats.Refused))
+		row(1, "refused", stream.Total(s.Stats.Refused), say.Counts(s.Stats.Refused))
 	}
 	if len(s.Stats.Dropped) > 0 {
-		row(1, "not taken", stream.Total(s.Stats.Dropped), listCounts(s.Stats.Dropped))
+		row(1, "not taken", stream.Total(s.Stats.Dropped), say.Counts(s.Stats.Dropped))
 	}
 	all := s.Funnel[""]
 	row(0, "entries", all["entered"], "")
@@ -46,7 +47,7 @@ func writeFunnel(w io.Writer, s stream.Status, phones *fake.PhoneStats) {
 		}
 		fmt.Fprintf(w, "  campaign %s\n", name)
 		row(1, "claims", c["claimed"], "one per person and period")
-		row(1, "held", stream.Total(held), listCounts(held))
+		row(1, "held", stream.Total(held), say.Counts(held))
 		row(1, "sent", c["sent"], "to a provider or the app")
 		row(1, "pushed", pushes["accepted"], "accepted by the provider")
 		for _, stage := range receipt.Stages() {
@@ -56,22 +57,13 @@ func writeFunnel(w io.Writer, s stream.Status, phones *fake.PhoneStats) {
 		}
 		delete(pushes, "accepted")
 		if len(pushes) > 0 {
-			row(1, "not pushed", stream.Total(pushes), listCounts(pushes))
+			row(1, "not pushed", stream.Total(pushes), say.Counts(pushes))
 		}
 		if open := c["claimed"] - c["push.accepted"] - stream.Total(pushes); open > 0 {
 			row(1, "still owed", open, "sent when the gateway runs again")
 		}
 	}
 	if phones != nil {
-		row(0, "shown", phones.Shown, fmt.Sprintf("on %s fake phones", thousands(phones.Phones)))
+		row(0, "shown", phones.Shown, fmt.Sprintf("on %s fake phones", say.Thousands(phones.Phones)))
 	}
-}
-
-// thousands groups digits: 12,345.
-func thousands(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

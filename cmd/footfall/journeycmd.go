@@ -11,6 +11,7 @@ import (
 
 	"footfall/campaign"
 	"footfall/fences"
+	"footfall/internal/say"
 	"footfall/journey"
 	"footfall/stream"
 )
@@ -84,7 +85,7 @@ func (c *journeyCheckCmd) Run(e *env) error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(e.out, "%s ok\n", countOf(len(all), "journey"))
+	_, err := fmt.Fprintf(e.out, "%s ok\n", say.Count(len(all), "journey"))
 	return err
 }
 
@@ -105,7 +106,7 @@ func (c *journeyListCmd) Run(e *env) error {
 		fmt.Fprintln(e.out, "no journeys")
 	}
 	for _, v := range views {
-		fmt.Fprintf(e.out, "%-24s %-8s %10s entered  %10s under way  %10s reached the goal\n", v.ID, v.State, thousands(v.Counts["entered"]), thousands(v.Waiting), thousands(v.Counts["goal"]))
+		fmt.Fprintf(e.out, "%-24s %-8s %10s entered  %10s under way  %10s reached the goal\n", v.ID, v.State, say.Thousands(v.Counts["entered"]), say.Thousands(v.Waiting), say.Thousands(v.Counts["goal"]))
 	}
 	return nil
 }
@@ -139,29 +140,29 @@ func writeJourney(w io.Writer, v *stream.JourneyView) {
 	if v.Revision != "" {
 		fmt.Fprintf(w, ", version %s", v.Revision)
 	}
-	fmt.Fprintf(w, "\n  entered %s, under way %s, goal %s\n", thousands(v.Counts["entered"]), thousands(v.Waiting), thousands(v.Counts["goal"]))
+	fmt.Fprintf(w, "\n  entered %s, under way %s, goal %s\n", say.Thousands(v.Counts["entered"]), say.Thousands(v.Waiting), say.Thousands(v.Counts["goal"]))
 	for _, name := range slices.Sorted(maps.Keys(v.Counts)) {
 		for _, prefix := range []string{"reached.", "opened.", "call.", "ended.", "held."} {
 			if reason, ok := strings.CutPrefix(name, prefix); ok {
-				fmt.Fprintf(w, "  %s %-20s %10s\n", strings.TrimSuffix(prefix, "."), reason, thousands(v.Counts[name]))
+				fmt.Fprintf(w, "  %s %-20s %10s\n", strings.TrimSuffix(prefix, "."), reason, say.Thousands(v.Counts[name]))
 			}
 		}
 	}
 	fmt.Fprintln(w, "steps")
 	if n := v.Where["start"]; n > 0 {
-		fmt.Fprintf(w, "  %-50s %10s wait\n", "start", thousands(n))
+		fmt.Fprintf(w, "  %-50s %10s wait\n", "start", say.Thousands(n))
 	}
 	for _, line := range v.Steps {
 		id, _, _ := strings.Cut(line, " ")
 		if n := v.Where[id]; n > 0 {
-			line = fmt.Sprintf("%-50s %10s wait", line, thousands(n))
+			line = fmt.Sprintf("%-50s %10s wait", line, say.Thousands(n))
 		}
 		fmt.Fprintln(w, " ", line)
 	}
 	for _, step := range slices.Sorted(maps.Keys(v.Experiments)) {
 		fmt.Fprintf(w, "experiment %s\n", step)
 		for i, a := range v.Experiments[step] {
-			fmt.Fprintf(w, "  %-20s %10s people  %8s goals  %6.2f %%", a.Name, thousands(a.People), thousands(a.Goals), 100*a.Rate())
+			fmt.Fprintf(w, "  %-20s %10s people  %8s goals  %6.2f %%", a.Name, say.Thousands(a.People), say.Thousands(a.Goals), 100*a.Rate())
 			if i > 0 && a.People > 0 {
 				fmt.Fprintf(w, "  better than %s: %.1f %% sure", v.Experiments[step][0].Name, 100*a.Better)
 			}
@@ -174,7 +175,7 @@ func writeJourney(w io.Writer, v *stream.JourneyView) {
 	if len(v.Versions) > 1 {
 		fmt.Fprintln(w, "versions")
 		for _, r := range slices.Sorted(maps.Keys(v.Versions)) {
-			fmt.Fprintf(w, "  %s %10s under way\n", r, thousands(v.Versions[r]))
+			fmt.Fprintf(w, "  %s %10s under way\n", r, say.Thousands(v.Versions[r]))
 		}
 	}
 }
@@ -293,18 +294,18 @@ func (c *journeyResume) Run(e *env) error {
 		if !a.Changed && a.Resumed == 0 {
 			return c.Journey + " was not paused"
 		}
-		return fmt.Sprintf("%s goes on; %s over meanwhile", c.Journey, countOf(a.Resumed, "wait"))
+		return fmt.Sprintf("%s goes on; %s over meanwhile", c.Journey, say.Count(a.Resumed, "wait"))
 	})
 }
 
 func (c *journeyStop) Run(e *env) error {
 	return c.give(e, stream.JourneyStopSubject, func(a *stream.JourneyAnswer) string {
-		text := fmt.Sprintf("%s is stopped; %s ended, %d pushes and calls cancelled", c.Journey, countOf(a.Ended, "run"), a.Cancelled)
+		text := fmt.Sprintf("%s is stopped; %s ended, %d pushes and calls cancelled", c.Journey, say.Count(a.Ended, "run"), a.Cancelled)
 		if len(a.Gone) > 0 {
-			text += fmt.Sprintf("\nbeyond recall, the provider has taken them: %s\n  %s", countOf(len(a.Gone), "push"), strings.Join(a.Gone, "\n  "))
+			text += fmt.Sprintf("\nbeyond recall, the provider has taken them: %s\n  %s", say.Count(len(a.Gone), "push"), strings.Join(a.Gone, "\n  "))
 		}
 		if len(a.GoneCalls) > 0 {
-			text += fmt.Sprintf("\nbeyond recall, the systems that were called have taken them: %s\n  %s", countOf(len(a.GoneCalls), "call"), strings.Join(a.GoneCalls, "\n  "))
+			text += fmt.Sprintf("\nbeyond recall, the systems that were called have taken them: %s\n  %s", say.Count(len(a.GoneCalls), "call"), strings.Join(a.GoneCalls, "\n  "))
 		}
 		return text
 	})
@@ -321,6 +322,6 @@ func (c *journeyStart) Run(e *env) error {
 
 func (c *journeyMigrate) Run(e *env) error {
 	return c.give(e, stream.JourneyMigrateSubject, func(a *stream.JourneyAnswer) string {
-		return fmt.Sprintf("%s moved to the version in the files; %d stay as they are", countOf(a.Migrated, "run"), a.Left)
+		return fmt.Sprintf("%s moved to the version in the files; %d stay as they are", say.Count(a.Migrated, "run"), a.Left)
 	})
 }

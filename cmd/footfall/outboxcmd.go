@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"footfall/internal/db"
+	"footfall/internal/say"
 	"footfall/outbox"
 	"footfall/stream"
 )
@@ -207,7 +208,7 @@ func (f *ledgerFlags) order(e *env, mids []string, sel *selectFlags, verb, done 
 			total.Done = append(total.Done, r.Done...)
 			maps.Copy(total.Refused, r.Refused)
 			if err != nil {
-				return fmt.Errorf("after %s %s: %w", countOf(len(total.Done), "delivery"), done, plainOutbox(err))
+				return fmt.Errorf("after %s %s: %w", say.Count(len(total.Done), "delivery"), done, plainOutbox(err))
 			}
 			// What is refused is selected again, so a page without progress is the last.
 			if !r.More || len(r.Done) == 0 {
@@ -238,13 +239,13 @@ func (f *ledgerFlags) order(e *env, mids []string, sel *selectFlags, verb, done 
 			return err
 		}
 	} else {
-		fmt.Fprintf(e.out, "%s %s\n", countOf(len(total.Done), "delivery"), done)
+		fmt.Fprintf(e.out, "%s %s\n", say.Count(len(total.Done), "delivery"), done)
 		for _, mid := range slices.Sorted(maps.Keys(total.Refused)) {
 			fmt.Fprintf(e.out, "refused: %s\n", strings.TrimPrefix(total.Refused[mid], "outbox: "))
 		}
 	}
 	if n := len(total.Refused); n > 0 {
-		return fmt.Errorf("%s refused", countOf(n, "delivery"))
+		return fmt.Errorf("%s refused", say.Count(n, "delivery"))
 	}
 	return nil
 }

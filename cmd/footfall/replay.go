@@ -13,6 +13,7 @@ import (
 
 	"footfall/dedupe"
 	"footfall/fences"
+	"footfall/internal/say"
 	"footfall/internal/trace"
 	"footfall/track"
 )
@@ -242,27 +243,12 @@ func (r *replayer) summary(took time.Duration) {
 		counts map[string]int
 	}{{"not applied", r.verdicts}, {"refused", r.refused}} {
 		if len(group.counts) > 0 {
-			fmt.Fprintf(r.errs, "%s: %s\n", group.name, listCounts(group.counts))
+			fmt.Fprintf(r.errs, "%s: %s\n", group.name, say.Counts(group.counts))
 		}
 	}
 	if r.bad > 0 {
 		fmt.Fprintf(r.errs, "unreadable rows: %d\n", r.bad)
 	}
-}
-
-// listCounts prints counts as "late 12, duplicate 3", the largest first.
-func listCounts[N int | int64](counts map[string]N) string {
-	keys := make([]string, 0, len(counts))
-	for k := range counts {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
-	})
-	for i, k := range keys {
-		keys[i] = fmt.Sprintf("%s %d", strings.ReplaceAll(k, "_", " "), counts[k])
-	}
-	return strings.Join(keys, ", ")
 }
 
 // csvField quotes a field that needs it.

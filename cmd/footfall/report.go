@@ -14,6 +14,7 @@ import (
 
 	"footfall/funnel"
 	"footfall/internal/db"
+	"footfall/internal/say"
 	"footfall/stream"
 )
 
@@ -244,7 +245,7 @@ func (p *reportPrinter) grid(c *funnel.Campaign) {
 	p.line("%s", head)
 	for i := range c.WhereWhen[:min(len(c.WhereWhen), gridShown)] {
 		g := &c.WhereWhen[i]
-		row := fmt.Sprintf("    %-24s %8s", groupName("fence", g.Fence), thousands(g.Entered()))
+		row := fmt.Sprintf("    %-24s %8s", groupName("fence", g.Fence), say.Thousands(g.Entered()))
 		for h := first; h <= last; h++ {
 			n := "·"
 			if v := g.Hours[h].Entered; v > 0 {
@@ -255,7 +256,7 @@ func (p *reportPrinter) grid(c *funnel.Campaign) {
 		p.line("%s", row)
 	}
 	if n := len(c.WhereWhen) - gridShown; n > 0 {
-		p.line("    … and %s more (--csv has all)", countOf(n, "fence"))
+		p.line("    … and %s more (--csv has all)", say.Count(n, "fence"))
 	}
 }
 
@@ -343,38 +344,38 @@ func (p *reportPrinter) line(format string, v ...any) {
 }
 
 func (p *reportPrinter) row(name string, n int64, detail string) {
-	p.line("  %-22s %10s  %s", name, thousands(n), detail)
+	p.line("  %-22s %10s  %s", name, say.Thousands(n), detail)
 }
 
 func (p *reportPrinter) campaign(r *funnel.Report, c *funnel.Campaign, by string) {
 	t := &c.Total
 	p.line("\ncampaign %s", c.ID)
-	p.row("entered", t.Entered, peopleOf(int(t.People)))
+	p.row("entered", t.Entered, say.People(int(t.People)))
 	if n := stream.Total(t.Held); n > 0 {
-		p.row("  held", n, listCounts(t.Held))
+		p.row("  held", n, say.Counts(t.Held))
 	}
 	p.row("claimed", t.Claimed, share(t.Claimed, t.Entered, "of entered"))
 	if n := stream.Total(t.NotSent); n > 0 {
-		p.row("  not accepted", n, listCounts(t.NotSent))
+		p.row("  not accepted", n, say.Counts(t.NotSent))
 	}
 	if t.Owed > 0 {
 		p.row("  on its way", t.Owed, "")
 	}
 	p.row("sent", t.Sent, share(t.Sent, t.Claimed, "of claimed"))
-	p.row("accepted", t.Accepted, share(t.Accepted, t.Claimed, "of claimed")+", "+peopleOf(int(t.Reached)))
+	p.row("accepted", t.Accepted, share(t.Accepted, t.Claimed, "of claimed")+", "+say.People(int(t.Reached)))
 	p.row("delivered", t.Delivered, share(t.Delivered, t.Accepted, "of accepted"))
 	p.row("opened", t.Opened, share(t.Opened, t.Accepted, "of accepted")+", "+share(t.Opened, t.Delivered, "of delivered"))
 	p.row("converted", t.Converted, share(t.Converted, t.Claimed, "of claimed")+", "+share2(t.Converted, t.Opened, "of opened"))
 	if d := t.Devices; d.Meant > t.Claimed {
-		p.row("devices", d.Meant, fmt.Sprintf("of the claimed; %s accepted, %s delivered, %s opened", thousands(d.Accepted), thousands(d.Delivered), thousands(d.Opened)))
+		p.row("devices", d.Meant, fmt.Sprintf("of the claimed; %s accepted, %s delivered, %s opened", say.Thousands(d.Accepted), say.Thousands(d.Delivered), say.Thousands(d.Opened)))
 	}
 
 	p.line("  rates")
 	for _, k := range c.Rates {
-		p.line("    %-22s %9s  %s of %s: %s", k.Name, percentOf(k.Rate, k.Whole), thousands(k.Part), thousands(k.Whole), k.Says)
+		p.line("    %-22s %9s  %s of %s: %s", k.Name, say.Rate(k.Rate, k.Whole), say.Thousands(k.Part), say.Thousands(k.Whole), k.Says)
 	}
 	for _, k := range c.Cohort {
-		p.line("    %-22s %9s  %s of %s: %s", k.Name, percentOf(k.Rate, k.Whole), thousands(k.Part), thousands(k.Whole), k.Says)
+		p.line("    %-22s %9s  %s of %s: %s", k.Name, say.Rate(k.Rate, k.Whole), say.Thousands(k.Part), say.Thousands(k.Whole), k.Says)
 	}
 	switch by {
 	case "":
@@ -383,9 +384,9 @@ func (p *reportPrinter) campaign(r *funnel.Report, c *funnel.Campaign, by string
 	default:
 		p.groups(c, by)
 	}
-	p.line("  conversions, %s within %s, by what is credited", r.Goal, spanOf(r.WithinMS))
+	p.line("  conversions, %s within %s, by what is credited", r.Goal, say.Span(r.WithinMS))
 	for _, k := range c.Attribution {
-		p.line("    %-22s %9s  %s%s", strings.ReplaceAll(k.Model, "_", " "), thousands(k.Conversions), k.Says, valueOf(k.Value))
+		p.line("    %-22s %9s  %s%s", strings.ReplaceAll(k.Model, "_", " "), say.Thousands(k.Conversions), k.Says, valueOf(k.Value))
 	}
 	if c.Lift != nil {
 		p.lift(r, c.Lift)
@@ -408,7 +409,7 @@ func (p *reportPrinter) forecast(f *funnel.Forecast) {
 		days += " to " + f.To.String()
 	}
 	p.line("  forecast of %s for %s: %s claimed, %s to %s 95 times out of 100", isoTime(f.MadeAt), days,
-		thousands(int64(math.Round(f.Mean))), thousands(int64(math.Floor(f.Low))), thousands(int64(math.Ceil(f.High))))
+		say.Thousands(int64(math.Round(f.Mean))), say.Thousands(int64(math.Floor(f.Low))), say.Thousands(int64(math.Ceil(f.High))))
 	if f.Claimed == nil {
 		p.line("    the days are not over everywhere")
 		return
@@ -417,7 +418,7 @@ func (p *reportPrinter) forecast(f *funnel.Forecast) {
 	if *f.Claimed > 0 {
 		off = fmt.Sprintf("the forecast was off by %+.1f %%", 100*f.Error)
 	}
-	p.line("    %-22s %9s  %s, %s the interval", "claimed", thousands(*f.Claimed), off, map[bool]string{true: "inside", false: "outside"}[f.Inside])
+	p.line("    %-22s %9s  %s, %s the interval", "claimed", say.Thousands(*f.Claimed), off, map[bool]string{true: "inside", false: "outside"}[f.Inside])
 }
 
 // vouchers prints how a pool stands. The lines up to "put in" add up to it.
@@ -444,7 +445,7 @@ func (p *reportPrinter) vouchers(v *funnel.Vouchers) {
 		{"put in", v.PutIn, "", true},
 	} {
 		if k.shown {
-			p.line("    %-22s %9s  %s", k.name, thousands(k.n), k.says)
+			p.line("    %-22s %9s  %s", k.name, say.Thousands(k.n), k.says)
 		}
 	}
 }
@@ -459,15 +460,15 @@ func (p *reportPrinter) groups(c *funnel.Campaign, by string) {
 	}
 	for i := range groups {
 		g := &groups[i]
-		p.line("    %-20s %9s %9s %9s %9s %9s %9s %9s  %s", groupName(by, g.Key), thousands(g.Entered), thousands(g.Claimed), thousands(g.Sent), thousands(g.Accepted),
-			thousands(g.Delivered), thousands(g.Opened), thousands(g.Converted), bar(int(g.Entered), int(most), 20))
+		p.line("    %-20s %9s %9s %9s %9s %9s %9s %9s  %s", groupName(by, g.Key), say.Thousands(g.Entered), say.Thousands(g.Claimed), say.Thousands(g.Sent), say.Thousands(g.Accepted),
+			say.Thousands(g.Delivered), say.Thousands(g.Opened), say.Thousands(g.Converted), say.Bar(int(g.Entered), int(most), 20))
 	}
 }
 
 func (p *reportPrinter) lift(r *funnel.Report, l *funnel.Lift) {
-	p.line("  against the holdout: people with %s within %s of their entry", r.Goal, spanOf(r.WithinMS))
+	p.line("  against the holdout: people with %s within %s of their entry", r.Goal, say.Span(r.WithinMS))
 	arm := func(name string, a funnel.Arm) {
-		p.line("    %-22s %9s  %s of %s", name, percentOf(a.Rate, a.People), thousands(a.Converted), thousands(a.People))
+		p.line("    %-22s %9s  %s of %s", name, say.Rate(a.Rate, a.People), say.Thousands(a.Converted), say.Thousands(a.People))
 	}
 	arm("notified", l.Notified)
 	arm("held out", l.Holdout)
@@ -478,7 +479,7 @@ func (p *reportPrinter) lift(r *funnel.Report, l *funnel.Lift) {
 	p.line("    %-22s %9s  points, 95 %% interval %s to %s%s", "difference", points(l.Diff), points(l.DiffLow), points(l.DiffHigh),
 		map[bool]string{true: ": no effect is shown"}[l.DiffLow <= 0 && l.DiffHigh >= 0])
 	if l.Ratio > 0 {
-		p.line("    %-22s %9s  95 %% interval %s to %s", "times as many", times(l.Ratio), times(l.RatioLow), times(l.RatioHigh))
+		p.line("    %-22s %9s  95 %% interval %s to %s", "times as many", say.Times(l.Ratio), say.Times(l.RatioLow), say.Times(l.RatioHigh))
 	}
 	p.line("    %-22s %9s  points: what groups of this size would show four times out of five", "smallest effect", points(l.Detectable))
 }
@@ -492,7 +493,7 @@ func (p *reportPrinter) lateness(r *funnel.Report, rows []funnel.Lateness) {
 	p.line("%s %15s", head, "in all")
 	for i := range rows {
 		k := &rows[i]
-		line := fmt.Sprintf("    %-20s %8s", k.Source+" "+k.Platform, thousands(k.Pushes))
+		line := fmt.Sprintf("    %-20s %8s", k.Source+" "+k.Platform, say.Thousands(k.Pushes))
 		for _, t := range append(k.Stages[:], k.Total) {
 			line += fmt.Sprintf(" %15s", medianAnd90(t))
 		}
@@ -509,10 +510,10 @@ func (p *reportPrinter) lateness(r *funnel.Report, rows []funnel.Lateness) {
 		}
 	}
 	if late == 0 {
-		p.line("    none took longer than %s", spanOf(r.LateMS))
+		p.line("    none took longer than %s", say.Span(r.LateMS))
 		return
 	}
-	p.line("    %s took longer than %s, most of the time at: %s", countOf(int(late), "push"), spanOf(r.LateMS), listCounts(by))
+	p.line("    %s took longer than %s, most of the time at: %s", say.Count(int(late), "push"), say.Span(r.LateMS), say.Counts(by))
 }
 
 func (p *reportPrinter) growth(g *funnel.Growth) {
@@ -527,7 +528,7 @@ func (p *reportPrinter) growth(g *funnel.Growth) {
 	p.line("\nsubscribers: devices that can be pushed to, days in UTC")
 	p.row("at the beginning", g.Start, "")
 	p.row("  joined", joined, "")
-	p.row("  left", stream.Total(left), listCounts(left))
+	p.row("  left", stream.Total(left), say.Counts(left))
 	times := ""
 	if g.Start > 0 {
 		times = fmt.Sprintf("%.2f times as many", float64(g.End)/float64(g.Start))
@@ -536,72 +537,24 @@ func (p *reportPrinter) growth(g *funnel.Growth) {
 }
 
 // share is "37.5 % of accepted"; nothing is no share.
-func share(part, whole int64, of string) string { return percent(part, whole, 1) + " " + of }
+func share(part, whole int64, of string) string { return say.Percent(part, whole, 1) + " " + of }
 
-func share2(part, whole int64, of string) string { return percent(part, whole, 2) + " " + of }
-
-func percent(part, whole int64, decimals int) string {
-	if whole == 0 {
-		return "–"
-	}
-	return strconv.FormatFloat(100*float64(part)/float64(whole), 'f', decimals, 64) + " %"
-}
-
-// percentOf is a rate in two decimals; without a divisor it is none.
-func percentOf(rate float64, whole int64) string {
-	if whole == 0 {
-		return "–"
-	}
-	return strconv.FormatFloat(100*rate, 'f', 2, 64) + " %"
-}
+func share2(part, whole int64, of string) string { return say.Percent(part, whole, 2) + " " + of }
 
 // points is a difference of rates in percentage points.
 func points(d float64) string { return strconv.FormatFloat(100*d, 'f', 2, 64) }
-
-// times is a ratio: 19× from ten on, 1.4× below.
-func times(r float64) string {
-	if r >= 10 {
-		return strconv.FormatFloat(math.Round(r), 'f', 0, 64) + "×"
-	}
-	return strconv.FormatFloat(r, 'f', 2, 64) + "×"
-}
 
 func medianAnd90(t funnel.Times) string {
 	if t.Count == 0 {
 		return "–"
 	}
-	return spanOf(t.P50) + " / " + spanOf(t.P90)
-}
-
-// spanOf prints milliseconds with the two units that matter at most.
-func spanOf(ms int64) string {
-	d := time.Duration(ms) * time.Millisecond
-	switch {
-	case d < time.Second:
-		return d.String()
-	case d < 10*time.Second:
-		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + "s"
-	case d < time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		d = d.Round(time.Second)
-	default:
-		d = d.Round(time.Minute)
-	}
-	text := d.String()
-	if short, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = short + "m"
-	}
-	if short, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = short + "h"
-	}
-	return text
+	return say.Span(t.P50) + " / " + say.Span(t.P90)
 }
 
 func valueOf(v map[string]float64) string {
 	var parts []string
 	for _, currency := range slices.Sorted(maps.Keys(v)) {
-		parts = append(parts, strings.TrimSpace(thousands(int64(math.Round(v[currency])))+" "+currency))
+		parts = append(parts, strings.TrimSpace(say.Thousands(int64(math.Round(v[currency])))+" "+currency))
 	}
 	if len(parts) == 0 {
 		return ""

@@ -17,6 +17,7 @@ import (
 	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/internal/page/pagetest"
+	"footfall/internal/say"
 	"footfall/receipt"
 )
 
@@ -236,7 +237,7 @@ func testClaims(t *testing.T, data string, first funnel.Day, total *funnel.Group
 	}
 	rows, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
 	claims := total.Claimed + total.Held[funnel.HeldOut]
-	if err != nil || int64(len(rows)) != 1+claims || len(rows[0]) != len(rows[1]) || !strings.HasPrefix(errs, thousands(claims)+" claims of ") {
+	if err != nil || int64(len(rows)) != 1+claims || len(rows[0]) != len(rows[1]) || !strings.HasPrefix(errs, say.Thousands(claims)+" claims of ") {
 		t.Errorf("%d rows of CSV, %v: %s", len(rows), err, errs)
 	}
 }
@@ -307,12 +308,4 @@ func TestReportPageLoadsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	pagetest.Draw(t, path)
-}
-
-func TestSpanOf(t *testing.T) {
-	for ms, want := range map[int64]string{0: "0s", 12: "12ms", 999: "999ms", 1500: "1.5s", 12_345: "12s", 60_000: "1m", 90_000: "1m30s", 600_000: "10m", 3_600_000: "1h", 172_800_000: "48h", 5_400_000: "1h30m"} {
-		if got := spanOf(ms); got != want {
-			t.Errorf("%d ms: %s, want %s", ms, got, want)
-		}
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"footfall/internal/say"
 	"footfall/stream"
 	"footfall/stream/wire"
 	"footfall/track"
@@ -130,7 +131,7 @@ func (c *tagImportCmd) Run(e *env) error {
 			page := rows[at:min(at+stream.MaxTagRows, len(rows))]
 			var part stream.TagAnswer
 			if err := c.Gateway.ask(stream.TagSetSubject, stream.TagRequest{Rows: page, Check: check}, &part, tagPatience); err != nil {
-				return a, fmt.Errorf("%w; %s before it are done, and importing the file again does no harm", err, countOf(a.N, "line"))
+				return a, fmt.Errorf("%w; %s before it are done, and importing the file again does no harm", err, say.Count(a.N, "line"))
 			}
 			for _, f := range part.Errors {
 				fmt.Fprintf(e.out, "%s: line %d: %s\n", c.File, at+f.Index+1, f.Reason)
@@ -146,13 +147,13 @@ func (c *tagImportCmd) Run(e *env) error {
 	case len(a.Errors) > 0:
 		return errFindings
 	case c.Check:
-		_, err = fmt.Fprintf(e.out, "%s ok\n", countOf(a.N, "line"))
+		_, err = fmt.Fprintf(e.out, "%s ok\n", say.Count(a.N, "line"))
 		return err
 	}
 	if a, err = pages(false); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(e.out, "%s stored, %s changed\n", countOf(a.N, "line"), thousands(int64(a.Changed))); err != nil || len(a.Errors) == 0 {
+	if _, err := fmt.Fprintf(e.out, "%s stored, %s changed\n", say.Count(a.N, "line"), say.Thousands(int64(a.Changed))); err != nil || len(a.Errors) == 0 {
 		return err
 	}
 	return errFindings // somebody's tags have become too many meanwhile
@@ -175,7 +176,7 @@ func (c *tagImportCmd) read() (rows []stream.TagRow, err error) {
 			return nil, fmt.Errorf("%s: line %d: %w", c.File, len(rows)+1, err)
 		}
 		if rows = append(rows, row); len(rows) > maxTagLines {
-			return nil, fmt.Errorf("%s: more than %s; split the file", c.File, countOf(maxTagLines, "line"))
+			return nil, fmt.Errorf("%s: more than %s; split the file", c.File, say.Count(maxTagLines, "line"))
 		}
 	}
 	if err := in.Err(); err != nil {

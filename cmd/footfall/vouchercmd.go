@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"footfall/internal/say"
 	"footfall/stream"
 	"footfall/voucher"
 )
@@ -106,14 +107,14 @@ func (c *voucherImportCmd) Run(e *env) error {
 		return err
 	}
 	if c.Check {
-		_, err := fmt.Fprintf(e.out, "%s ok, %s of them new\n", countOf(len(lines), "code"), thousands(int64(fresh)))
+		_, err := fmt.Fprintf(e.out, "%s ok, %s of them new\n", say.Count(len(lines), "code"), say.Thousands(int64(fresh)))
 		return err
 	}
 	a, added, err := pages(false)
 	if err != nil {
-		return fmt.Errorf("%w; %s are stored, and importing the file again does no harm", err, countOf(added, "new code"))
+		return fmt.Errorf("%w; %s are stored, and importing the file again does no harm", err, say.Count(added, "new code"))
 	}
-	_, err = fmt.Fprintf(e.out, "%s added, %s known already; pool %s has %s free\n", countOf(added, "code"), thousands(int64(len(lines)-added)), c.Pool, thousands(a.Free))
+	_, err = fmt.Fprintf(e.out, "%s added, %s known already; pool %s has %s free\n", say.Count(added, "code"), say.Thousands(int64(len(lines)-added)), c.Pool, say.Thousands(a.Free))
 	return err
 }
 
@@ -148,7 +149,7 @@ func (c *voucherGenerateCmd) Run(e *env) error {
 			return err
 		}
 		if added += a.Added; a.Added == 0 || a.Total() >= c.Count {
-			_, err := fmt.Fprintf(e.out, "%s drawn; pool %s has %s free\n", countOf(added, "code"), c.Pool, thousands(a.Free))
+			_, err := fmt.Fprintf(e.out, "%s drawn; pool %s has %s free\n", say.Count(added, "code"), c.Pool, say.Thousands(a.Free))
 			return err
 		}
 	}
@@ -172,7 +173,7 @@ func (c *voucherListCmd) Run(e *env) error {
 	}
 	for i := range list {
 		p := &list[i]
-		fmt.Fprintf(e.out, "%-24s %12s free  %12s given  %12s redeemed", p.Name, thousands(p.Free), thousands(p.Given), thousands(p.Redeemed))
+		fmt.Fprintf(e.out, "%-24s %12s free  %12s given  %12s redeemed", p.Name, say.Thousands(p.Free), say.Thousands(p.Given), say.Thousands(p.Redeemed))
 		if p.Alarm != "" {
 			fmt.Fprintf(e.out, "  %s", p.Alarm)
 		}
@@ -214,7 +215,7 @@ func (c *voucherSetCmd) Run(e *env) error {
 	if a.Life != 0 {
 		life = "for " + Duration(time.Duration(a.Life)*time.Millisecond).String() + " after they are given"
 	}
-	_, err := fmt.Fprintf(e.out, "pool %s %s; its codes are good %s; %s left are an alarm\n", a.Name, ends, life, thousands(a.Mark()))
+	_, err := fmt.Fprintf(e.out, "pool %s %s; its codes are good %s; %s left are an alarm\n", a.Name, ends, life, say.Thousands(a.Mark()))
 	return err
 }
 

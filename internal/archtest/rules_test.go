@@ -72,6 +72,7 @@ var rules = map[string]rule{
 	"internal/perekrestok":   {imports: []string{"journey", "funnel", "receipt", "push/fake", "stream", "internal/db", "internal/stage"}},
 	"internal/nodetest":      {},
 	"internal/page":          {pure: true},
+	"internal/say":           {pure: true, noIO: true},
 	"internal/page/pagetest": {},
 	"internal/simulate":      {imports: []string{"track", "fences", "geo", "campaign", "audience", "dedupe"}},
 
