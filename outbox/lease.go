@@ -89,9 +89,9 @@ func (o *Outbox) writeLease(ctx context.Context, cs []*change, asOf uint64) (mad
 	err = o.cfg.DB.Update(ctx, func(tx *db.Tx) error {
 		made = made[:0]
 		list := make([]byte, 0, 40*len(cs)) // a message id is a UUID
-		t := touchesOf(tx)
-		o.touches.Store(t)
-		same := asOf != 0 && asOf == 1+t.n.Load()
+		m := memoryOf(tx)
+		o.memory.Store(m)
+		same := asOf != 0 && asOf == 1+m.touches.Load()
 		for _, c := range cs {
 			c.refused = nil
 			if !same {
@@ -141,10 +141,19 @@ func (o *Outbox) writeLease(ctx context.Context, cs []*change, asOf uint64) (mad
 // lookedAt marks the beginning of a look at rows that may be leased; 0: they have
 // to be read again then.
 func (o *Outbox) lookedAt() uint64 {
-	if t := o.touches.Load(); t != nil {
-		return 1 + t.n.Load()
+	if m := o.memory.Load(); m != nil {
+		return 1 + m.touches.Load()
 	}
 	return 0
+}
+
+// front is that of a lane's queue; nil before this process has leased anything, when a
+// queue is read from its beginning.
+func (o *Outbox) front(of queueName) *front {
+	if m := o.memory.Load(); m != nil {
+		return m.front(of)
+	}
+	return nil
 }
 
 // spend keeps the keys of leases whose rows all have their outcome, until the

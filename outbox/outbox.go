@@ -24,8 +24,8 @@ type Outbox struct {
 	spent    [][]byte // keys of leases that say nothing any more
 
 	hereWake     chan struct{}
-	leaseID      atomic.Uint64 // the number of the last lease
-	touches      atomic.Pointer[touches]
+	leaseID      atomic.Uint64          // the number of the last lease
+	memory       atomic.Pointer[memory] // of cfg.DB; nil before the first lease
 	recovering   sync.Mutex
 	recoveredAll bool // what a dead process had leased; guarded by recovering
 

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -216,27 +218,81 @@ func List(tx *db.Tx, f Filter, fn func(*Delivery) bool) error {
 	return nil
 }
 
-// touches counts the changes of rows that are not the end of an attempt of this
-// process. As long as it stands still, rows that were due at a look and are not
-// in flight are as they were, and need not be read again to be leased. It
+// memory is what the package remembers of a database as long as it is open. It
 // belongs to the database, because rows are also changed without an Outbox.
-type touches struct{ n atomic.Uint64 }
+type memory struct {
+	// touches counts the changes of rows that are not the end of an attempt of this
+	// process. As long as it stands still, rows that were due at a look and are not
+	// in flight are as they were, and need not be read again to be leased.
+	touches atomic.Uint64
 
-type touchesKey struct{}
+	mu     sync.Mutex
+	fronts map[queueName]*front
+}
 
-// touchesOf is nil in a transaction that only reads.
-func touchesOf(tx *db.Tx) *touches {
-	t, _ := tx.Local(touchesKey{}, func() any { return new(touches) }).(*touches)
-	return t
+// queueName names one of the two queues of a lane.
+type queueName struct {
+	lane string
+	bulk bool
+}
+
+type memoryKey struct{}
+
+// memoryOf is nil in a transaction that only reads.
+func memoryOf(tx *db.Tx) *memory {
+	m, _ := tx.Local(memoryKey{}, func() any { return &memory{fronts: map[queueName]*front{}} }).(*memory)
+	return m
 }
 
 // touch counts a change that tx makes: now, for looks that have begun before, and
 // when it is durable, for those that begin until then and do not see it.
 func touch(tx *db.Tx) {
-	if t := touchesOf(tx); t != nil {
-		t.n.Add(1)
-		tx.AfterCommit(func() { t.n.Add(1) })
+	if m := memoryOf(tx); m != nil {
+		m.touches.Add(1)
+		tx.AfterCommit(func() { m.touches.Add(1) })
 	}
+}
+
+func (m *memory) front(of queueName) *front {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, ok := m.fronts[of]
+	if !ok {
+		f = new(front)
+		m.fronts[of] = f
+	}
+	return f
+}
+
+// front is where a lane's queue begins: no row of it is due before that time, in
+// Unix ms. The zero front knows nothing. One goroutine looks at a queue; any may
+// place rows in it.
+type front struct {
+	mu     sync.Mutex
+	at     int64
+	placed int64 // the least since the look at hand began
+}
+
+// look begins one and returns from which time on it has to read.
+func (f *front) look() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.placed = math.MaxInt64
+	return f.at
+}
+
+// saw ends a look: it began after look, and the first row that it saw is due at that time.
+func (f *front) saw(first int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at = min(first, f.placed)
+}
+
+// place says that a row which is due at that time is visible to those who look from now on.
+func (f *front) place(at int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at, f.placed = min(f.at, at), min(f.placed, at)
 }
 
 // duePrefix begins the keys of one queue, of one lane or ("") of all.
@@ -321,6 +377,10 @@ func put(tx *db.Tx, old, d *Delivery, keep time.Duration) error {
 	}
 	place := dueKey(d)
 	if !was || moved {
+		if m, at := memoryOf(tx), d.NextAt; m != nil {
+			front := m.front(queueName{d.Lane, d.Bulk})
+			tx.AfterCommit(func() { front.place(at) })
+		}
 		if err := tx.Set(rowKey(d.MID), placeOf(place)); err != nil {
 			return err
 		}
