@@ -204,7 +204,7 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	// Apple's connection answers 403 for ever after it has seen an expired
 	// token, so it goes, whoever may still be using it.
 	if o.Status == http.StatusForbidden && o.Reason == apns2.ReasonExpiredProviderToken {
-		l.RetireFrom(resp)
+		l.Retire(resp)
 	}
 	switch {
 	case o.Class != push.Auth:

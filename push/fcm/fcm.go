@@ -2,9 +2,9 @@
 // Messaging, HTTP v1.
 //
 // It uses Google's Go SDK for the message format, and nothing else of it: the
-// SDK would repeat a request up to five times inside one Send, each of them
-// perhaps a duplicate on the phone, sleep through Retry-After in the worker
-// and lose the status. Connections, access token and outcome are ours.
+// SDK's client would repeat a request up to five times inside one Send, each of
+// them perhaps a duplicate on the phone, sleep through Retry-After in the worker
+// and lose the status. Requests, connections, access token and outcome are ours.
 package fcm
 
 import (
@@ -27,15 +27,11 @@ import (
 	"footfall/push/internal/access"
 	"footfall/push/internal/exchange"
 
-	"firebase.google.com/go/v4/messaging"
-	"google.golang.org/api/option"
+	"golang.org/x/net/http2/hpack"
 )
 
 // defaultEndpoint is Google's.
 const defaultEndpoint = "https://fcm.googleapis.com/v1"
-
-// sdkVersion is what the SDK reports as its own version in a header.
-const sdkVersion = "4.19.0"
 
 // Config describes one Firebase project. CredentialsFile (or CredentialsJSON)
 // is required.
@@ -67,8 +63,8 @@ type Config struct {
 // Provider sends to FCM. It implements push.Provider.
 type Provider struct {
 	cfg    Config
+	path   string // of messages:send
 	pool   *h2pool.Pool
-	client *messaging.Client
 	tokens *access.Source
 	oauth  *http.Client // of the token server
 
@@ -110,23 +106,10 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, errors.New("fcm: endpoint: " + strings.TrimPrefix(err.Error(), "h2pool: "))
 	}
-	client, err := newMessaging(context.Background(), messaging.NewClient, clientConfig{
-		ProjectID: creds.project,
-		Version:   sdkVersion,
-		Opts: []option.ClientOption{
-			option.WithEndpoint(cfg.Endpoint),
-			option.WithHTTPClient(&http.Client{
-				Transport: &exchange.Transport{Base: addRaw{authorize{pool}}, Quiet: true},
-				// A redirect would repeat the push somewhere else.
-				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			}),
-		},
-	})
-	if err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("fcm: set up the messaging client: %w", err)
+	p := &Provider{
+		cfg: cfg, pool: pool, account: creds,
+		path: endpoint.EscapedPath() + "/projects/" + creds.project + "/messages:send",
 	}
-	p := &Provider{cfg: cfg, pool: pool, client: client, account: creds}
 	p.oauth = &http.Client{Transport: &http.Transport{
 		Proxy:             http.ProxyFromEnvironment,
 		TLSClientConfig:   &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
@@ -163,19 +146,6 @@ func (p *Provider) Rotate() (changed bool, err error) {
 	return true, nil
 }
 
-// authorize adds the access token of the call.
-type authorize struct{ base *h2pool.Pool }
-
-type bearerKey struct{}
-
-func (a authorize) RoundTrip(req *http.Request) (*http.Response, error) {
-	bearer, _ := req.Context().Value(bearerKey{}).(string)
-	r := *req
-	r.Header = req.Header.Clone()
-	r.Header.Set("Authorization", "Bearer "+bearer)
-	return a.base.RoundTrip(&r)
-}
-
 // Name implements push.Provider.
 func (p *Provider) Name() string { return "fcm" }
 
@@ -206,11 +176,7 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	case n.Token == "":
 		return push.Outcome{Class: push.TokenBad, Reason: "no registration token"}
 	}
-	msg, _, err := compose(n, p.cfg.Style, p.cfg.Channel, now)
-	var add raw
-	if err == nil {
-		add, err = rawOf(n, styleOf(n, p.cfg.Style))
-	}
+	body, err := request(n, p.cfg.Style, p.cfg.Channel, now)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return push.Outcome{Class: push.TooLarge, Reason: err.Error()}
@@ -223,22 +189,17 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	if err != nil {
 		return tokenFailure(err, now)
 	}
-	ctx, x := exchange.With(withRaw(context.WithValue(ctx, bearerKey{}, bearer), add))
-	// The library's answer is not needed: the exchange has the whole one.
-	_, err = p.client.Send(ctx, msg)
-	if x.Requests > 1 { // it hides nothing from us, but the worker has waited
-		p.cfg.Logger.Error("fcm: the SDK repeats by itself and was kept from it: report this", "times", x.Requests-1)
+	resp, err := p.pool.Do(ctx, &h2pool.Request{
+		Method: http.MethodPost, Path: p.path, Body: body,
+		Header: []hpack.HeaderField{contentJSON, formatVersion, {Name: "authorization", Value: "Bearer " + bearer}},
+	})
+	if err != nil {
+		return exchange.Failure(err)
 	}
-	switch {
-	case x.Requests == 0:
-		return push.Outcome{Class: push.Bug, Reason: exchange.Brief("the SDK refuses the message: " + scrub(err, n))}
-	case x.Status == 0:
-		return exchange.Failure(x.Err)
-	}
-	o := Classify(x.Status, x.Header, x.Body, now)
+	o := Classify(resp.Status, resp.Header(), resp.Body, now)
 	if o.Class == push.Auth && o.Reason != "THIRD_PARTY_AUTH_ERROR" {
 		fresh := freshFor
-		if x.Status != http.StatusUnauthorized {
+		if resp.Status != http.StatusUnauthorized {
 			fresh = math.MaxInt64 // a right is missing: only other credentials help
 		}
 		if p.tokens.Refused(bearer, fresh) {
@@ -250,13 +211,12 @@ func (p *Provider) Send(ctx context.Context, n *push.Notification) push.Outcome 
 	return o
 }
 
-// scrub removes the token from a text of the SDK.
-func scrub(err error, n *push.Notification) string {
-	if err == nil {
-		return "unknown"
-	}
-	return strings.ReplaceAll(err.Error(), n.Token, push.RedactToken(n.Token))
-}
+// Fields that requests share. The second is what makes Google add the codes of
+// FCM itself to its errors, which tell a dead token from a wrong project.
+var (
+	contentJSON   = hpack.HeaderField{Name: "content-type", Value: "application/json"}
+	formatVersion = hpack.HeaderField{Name: "x-goog-api-format-version", Value: "2"}
+)
 
 // Close implements push.Provider.
 func (p *Provider) Close() error {

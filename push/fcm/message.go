@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +25,7 @@ const maxTTL = 28 * 24 * time.Hour
 var (
 	errTooLarge = errors.New("message is over 4096 bytes even without subtitle and data")
 	errNothing  = errors.New("neither title nor body")
+	errImage    = errors.New("the image is not a URL")
 	errReserved = errors.New("data has a reserved key (g, from, message_type, collapse_key, gcm*, google*)")
 )
 
@@ -52,6 +55,11 @@ func compose(n *push.Notification, style Style, channel string, now time.Time) (
 		return nil, false, errNothing
 	}
 	style = styleOf(n, style)
+	if n.Image != "" && !n.Silent && (style == Display || n.Platform == push.IOS) {
+		if _, err := url.ParseRequestURI(n.Image); err != nil { // Google refuses the whole message for it
+			return nil, false, errImage
+		}
+	}
 	add, err := rawOf(n, style)
 	if err != nil {
 		return nil, false, err
@@ -129,6 +137,19 @@ func measure(n *push.Notification, style Style, subtitle string, data map[string
 		return 0, err
 	}
 	return size(m, add)
+}
+
+// request is the body of the request for n.
+func request(n *push.Notification, style Style, channel string, now time.Time) ([]byte, error) {
+	m, _, err := compose(n, style, channel, now)
+	if err != nil {
+		return nil, err
+	}
+	text, err := written(m, n, style)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat([]byte(`{"message":`), text, []byte("}")), nil
 }
 
 // written is m as it goes out.

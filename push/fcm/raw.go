@@ -2,19 +2,16 @@ package fcm
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"maps"
-	"net/http"
 
 	"footfall/push"
 	"footfall/push/internal/exchange"
 )
 
-// raw is what a campaign adds to one message, below the SDK, whose types do not
-// have all of Google's fields.
+// raw is what a campaign adds to one message: the SDK's types do not have all
+// of Google's fields.
 type raw struct {
 	platform push.Platform
 	add      json.RawMessage
@@ -44,7 +41,7 @@ func rawOf(n *push.Notification, style Style) (raw, error) {
 	return r, err
 }
 
-// merge adds r to a message, in the form in which the SDK writes it.
+// merge adds r to a message, in its JSON form.
 func (r *raw) merge(message map[string]any) (map[string]any, error) {
 	if len(r.add) == 0 {
 		return message, nil
@@ -97,45 +94,4 @@ func decode(text []byte) (object map[string]any, err error) {
 	dec.UseNumber()
 	err = dec.Decode(&object)
 	return object, err
-}
-
-type rawKey struct{}
-
-// withRaw makes the request of a call carry r.
-func withRaw(ctx context.Context, r raw) context.Context {
-	if len(r.add) == 0 {
-		return ctx
-	}
-	return context.WithValue(ctx, rawKey{}, r)
-}
-
-// addRaw puts the raw object of the call into the SDK's request.
-type addRaw struct{ base http.RoundTripper }
-
-func (a addRaw) RoundTrip(req *http.Request) (*http.Response, error) {
-	r, ok := req.Context().Value(rawKey{}).(raw)
-	if !ok {
-		return a.base.RoundTrip(req)
-	}
-	text, err := io.ReadAll(req.Body)
-	req.Body.Close()
-	if err != nil {
-		return nil, err
-	}
-	body, err := decode(text)
-	if err != nil {
-		return nil, err
-	}
-	message, _ := body["message"].(map[string]any)
-	if body["message"], err = r.merge(message); err != nil {
-		return nil, err
-	}
-	if text, err = json.Marshal(body); err != nil {
-		return nil, err
-	}
-	own := req.Clone(req.Context())
-	own.Body = io.NopCloser(bytes.NewReader(text))
-	own.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }
-	own.ContentLength = int64(len(text))
-	return a.base.RoundTrip(own)
 }

@@ -17,7 +17,7 @@
 //	          dial          first answer
 //	(none) ─────────▶ warming ─────────▶ open
 //	   ▲                 │                 │  retire: two deadline misses in a row,
-//	   │ dial failed,    │                 │  Retire, GOAWAY, CloseIdleConnections
+//	   │ dial failed,    │                 │  Retire, RetireAll, GOAWAY
 //	   │ back-off        ▼                 ▼
 //	   └────────────── ended ◀───────── draining
 //	                         last request done, or DrainTimeout
@@ -87,7 +87,7 @@ type Config struct {
 type Pool struct {
 	cfg          Config
 	scheme, addr string // what is dialled
-	host         string // what a request's URL must name; :authority
+	host         string // :authority
 
 	ctx  context.Context // ends with Close; stops dials
 	stop context.CancelFunc
@@ -195,38 +195,22 @@ func (p *Pool) Warm(ctx context.Context) error {
 
 // Retire takes the connection that resp came on out of use, because its
 // answer shows that the connection is spoilt: it takes no new request, and
-// closes when those in flight have ended. resp must be as RoundTrip returned
-// it, with its original Body. It reports whether there was anything to do.
-func (p *Pool) Retire(resp *http.Response) bool {
-	b, ok := resp.Body.(*responseBody)
-	return ok && b.conn.pool == p && p.retire(b.conn)
-}
-
-// RetireFrom is Retire for an answer of Do.
-func (p *Pool) RetireFrom(resp *Response) bool { return resp.conn.pool == p && p.retire(resp.conn) }
-
-func (p *Pool) retire(c *conn) bool {
+// closes when those in flight have ended. It reports whether there was anything
+// to do.
+func (p *Pool) Retire(resp *Response) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return c.retireLocked()
+	return resp.conn.pool == p && resp.conn.retireLocked()
 }
 
 // RetireAll takes every connection out of use, for a change of credentials that
 // the peer ties to connections: new requests get new ones, and those in flight
 // end as with Retire.
-func (p *Pool) RetireAll() { p.retireAll(func(*conn) bool { return true }) }
-
-// CloseIdleConnections retires connections without a request in flight.
-// http.Client calls it by this name.
-func (p *Pool) CloseIdleConnections() { p.retireAll(func(c *conn) bool { return c.active() == 0 }) }
-
-func (p *Pool) retireAll(which func(*conn) bool) {
+func (p *Pool) RetireAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range slices.Clone(p.conns) {
-		if which(c) {
-			c.retireLocked()
-		}
+		c.retireLocked()
 	}
 }
 

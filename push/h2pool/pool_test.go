@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,19 +31,15 @@ func newPool(t *testing.T, s *rawServer, mod func(*Config)) *Pool {
 	return p
 }
 
-// post sends body and returns the status, having read the answer.
+func request(body string) *Request { return &Request{Method: "POST", Path: "/x", Body: []byte(body)} }
+
+// post sends body and returns the status.
 func post(ctx context.Context, p *Pool, body string) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, "POST", p.cfg.Origin+"/x", strings.NewReader(body))
+	resp, err := p.Do(ctx, request(body))
 	if err != nil {
 		return 0, err
 	}
-	resp, err := p.RoundTrip(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode, err
+	return resp.Status, resp.BodyErr
 }
 
 func notSent(err error) bool {
@@ -338,7 +333,7 @@ func TestTwoDeadlineMissesRetire(t *testing.T) {
 	}
 }
 
-func TestRetireFromResponse(t *testing.T) {
+func TestRetire(t *testing.T) {
 	hold, arrived := make(chan struct{}), make(chan struct{})
 	s := startRaw(t, 100, func(c *rawConn, id uint32, body string) {
 		if body == "slow" {
@@ -349,8 +344,7 @@ func TestRetireFromResponse(t *testing.T) {
 		c.respond(id, 403)
 	})
 	p := newPool(t, s, nil)
-	req, _ := http.NewRequest("POST", p.cfg.Origin+"/x", strings.NewReader("a"))
-	resp, err := p.RoundTrip(req)
+	resp, err := p.Do(patient(t), request("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +354,6 @@ func TestRetireFromResponse(t *testing.T) {
 	if !p.Retire(resp) || p.Retire(resp) {
 		t.Error("want true, then false")
 	}
-	resp.Body.Close()
 	if st, err := post(patient(t), p, "b"); st != 403 || s.dials() != 2 {
 		t.Errorf("%d, %v, %d connections; want a new one", st, err, s.dials())
 	}
@@ -501,9 +494,12 @@ func TestWarmDialsAll(t *testing.T) {
 
 func TestCloseEndsEverything(t *testing.T) {
 	before := runtime.NumGoroutine()
+	arrived := make(chan struct{})
 	s := startRaw(t, 1, func(c *rawConn, id uint32, body string) {
 		if body == "warm" {
 			c.respond(id, 200)
+		} else {
+			close(arrived)
 		}
 	})
 	base := runtime.NumGoroutine()
@@ -525,10 +521,10 @@ func TestCloseEndsEverything(t *testing.T) {
 			}
 		})
 	}
+	<-arrived
 	for st := p.Stats(); st.InFlight != 1 || st.Waiting != 19; st = p.Stats() {
 		runtime.Gosched()
 	}
-	time.Sleep(20 * time.Millisecond) // let the one request be written
 	p.Close()
 	p.Close()
 	wg.Wait()

@@ -1,13 +1,10 @@
 package h2pool
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -132,79 +129,3 @@ func check(r *Request) error {
 	}
 	return nil
 }
-
-// RoundTrip implements http.RoundTripper; it is Do for libraries that want one.
-// It returns when the whole answer is there. Its errors are those of Do.
-func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, err := readBody(req)
-	if err != nil {
-		return nil, &NotSentError{Err: err}
-	}
-	if req.URL.Host != p.host {
-		return nil, &NotSentError{Err: fmt.Errorf("request for host %q on a pool for %q", req.URL.Host, p.host)}
-	}
-	r := &Request{Method: req.Method, Path: req.URL.RequestURI(), Body: body}
-	for name, values := range req.Header {
-		name = strings.ToLower(name)
-		switch name {
-		case "host", "content-length", "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade", "te":
-			continue // of the connection, or written by the pool
-		}
-		for _, v := range values {
-			r.Header = append(r.Header, hpack.HeaderField{Name: name, Value: v})
-		}
-	}
-	resp, err := p.Do(req.Context(), r)
-	if err != nil {
-		return nil, err
-	}
-	return &http.Response{
-		Status: strconv.Itoa(resp.Status) + " " + http.StatusText(resp.Status), StatusCode: resp.Status,
-		Proto: "HTTP/2.0", ProtoMajor: 2, Header: resp.Header(), ContentLength: resp.length,
-		Body:    &responseBody{Reader: *bytes.NewReader(resp.Body), err: resp.BodyErr, conn: resp.conn},
-		Request: req,
-	}, nil
-}
-
-// readBody reads the body of req, which is small, and closes it. Nil: req has
-// none.
-func readBody(req *http.Request) ([]byte, error) {
-	if req.Body == nil || req.Body == http.NoBody {
-		return nil, nil
-	}
-	defer req.Body.Close()
-	if req.ContentLength <= 0 { // not known
-		return io.ReadAll(req.Body)
-	}
-	body := make([]byte, req.ContentLength)
-	if _, err := io.ReadFull(req.Body, body); err != nil {
-		return nil, fmt.Errorf("h2pool: a body that is shorter than its length of %d bytes: %w", len(body), err)
-	}
-	return body, nil
-}
-
-// responseBody is a body that has been read already, and where from.
-type responseBody struct {
-	bytes.Reader
-	err  error // instead of io.EOF; nil: the body is whole
-	conn *conn
-}
-
-func (b *responseBody) Read(buf []byte) (int, error) {
-	n, err := b.Reader.Read(buf)
-	if err == io.EOF && b.err != nil {
-		err = b.err
-	}
-	return n, err
-}
-
-// WriteTo would leave err out.
-func (b *responseBody) WriteTo(w io.Writer) (int64, error) {
-	n, err := b.Reader.WriteTo(w)
-	if err == nil {
-		err = b.err
-	}
-	return n, err
-}
-
-func (b *responseBody) Close() error { return nil }

@@ -3,7 +3,6 @@ package exchange
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,81 +11,6 @@ import (
 	"footfall/push"
 	"footfall/push/h2pool"
 )
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// get sends through tr with a fresh exchange and returns what the library saw.
-func get(t *testing.T, tr *Transport, times int) (*Exchange, *http.Response, error) {
-	t.Helper()
-	ctx, x := With(t.Context())
-	var resp *http.Response
-	var err error
-	for range times {
-		req, rerr := http.NewRequestWithContext(ctx, "POST", "https://x/", strings.NewReader("b"))
-		if rerr != nil {
-			t.Fatal(rerr)
-		}
-		resp, err = tr.RoundTrip(req)
-	}
-	return x, resp, err
-}
-
-func TestOnlyOneRequestGetsThrough(t *testing.T) {
-	made := 0
-	base := roundTrip(func(*http.Request) (*http.Response, error) {
-		made++
-		return nil, errors.New("cut")
-	})
-	for _, quiet := range []bool{false, true} {
-		made = 0
-		x, resp, err := get(t, &Transport{Base: base, Quiet: quiet}, 3)
-		if made != 1 || x.Requests != 3 || x.Err == nil || x.Err.Error() != "cut" {
-			t.Errorf("quiet %v: %d requests made, %+v", quiet, made, x)
-		}
-		if quiet && (err != nil || resp.StatusCode != StatusNoAnswer) || !quiet && !errors.Is(err, ErrRepeated) {
-			t.Errorf("quiet %v: the library saw %v, %v", quiet, resp, err)
-		}
-	}
-}
-
-type cutBody struct{ io.Reader }
-
-func (cutBody) Close() error { return nil }
-
-func TestTheExchangeKeepsTheTruth(t *testing.T) {
-	answer := func(status int, body io.Reader) roundTrip {
-		return func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {"3"}}, Body: cutBody{body}}, nil
-		}
-	}
-	answered := 0
-	x, resp, err := get(t, &Transport{Base: answer(503, strings.NewReader("busy")), Quiet: true,
-		Answered: func(x *Exchange, raw *http.Response) { answered = x.Status }}, 1)
-	if err != nil || resp.StatusCode != StatusUnavailable || x.Status != 503 || string(x.Body) != "busy" || x.Header.Get("Retry-After") != "3" || answered != 503 {
-		t.Errorf("503: the library saw %v, %v; %+v", resp.StatusCode, err, x)
-	}
-	if b, _ := io.ReadAll(resp.Body); string(b) != "busy" {
-		t.Errorf("the library read %q", b)
-	}
-	cut := io.MultiReader(strings.NewReader("half"), roundTripErr{})
-	if x, resp, err = get(t, &Transport{Base: answer(200, cut), Quiet: true}, 1); err != nil || resp.StatusCode != StatusNoAnswer || x.Status != 200 || x.Err == nil {
-		t.Errorf("cut body: the library saw %v, %v; %+v", resp.StatusCode, err, x)
-	}
-	endless := io.LimitReader(zeros{}, 1<<30)
-	if x, _, _ = get(t, &Transport{Base: answer(200, endless)}, 1); len(x.Body) != maxBody {
-		t.Errorf("kept %d bytes of an endless body", len(x.Body))
-	}
-}
-
-type roundTripErr struct{}
-
-func (roundTripErr) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
-
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
 func TestFailure(t *testing.T) {
 	unsent := func(err error, after time.Duration) error { return &h2pool.NotSentError{Err: err, RetryAfter: after} }
