@@ -37,7 +37,7 @@
 //	over time    announce (schedules), journeys, wakes (timers), calls (webhook steps), stop, retire
 //	sending      compose (a push is rendered when it is sent), deliveries, retired (tokens that were called dead)
 //	telling      events, encode, report, funnelcount, counters
-//	asking       service (subjects of questions), explain, approach, whatif, forecast, journeyops, taghttp, receipthttp; near, here (of devices)
+//	asking       service (subjects of questions), explain, approach, whatif, report, journeyops, taghttp, receipthttp; near, here (of devices)
 //	rehearsing   recording (the log as it was), past (what the ledger knew), rehearsal (the same code, nothing sent)
 //	privacy      export, forget
 package stream

@@ -7,17 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"footfall/audience"
-	"footfall/campaign"
-	"footfall/dedupe"
-	"footfall/fences"
+	"footfall/forecast"
 	"footfall/funnel"
-	"footfall/internal/db"
-	"footfall/reach"
 )
 
 // forecast asks the gateway as `footfall campaign forecast` does.
-func (r *rig) forecast(q ForecastRequest) (*Forecast, string) {
+func (r *rig) forecast(q forecast.Request) (*forecast.Forecast, string) {
 	r.t.Helper()
 	data, err := json.Marshal(q)
 	if err != nil {
@@ -30,7 +25,7 @@ func (r *rig) forecast(q ForecastRequest) (*Forecast, string) {
 	if text := m.Header.Get("Nats-Service-Error"); text != "" {
 		return nil, text
 	}
-	f := new(Forecast)
+	f := new(forecast.Forecast)
 	if err := json.Unmarshal(m.Data, f); err != nil {
 		r.t.Fatal(err)
 	}
@@ -72,7 +67,7 @@ steps: [{push: {ttl: 15m, template: {locales: {en: {body: "hello"}}}}}]
 			sat := funnel.DayOf(saturday.UnixMilli(), 120)
 			for day, want := range []string{"", "from 2026-11-29 on"} {
 				r.clock.set(saturday.Add(time.Duration(day-1)*24*time.Hour - 6*time.Hour))
-				f, problem := r.forecast(ForecastRequest{Campaigns: r.yaml, From: sat, To: sat, AsOf: sat - 1, Keep: true})
+				f, problem := r.forecast(forecast.Request{Campaigns: r.yaml, From: sat, To: sat, AsOf: sat - 1, Keep: true})
 				if !strings.Contains(problem, want) || want == "" && (problem != "" || len(f.Kept) != 1) {
 					t.Errorf("kept: %+v, %q, want %q", f, problem, want)
 				}
@@ -85,8 +80,8 @@ steps: [{push: {ttl: 15m, template: {locales: {en: {body: "hello"}}}}}]
 	}
 	r.settle()
 	sat := funnel.DayOf(noon.UnixMilli(), 120)
-	q := ForecastRequest{Campaigns: r.yaml, From: sat, To: sat, AsOf: sat}
-	check := func(f *Forecast) *CampaignForecast {
+	q := forecast.Request{Campaigns: r.yaml, From: sat, To: sat, AsOf: sat}
+	check := func(f *forecast.Forecast) *forecast.Campaign {
 		t.Helper()
 		if f.Known != 4 || len(f.Campaigns) != 1 {
 			t.Fatalf("%+v", f)
@@ -155,179 +150,4 @@ steps: [{push: {ttl: 15m, template: {locales: {en: {body: "hello"}}}}}]
 		t.Errorf("problem %q", problem)
 	}
 	r.halt()
-}
-
-// TestForecastOncePer asks about the same past with every kind of once_per and scope: ten people who come to both stores, twice a
-// day, on each of two days of each of four weeks.
-func TestForecastOncePer(t *testing.T) {
-	const sat = 20785 // 2026-11-28
-	d, err := db.Open(db.Config{InMemory: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	at := time.Unix(sat*86_400, 0)
-	err = d.Update(t.Context(), func(tx *db.Tx) error {
-		came := []reach.Entry{{Fence: "k01", Day: sat - 40, Hour: 12, Subject: "nobody"}}
-		for week := range 4 {
-			for day := range 2 {
-				for i := range 80 { // ten people, two stores, two hours, twice
-					came = append(came, reach.Entry{Fence: fmt.Sprintf("k0%d", 1+i/10%2), Day: int32(sat - 7*(week+1) + day), Hour: 12 + i/20%2, Subject: fmt.Sprintf("%d-%d", week, i%10)})
-				}
-			}
-		}
-		for i := range 4 {
-			p := audience.Profile{Device: fmt.Sprintf("shop.d%d", i), Platform: "ios", Token: "t"}
-			if i == 0 {
-				p.ConsentPush = new(false)
-			}
-			if err := audience.Put(tx, &p); err != nil {
-				return err
-			}
-			for k := range i { // d2 and d3 have had two or more
-				key := dedupe.Key{Campaign: "other", Subject: fmt.Sprintf("d:shop.d%d", i)}
-				if err := dedupe.RecordSend(tx, key, dedupe.Claim{At: at.Add(-time.Duration(k) * time.Hour), MID: fmt.Sprint(k)}, false, 0); err != nil {
-					return err
-				}
-			}
-		}
-		return reach.Put(tx, came, reach.MaxKeep)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := fences.NewSet([]fences.Fence{store(t, "k01", 50.4501, 30.5234), store(t, "k02", 50.4420, 30.5206)}, &fences.Catalogue{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		rules string
-		want  float64 // people in two days
-	}{
-		{"", 20},
-		{"once_per: {day: store}\nscope: fence", 40},
-		{"once_per: campaign", 10},
-		{"once_per: campaign\nscope: store", 20},
-		{"once_per: {rolling: PT24H}", 20},
-		{"once_per: {rolling: P2D}", 10},
-		{"once_per: none", 160},
-		{"window: {hours: \"13:00-14:00\"}\nonce_per: none", 80},
-		{"window: {days: [sun]}", 10},
-		{"window: {days: [sun], closed: hold}", 20},
-		{"window: {from: 2026-11-29T00:00}", 10},
-		{"holdout: 10%", 20},
-		{"caps: [{max: 2, per: P7D, of: all}]", 20},
-		{"caps: [{max: 1, per: P2D}]", 10},
-		{"caps: [{max: 1, per: P1D}]", 20},
-		{"scope: fence\ncaps: [{max: 3, per: P2D}]", 30},
-		{"once_per: none\ncaps: [{max: 3, per: P2D}, {max: 1, per: P1D}]", 20},
-		{"once_per: none\nquiet: {hours: \"13:00-09:00\"}", 80},
-		{"once_per: none\nquiet: {hours: \"13:00-09:00\", closed: hold}", 160},
-		{"quiet: {hours: \"12:00-14:00\"}\nonce_per: none", 0},
-	} {
-		cs, err := campaign.Parse("test.yaml", []byte("campaign: c\ntrigger: {enter: {fences: {all: true}}}\n"+tt.rules+"\nsteps: [{push: {ttl: 15m, template: {locales: {en: {body: hello}}}}}]\n"))
-		if err != nil {
-			t.Fatalf("%s: %v", tt.rules, err)
-		}
-		f, err := MakeForecast(t.Context(), d, cs, set, nil, ForecastRequest{From: sat, To: sat + 1, AsOf: sat}, at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := f.Campaigns[0]
-		if notes := strings.Join(c.Notes, "\n"); strings.Contains(tt.rules, "of: all") != strings.Contains(notes, "of only 0 entries it is known what came before; people whom other campaigns have brought to it as of now: 2;") {
-			t.Errorf("%s: notes %q", tt.rules, notes)
-		}
-		sent := 1 - float64(cs[0].Holdout)/10_000
-		if got := c.Total.Mean / 0.75 / sent; !c.Enough || got < tt.want*0.88 || got > tt.want*1.12 { // three of four devices can be reached
-			t.Errorf("%s: %.1f people, want %v (%s)", tt.rules, got, tt.want, c.Why)
-		}
-		if last := c.Steps[len(c.Steps)-1].N; last < c.Total.Mean*0.999 || last > c.Total.Mean*1.001 {
-			t.Errorf("%s: the last step is %.2f, the total %.2f", tt.rules, last, c.Total.Mean)
-		}
-	}
-}
-
-// TestForecastOfWhatCameBefore: 90 people come on each of four Saturdays, two of them with two phones, and every third is sent
-// something by another campaign on each Friday. What is left of the forecast after conditions on visits and caps over all
-// campaigns is what these people's own past says.
-func TestForecastOfWhatCameBefore(t *testing.T) {
-	const sat = 20785 // 2026-11-28
-	d, err := db.Open(db.Config{InMemory: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	now := time.Unix(sat*86_400, 0)
-	err = d.Update(t.Context(), func(tx *db.Tx) error {
-		came := []reach.Entry{{Fence: "k01", Day: sat - 40, Hour: 12, Subject: "nobody"}}
-		for i := range 92 {
-			p := audience.Profile{Device: fmt.Sprintf("shop.d%02d", i), Platform: "ios", Token: "t", Person: fmt.Sprint("u", i%90)}
-			if err := audience.Put(tx, &p); err != nil {
-				return err
-			}
-			for week := range 4 {
-				at := now.AddDate(0, 0, -7*(week+1)).Add(10 * time.Hour) // noon in Kyiv
-				if err := audience.PutVisit(tx, &audience.Visit{Device: p.Device, Fence: "k01", At: at.UnixMilli(), Until: at.Add(time.Hour).UnixMilli()}, audience.KeepVisits); err != nil {
-					return err
-				}
-				came = append(came, reach.Entry{Fence: "k01", Day: int32(sat - 7*(week+1)), Hour: 12, Subject: p.Subject()})
-				if i < 90 && i%3 == 0 {
-					claim := dedupe.Claim{At: at.AddDate(0, 0, -1), MID: fmt.Sprint(week)}
-					if err := dedupe.RecordSend(tx, dedupe.Key{Campaign: "other", Subject: p.Subject()}, claim, i%2 == 0, 0); err != nil {
-						return err
-					}
-				}
-			}
-		}
-		return reach.Put(tx, came, reach.MaxKeep)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := fences.NewSet([]fences.Fence{store(t, "k01", 50.4501, 30.5234)}, &fences.Catalogue{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gateway, err := campaign.ParseCaps("[{max: 1, per: 3d}]")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		trigger, rules string
-		caps           []campaign.Cap
-		want           float64 // of 90
-		says           string
-	}{
-		{"visits: 3", "", nil, 90. / 4, "visits 25.0 % of 360 such entries of the last 28 days were visit 3"},
-		{"visits: {min: 2}", "", nil, 90. * 3 / 4, "visits 75.0 %"},
-		{"visits: {min: 2, within: 6d}", "", nil, 0, "visits 0.0 %"},
-		{"visits: 9", "", nil, 0, "visits 0.0 %"},
-		{"", "caps: [{max: 1, per: 3d, of: all}]", nil, 60, "caps of all 66.7 %"},
-		{"", "caps: [{max: 2, per: 3d, of: all}]", nil, 90, "caps of all 100.0 %"},
-		{"", "", gateway, 75, "caps of all 83.3 %"}, // every second of what others send is exempt
-		{"", "exempt: true", gateway, 90, ""},
-		{"visits: {min: 3}", "", gateway, 75. / 2, "caps of all 83.3 %"},
-		{"visits: 3", "window: {hours: \"13:00-14:00\", to: never}", nil, 0, ""},
-	} {
-		trigger := "trigger: {enter: {fences: {all: true}"
-		if tt.trigger != "" {
-			trigger += ", " + tt.trigger
-		}
-		cs, err := campaign.Parse("test.yaml", []byte("campaign: c\n"+trigger+"}}\n"+tt.rules+"\nsteps: [{push: {ttl: 15m, template: {locales: {en: {body: hello}}}}}]\n"))
-		if err != nil {
-			t.Fatalf("%s: %v", tt.rules, err)
-		}
-		f, err := MakeForecast(t.Context(), d, cs, set, tt.caps, ForecastRequest{From: sat, To: sat, AsOf: sat}, now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := f.Campaigns[0]
-		var steps []string
-		for _, s := range c.Steps {
-			steps = append(steps, s.Name+" "+s.Says)
-		}
-		if got := c.Total.Mean; !c.Enough || got < tt.want*0.9 || got > tt.want*1.1 || !strings.Contains(strings.Join(steps, "\n"), tt.says) {
-			t.Errorf("%s %s: %.1f people, want %v; steps %q, notes %q", tt.trigger, tt.rules, got, tt.want, steps, c.Notes)
-		}
-	}
 }

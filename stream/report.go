@@ -9,9 +9,13 @@ import (
 	"time"
 
 	"footfall/audience"
+	"footfall/campaign"
+	"footfall/fences"
+	"footfall/forecast"
 	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/outbox"
+	"footfall/reach"
 	"footfall/track"
 )
 
@@ -41,6 +45,22 @@ func (s *settler) keepEntries(tx *db.Tx, d *Decision, at *time.Location, p *audi
 		e.Lead = false
 	}
 	return nil
+}
+
+// keepReach notes who came in, to be added to the sketches once for the whole stretch. An edit of a fence is nobody's
+// coming, and what arrives too late for a push of an ordinary campaign is not counted either.
+func (s *settler) keepReach(in *input, tr *track.Transition, p *audience.Profile, t *tally) {
+	if s.keepSketches == 0 || tr.Kind != track.Enter || tr.Reason&(track.FenceCreated|track.FenceChanged) != 0 ||
+		in.receivedAt-in.fix.FixedAt > campaign.DefaultMaxAge.Milliseconds() {
+		return
+	}
+	loc := clockOf(tr)
+	if loc == nil {
+		loc = time.UTC
+	}
+	at := time.UnixMilli(tr.At).In(loc)
+	_, seconds := at.Zone()
+	t.came = append(t.came, reach.Entry{Fence: string(tr.FenceID), Day: int32(funnel.DayOf(tr.At, seconds/60)), Hour: at.Hour(), Subject: p.Subject()})
 }
 
 // clockOf is the clock of a transition's store.
@@ -135,7 +155,7 @@ func Report(ctx context.Context, d *db.DB, q funnel.Query, now time.Time) (r *fu
 		if r, err = funnel.Make(ctx, tx, people{tx}, q, now.UnixMilli()); err != nil {
 			return err
 		}
-		if err := errors.Join(reportVouchers(tx, r), reportForecasts(ctx, tx, r, now)); err != nil || q.Campaign == "" {
+		if err := errors.Join(reportVouchers(tx, r), forecast.Compare(ctx, tx, people{tx}, r, now)); err != nil || q.Campaign == "" {
 			return err
 		}
 		return knownCampaign(tx, q.Campaign)
@@ -162,6 +182,34 @@ func knownCampaign(tx *db.Tx, id string) error {
 		err = fmt.Errorf("%w: %q; there are entries of %s", ErrNoCampaign, id, strings.Join(known, ", "))
 	}
 	return err
+}
+
+// forecast answers for the running gateway, with its fences, and one at a time with reports.
+func (g *Gateway) forecast(ctx context.Context, q forecast.Request) (any, error) {
+	if !g.reporting.CompareAndSwap(false, true) {
+		return nil, ErrBusy
+	}
+	defer g.reporting.Store(false)
+	lib, err := campaign.ParseLibrary("request", []byte(q.Campaigns))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrQuery, err)
+	}
+	set, now := g.fences.Load(), g.cfg.Now()
+	f, err := Forecast(ctx, g.cfg.DB, lib.Campaigns, set, g.cfg.Caps, q, now)
+	if err == nil && q.Keep {
+		err = forecast.Keep(ctx, g.cfg.DB, f, set, g.cfg.Reports, now)
+	}
+	return f, err
+}
+
+// Forecast makes a forecast from a ledger, as of now; caps are Config.Caps. See forecast.Basis.Make.
+func Forecast(ctx context.Context, d *db.DB, campaigns []*campaign.Campaign, set *fences.Set, caps []campaign.Cap, q forecast.Request, now time.Time) (f *forecast.Forecast, err error) {
+	err = d.View(func(tx *db.Tx) error {
+		b := forecast.Basis{Tx: tx, People: people{tx}, Fences: set, Caps: caps, Now: now}
+		f, err = b.Make(ctx, campaigns, q)
+		return err
+	})
+	return f, err
 }
 
 // people tells funnel what the ledger remembers of subjects.

@@ -13,6 +13,7 @@ import (
 
 	"footfall/audience"
 	"footfall/fences"
+	"footfall/forecast"
 	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/outbox"
@@ -40,7 +41,7 @@ const (
 
 	ReportSubject   = "footfall.v1.report"   // funnel.Query -> funnel.Report
 	ClaimsSubject   = "footfall.v1.claims"   // funnel.ClaimsQuery -> funnel.ClaimsPage
-	ForecastSubject = "footfall.v1.forecast" // ForecastRequest -> Forecast
+	ForecastSubject = "footfall.v1.forecast" // forecast.Request -> forecast.Forecast
 	ForgetSubject   = "footfall.v1.forget"   // Someone -> Forgotten
 	ExportSubject   = "footfall.v1.export"   // ExportRequest -> Export
 
@@ -250,7 +251,7 @@ func answerWithin[Q any](patience time.Duration, fn func(context.Context, Q) (an
 			switch {
 			case errors.Is(err, outbox.ErrUnknown), errors.Is(err, ErrNoCampaign), errors.Is(err, ErrNoJourney), errors.Is(err, ErrNoLane), errors.Is(err, voucher.ErrNoPool):
 				_ = r.Error("404", err.Error(), nil)
-			case errors.Is(err, ErrQuery), errors.Is(err, funnel.ErrQuery):
+			case errors.Is(err, ErrQuery), errors.Is(err, funnel.ErrQuery), errors.Is(err, forecast.ErrQuery):
 				_ = r.Error("400", err.Error(), nil)
 			case errors.Is(err, ErrBusy):
 				_ = r.Error("429", err.Error(), nil)

@@ -11,6 +11,7 @@ import (
 
 	"footfall/campaign"
 	"footfall/fences"
+	"footfall/forecast"
 	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/internal/say"
@@ -52,7 +53,7 @@ func (c *campaignForecastCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var f *stream.Forecast
+	var f *forecast.Forecast
 	if c.Data == "" {
 		err = c.ask(stream.ForecastSubject, q, &f, 40*time.Second)
 	} else {
@@ -65,7 +66,7 @@ func (c *campaignForecastCmd) Run(e *env) error {
 			return err
 		}
 		err = c.open(db.OpenReadOnly, func(d *db.DB) (err error) {
-			f, err = stream.MakeForecast(e.ctx, d, lib.Campaigns, set, cfg.Campaigns.Caps.list, q, time.Now())
+			f, err = stream.Forecast(e.ctx, d, lib.Campaigns, set, cfg.Campaigns.Caps.list, q, time.Now())
 			return err
 		})
 	}
@@ -78,7 +79,7 @@ func (c *campaignForecastCmd) Run(e *env) error {
 	return writeForecast(e.out, f)
 }
 
-func (c *campaignForecastCmd) request(text string, now time.Time) (q stream.ForecastRequest, err error) {
+func (c *campaignForecastCmd) request(text string, now time.Time) (q forecast.Request, err error) {
 	day := func(flag, text string, otherwise funnel.Day) funnel.Day {
 		if text == "" {
 			return otherwise
@@ -90,7 +91,7 @@ func (c *campaignForecastCmd) request(text string, now time.Time) (q stream.Fore
 		return d
 	}
 	_, offset := now.Zone()
-	q = stream.ForecastRequest{Campaigns: text, AsOf: day("--as-of", c.AsOf, funnel.DayOf(now.UnixMilli(), offset/60))}
+	q = forecast.Request{Campaigns: text, AsOf: day("--as-of", c.AsOf, funnel.DayOf(now.UnixMilli(), offset/60))}
 	q.From = day("--from", c.From, q.AsOf)
 	q.To = day("--to", c.To, q.From+6)
 	q.Keep = c.Keep
@@ -98,13 +99,13 @@ func (c *campaignForecastCmd) request(text string, now time.Time) (q stream.Fore
 		return q, err
 	}
 	if err := q.Check(); err != nil {
-		return q, usage("%s", strings.TrimPrefix(err.Error(), stream.ErrQuery.Error()+": "))
+		return q, usage("%s", strings.TrimPrefix(err.Error(), forecast.ErrQuery.Error()+": "))
 	}
 	return q, nil
 }
 
 // writeForecast prints a forecast for people.
-func writeForecast(w io.Writer, f *stream.Forecast) error {
+func writeForecast(w io.Writer, f *forecast.Forecast) error {
 	p := &reportPrinter{w: w}
 	days := f.From.String()
 	if f.To != f.From {
@@ -145,7 +146,7 @@ func writeForecast(w io.Writer, f *stream.Forecast) error {
 	return p.err
 }
 
-func (p *reportPrinter) forecastDays(c *stream.CampaignForecast) {
+func (p *reportPrinter) forecastDays(c *forecast.Campaign) {
 	if len(c.Days) == 0 {
 		return
 	}
@@ -175,7 +176,7 @@ func (p *reportPrinter) forecastDays(c *stream.CampaignForecast) {
 	}
 }
 
-func (p *reportPrinter) forecastGroups(by, suffix string, groups []stream.ForecastGroup) {
+func (p *reportPrinter) forecastGroups(by, suffix string, groups []forecast.Group) {
 	if len(groups) == 0 {
 		return
 	}

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"footfall/audience"
+	"footfall/forecast"
 	"footfall/funnel"
 	"footfall/internal/db"
 	"footfall/reach"
-	"footfall/stream"
 )
 
 // TestForecastCommand asks a stopped gateway's ledger about a draft, and about a day that is over.
@@ -70,7 +70,7 @@ func TestForecastCommand(t *testing.T) {
 		}
 	}
 	code, out, _ = runCLI(t, append(args, "--json")...)
-	var f stream.Forecast
+	var f forecast.Forecast
 	if err := json.Unmarshal([]byte(out), &f); code != 0 || err != nil || f.From != f.AsOf || f.To != f.From+6 || f.Campaigns[0].Enough {
 		t.Errorf("exit code %d, %v: %s", code, err, out)
 	}

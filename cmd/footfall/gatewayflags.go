@@ -73,7 +73,10 @@ func (c *serverFlags) askOver(nc *nats.Conn, subject string, request, answer any
 		return fmt.Errorf("ask %s: %w", redactURL(c.Server), err)
 	}
 	if text := m.Header.Get("Nats-Service-Error"); text != "" {
-		return errors.New(strings.TrimPrefix(strings.TrimPrefix(text, "stream: "), "outbox: "))
+		for _, pkg := range []string{"stream: ", "outbox: ", "forecast: "} { // the gateway's inside
+			text = strings.TrimPrefix(text, pkg)
+		}
+		return errors.New(text)
 	}
 	return json.Unmarshal(m.Data, answer)
 }

@@ -38,6 +38,9 @@ var rules = map[string]rule{
 	"funnel":             {imports: []string{"dedupe", "receipt", "internal/db"}, pure: true, noIO: true},
 	"reach":              {imports: []string{"internal/db"}, noIO: true}, // draws the key of its hash; decides nothing
 
+	// What reads several kinds of rows at once.
+	"forecast": {imports: []string{"campaign", "audience", "track", "fences", "funnel", "reach", "dedupe", "internal/db"}, pure: true, noIO: true},
+
 	// Providers. None knows a campaign or another provider.
 	"push":                   {},
 	"push/h2pool":            {imports: []string{"push"}},
@@ -59,7 +62,7 @@ var rules = map[string]rule{
 	"stream/wire":     {imports: []string{"track"}, pure: true, noIO: true},
 	"stream/inputlog": {},
 	"stream": {imports: []string{
-		"stream/wire", "stream/inputlog", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "besttime", "voucher", "funnel", "reach", "push", "internal/db", "internal/failpoint",
+		"stream/wire", "stream/inputlog", "journey", "campaign", "audience", "track", "fences", "geo", "dedupe", "outbox", "receipt", "besttime", "voucher", "funnel", "reach", "forecast", "push", "internal/db", "internal/failpoint",
 	}},
 
 	// Tools around the path.

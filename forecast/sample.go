@@ -1,4 +1,4 @@
-package stream
+package forecast
 
 import (
 	"context"
@@ -38,7 +38,7 @@ type rerunShares struct {
 }
 
 // rerun samples what visits and caps over all campaigns take off; nil when the campaign has neither.
-func (m *forecaster) rerun(ctx context.Context, now time.Time, devices int) (*rerunShares, error) {
+func (m *forecaster) rerun(ctx context.Context, devices int) (*rerunShares, error) {
 	longest := time.Duration(-1) // of the caps over all campaigns
 	for _, l := range m.sharedCaps() {
 		longest = max(longest, l.Per, 24*time.Hour)
@@ -50,20 +50,20 @@ func (m *forecaster) rerun(ctx context.Context, now time.Time, devices int) (*re
 	to := time.UnixMilli(int64(m.q.AsOf) * dayMS)
 	from := to.AddDate(0, 0, -sampleDays)
 	if longest >= 0 { // what others sent before that is forgotten
-		if first := now.Add(longest - dedupe.KeepSends); first.After(from) {
+		if first := m.Now.Add(longest - dedupe.KeepSends); first.After(from) {
 			from = first
 		}
 	}
 	s := rerunSample{forecaster: m, from: from.UnixMilli(), to: to.UnixMilli(), warm: from.AddDate(0, 0, -warmDays).UnixMilli(), counted: counted, shared: longest >= 0}
 	every := uint64(max(1, (devices+sampled-1)/sampled))
-	_, _, err := audience.SweepProfiles(ctx, m.tx, "", math.MaxInt, func(p *audience.Profile) error {
+	_, _, err := audience.SweepProfiles(ctx, m.Tx, "", math.MaxInt, func(p *audience.Profile) error {
 		if h := fnv.New64a(); every > 1 {
 			_, _ = h.Write([]byte(p.Subject())) // never fails
 			if h.Sum64()%every != 0 {
 				return nil
 			}
 		}
-		return s.take(p, now)
+		return s.take(p)
 	})
 	if err != nil {
 		return nil, err
@@ -72,8 +72,6 @@ func (m *forecaster) rerun(ctx context.Context, now time.Time, devices int) (*re
 	out.days = max(0, int(to.Sub(from).Hours()+12)/24)
 	return out, nil
 }
-
-const dayMS = 86_400_000
 
 // rerunSample adds up people.
 type rerunSample struct {
@@ -88,28 +86,28 @@ type rerunSample struct {
 type rerunCount struct{ plain, visits, all float64 }
 
 // take adds the person, when this is the first of their devices and somebody whom a push may go to.
-func (s *rerunSample) take(p *audience.Profile, now time.Time) error {
+func (s *rerunSample) take(p *audience.Profile) error {
 	if !p.MayPush() {
 		return nil
 	}
 	if p.Person != "" {
-		devices, err := audience.DevicesOf(s.tx, p.Person)
+		devices, err := audience.DevicesOf(s.Tx, p.Person)
 		if err != nil || len(devices) > 0 && devices[0] != p.Device {
 			return err
 		}
 	}
-	visits, err := audience.VisitsOf(s.tx, p)
+	visits, err := audience.VisitsOf(s.Tx, p)
 	if err != nil || len(visits) == 0 || visits[len(visits)-1].At < s.from {
 		return err
 	}
 	if s.c.Audience != nil {
-		if _, fits, err := audience.Fits(s.tx, s.c.Audience, p, now.UnixMilli()); err != nil || !fits {
+		if _, fits, err := audience.Fits(s.Tx, s.c.Audience, p, s.Now.UnixMilli()); err != nil || !fits {
 			return err
 		}
 	}
 	var others []dedupe.Send
 	if s.shared {
-		sends, err := dedupe.Sends(s.tx, p.Subject())
+		sends, err := dedupe.Sends(s.Tx, p.Subject())
 		if err != nil {
 			return err
 		}
@@ -126,7 +124,7 @@ func (s *rerunSample) take(p *audience.Profile, now time.Time) error {
 		if !ok {
 			continue
 		}
-		in := campaign.Input{Tr: tr, Profile: p, Now: time.UnixMilli(v.At), Visits: visits, Caps: s.caps}
+		in := campaign.Input{Tr: tr, Profile: p, Now: time.UnixMilli(v.At), Visits: visits, Caps: s.Caps}
 		for k, r := range runs {
 			if r.Enter(in) && v.At >= s.from {
 				n[k]++
@@ -141,7 +139,7 @@ func (s *rerunSample) take(p *audience.Profile, now time.Time) error {
 
 // entry makes the entry of a visit again; false when the trigger is not for it, or at that hour of the week the window is shut.
 func (s *rerunSample) entry(v *audience.Visit) (*track.Transition, bool) {
-	f, ok := s.set.Lookup(fences.ID(v.Fence))
+	f, ok := s.Fences.Lookup(fences.ID(v.Fence))
 	if !ok || !s.c.Trigger.Fences.Has(f.ID, f.Tags) {
 		return nil, false
 	}
