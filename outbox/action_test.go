@@ -156,15 +156,16 @@ func TestPacer(t *testing.T) {
 	}
 }
 
-// What announcements may take of a full bucket: half of it, and their share alone while others wait.
+// What announcements may take: half of a full bucket, and their share of one that the others have emptied.
 func TestBulkShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGovernor(1000, 100)
 		for _, tt := range []struct {
-			bulk, othersWait bool
-			want             int
-		}{{false, false, 100}, {true, false, 50}, {true, true, 10}} {
-			if n, _ := g.allowed(tt.bulk, tt.othersWait); n != tt.want {
+			bulk        bool
+			spent, want int // by the others
+		}{{false, 0, 100}, {true, 0, 50}, {true, 30, 20}, {true, 30, 10}, {true, 40, 10}, {false, 50, 0}} {
+			g.spend(tt.spent, false)
+			if n, _ := g.allowed(tt.bulk); n != tt.want {
 				t.Errorf("%+v: %d", tt, n)
 			}
 		}

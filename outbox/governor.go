@@ -57,8 +57,9 @@ func (g *governor) set(now time.Time, perSecond float64) {
 
 // allowed returns how many requests may begin now; 0 comes with the time until
 // one may. bulk is for announcements: they leave half a burst to the others,
-// and while those wait they get their share only.
-func (g *governor) allowed(bulk, othersWait bool) (n int, wait time.Duration) {
+// and when it is not there, because those take what comes, have their share.
+// Others that wait while it is there wait for workers, not for the rate.
+func (g *governor) allowed(bulk bool) (n int, wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -66,7 +67,7 @@ func (g *governor) allowed(bulk, othersWait bool) (n int, wait time.Duration) {
 	tokens, perSecond := g.bucket.TokensAt(now), g.rate
 	if bulk {
 		tokens -= float64(g.burst / 2)
-		if share := g.bulk.TokensAt(now); othersWait || share > tokens {
+		if share := g.bulk.TokensAt(now); share > tokens {
 			tokens, perSecond = share, g.rate*bulkShare
 		}
 	}

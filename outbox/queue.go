@@ -32,7 +32,6 @@ type queue struct {
 
 	held    atomic.Int64 // leased and not settled
 	starved atomic.Bool  // waits for one of them to end
-	waiting atomic.Bool  // had more due rows than it might lease
 	// caughtUp: the last look found no due row that it did not settle.
 	caughtUp atomic.Bool
 
@@ -92,7 +91,6 @@ func (q *queue) feed(ctx context.Context, jobs *sync.WaitGroup) (wait time.Durat
 		if err != nil {
 			return 0, err
 		}
-		q.waiting.Store(len(due) == n)
 		q.caughtUp.Store(len(due) < n)
 		if len(due) == 0 {
 			if resumed {
@@ -120,7 +118,7 @@ func (q *queue) allowed() (n int, wait time.Duration) {
 		return 0, pollEvery
 	}
 	q.starved.Store(false)
-	n, wait = q.l.gov.allowed(q.bulk, q.bulk && q.l.entries.waiting.Load())
+	n, wait = q.l.gov.allowed(q.bulk)
 	return min(slots, leaseBatch, n), wait
 }
 
