@@ -131,7 +131,8 @@ func TestBacktestAgainstALedger(t *testing.T) {
 	}
 	come := func(what string, args ...string) { // fence advise and fence diff read the same log
 		t.Helper()
-		if r := advised(t, append([]string{stores, "--recorded"}, args...)...); r.Positions != 2 || r.of(t, "k1").Entrants != 2 || r.of(t, "k1").Buyers != 1 {
+		r := advised(t, append([]string{stores, "--recorded"}, args...)...)
+		if r.Positions != 2 || len(r.Fences) != 1 || r.Fences[0].Fence != "k1" || r.Fences[0].Entrants != 2 || r.Fences[0].Buyers != 1 {
 			t.Errorf("%s: %+v", what, r)
 		}
 		code, out, errs := runCLI(t, append([]string{"fence", "diff", stores, stores, "--recorded"}, args...)...)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -141,6 +142,19 @@ func positionsOf(e *env, trace string, gateway *gatewayFlags) ([]wire.Record, er
 		return nil, err
 	}
 	return r.Records, nil
+}
+
+// eachPing hands on the positions among the records, each with its place, until ctx ends.
+func eachPing(ctx context.Context, records []wire.Record, fn func(rec *wire.Record, pos uint64)) error {
+	for i := range records {
+		if i&0xfff == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if rec := &records[i]; rec.Kind == wire.KindPing {
+			fn(rec, uint64(i+1))
+		}
+	}
+	return nil
 }
 
 // traceApp is the app of devices that a trace names without one.

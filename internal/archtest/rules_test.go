@@ -41,6 +41,9 @@ var rules = map[string]rule{
 	// What reads several kinds of rows at once.
 	"forecast": {imports: []string{"campaign", "audience", "track", "fences", "funnel", "reach", "dedupe", "internal/db"}, pure: true, noIO: true},
 
+	// Questions to recorded positions.
+	"fences/advice": {imports: []string{"fences", "track", "geo", "dedupe", "internal/say", "internal/trace", "stream/wire"}, pure: true},
+
 	// Providers. None knows a campaign or another provider.
 	"push":                   {},
 	"push/h2pool":            {imports: []string{"push"}},

@@ -68,6 +68,9 @@ func Percent(part, whole int64, decimals int) string {
 	return strconv.FormatFloat(100*float64(part)/float64(whole), 'f', decimals, 64) + " %"
 }
 
+// Share is a share in as few decimals as it takes, two at most: "95 %".
+func Share(share float64) string { return fmt.Sprintf("%g %%", math.Round(1e4*share)/100) }
+
 // Rate is a rate in two decimals: "0.88 %"; None when it is of nobody.
 func Rate(rate float64, people int64) string {
 	if people == 0 {

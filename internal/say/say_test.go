@@ -9,6 +9,7 @@ func TestWords(t *testing.T) {
 		Many(1, "fence"): "1 fence", Many(12345, "fence"): "12,345 fences",
 		People(1): "1 person", People(2000): "2,000 people",
 		Percent(3, 8, 1): "37.5 %", Percent(1, 3, 2): "33.33 %", Percent(0, 5, 0): "0 %", Percent(0, 0, 1): "–",
+		Share(0.95): "95 %", Share(0.99999): "100 %", Share(1. / 3): "33.33 %",
 		Rate(0.0088, 10): "0.88 %", Rate(1, 1): "100.00 %", Rate(0, 0): "–",
 		Times(18.98): "19×", Times(1.4): "1.40×",
 		Metres(199.96): "200 m", Metres(12.34): "12.3 m",
