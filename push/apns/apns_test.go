@@ -75,8 +75,10 @@ func refuse(status int, reason string) h2test.Handler {
 func TestConformance(t *testing.T) {
 	pushtest.Conformance(t, func(t *testing.T) pushtest.Harness {
 		s := h2test.Start(t, accept, nil)
+		cfg := config(s)
+		cfg.Timeout = time.Minute // the machine may be busy with something else
 		return pushtest.Harness{
-			Provider:     newProvider(t, config(s)),
+			Provider:     newProvider(t, cfg),
 			Notification: example(),
 			Requests:     s.Requests,
 			Script: func(a pushtest.Answer) {

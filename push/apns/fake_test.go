@@ -71,7 +71,7 @@ func TestConformanceAgainstTheFake(t *testing.T) {
 			return path
 		}
 		pointTo(files.Key)
-		p, err := apns.New(apns.Config{KeyFile: link, TeamID: a.TeamID, Topic: a.Topic, Host: a.URL(), RootCAs: a.RootCAs})
+		p, err := apns.New(apns.Config{KeyFile: link, TeamID: a.TeamID, Topic: a.Topic, Host: a.URL(), RootCAs: a.RootCAs, Timeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

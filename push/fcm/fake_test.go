@@ -55,7 +55,7 @@ func TestConformanceAgainstTheFake(t *testing.T) {
 					}
 				}
 				write(f.CredentialsJSON())
-				p, err := fcm.New(fcm.Config{CredentialsFile: file, Endpoint: f.Endpoint(), RootCAs: f.RootCAs, Style: style})
+				p, err := fcm.New(fcm.Config{CredentialsFile: file, Endpoint: f.Endpoint(), RootCAs: f.RootCAs, Style: style, Timeout: time.Minute})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -178,7 +178,7 @@ func TestAnswersThroughTheStack(t *testing.T) {
 	for _, date := range []bool{false, true} {
 		f.ClearScript()
 		f.Script(fake.Rule{Times: 1, Answer: fake.Answer{Reason: fake.FCMQuotaExceeded, RetryAfter: 90 * time.Second, RetryAfterDate: date}})
-		if o := p.Send(t.Context(), message(1)); o.RetryAfter < 88*time.Second || o.RetryAfter > 91*time.Second {
+		if o := p.Send(t.Context(), message(1)); o.RetryAfter < 60*time.Second || o.RetryAfter > 91*time.Second {
 			t.Errorf("date %v: %+v", date, o)
 		}
 	}

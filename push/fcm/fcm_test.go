@@ -132,6 +132,7 @@ func TestConformance(t *testing.T) {
 				g := startGoogle(t, accept)
 				cfg := g.config()
 				cfg.Style = style
+				cfg.Timeout = time.Minute // the machine may be busy with something else
 				return pushtest.Harness{
 					Provider:     newProvider(t, cfg),
 					Notification: example(),

@@ -28,6 +28,7 @@ func TestConformance(t *testing.T) {
 				s := startHuawei(t)
 				cfg := s.config()
 				cfg.ProjectID = project
+				cfg.Timeout = time.Minute // the machine may be busy with something else
 				cfg.ClientSecret, cfg.ClientSecretFile = "", filepath.Join(t.TempDir(), "secret")
 				write := func(text string) {
 					if err := os.WriteFile(cfg.ClientSecretFile, []byte(text), 0o600); err != nil {

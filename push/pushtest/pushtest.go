@@ -129,8 +129,9 @@ var rawSample = map[push.Platform]string{
 	push.HMS: `{"android":{"category":"MARKETING"}}`, push.Web: `{"vibrate":[100,50]}`,
 }
 
-// limit is how long anything may take that does not wait for a peer.
-const limit = 5 * time.Second
+// limit is how long anything may take that does not wait for a peer: long, for a machine may be busy with something else, and
+// short of the minute for which the harnesses' providers wait for an answer.
+const limit = 30 * time.Second
 
 // send sends a copy of the notification and checks what holds for every
 // outcome.
@@ -176,6 +177,23 @@ func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// due is a context whose deadline has passed when the channel is closed.
+type due struct {
+	context.Context
+	passed chan struct{}
+}
+
+func (d due) Done() <-chan struct{} { return d.passed }
+
+func (d due) Err() error {
+	select {
+	case <-d.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
 
 func testName(t *testing.T, h *Harness) {
@@ -227,10 +245,19 @@ func testCut(t *testing.T, h *Harness) {
 func testHang(t *testing.T, h *Harness) {
 	h.want(t, h.send(t.Context(), t, nil), push.Accepted, true, 1)
 	h.Script(Hang)
-	start := time.Now()
-	h.want(t, h.send(within(t, 200*time.Millisecond), t, nil), push.InDoubt, true, 2)
-	if d := time.Since(start); d > limit {
-		t.Errorf("took %v with a deadline of 200 ms", d)
+	// A deadline that passes when the request has arrived, and not before it has left.
+	deadline := due{t.Context(), make(chan struct{})}
+	var passed time.Time
+	go func() {
+		for h.Requests() < 2 && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		passed = time.Now()
+		close(deadline.passed)
+	}()
+	h.want(t, h.send(deadline, t, nil), push.InDoubt, true, 2)
+	if <-deadline.passed; time.Since(passed) > limit {
+		t.Errorf("ended %v after its deadline", time.Since(passed))
 	}
 	// Given up by the caller, which is no deadline.
 	ctx, cancel := context.WithCancel(t.Context())
@@ -286,7 +313,7 @@ func testRetryAfter(t *testing.T, h *Harness) {
 		default:
 			t.Errorf("date %v: %+v is not told to wait", date, o)
 		}
-		if o.RetryAfter < 88*time.Second || o.RetryAfter > 92*time.Second || !o.Sent {
+		if o.RetryAfter < 90*time.Second-limit || o.RetryAfter > 92*time.Second || !o.Sent {
 			t.Errorf("date %v: got %+v; want to wait for 90 s", date, o)
 		}
 		if n := h.Requests() - before; n != 1 || time.Since(start) > limit {

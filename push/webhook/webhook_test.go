@@ -130,6 +130,7 @@ func TestConformance(t *testing.T) {
 			pushtest.Conformance(t, func(t *testing.T) pushtest.Harness {
 				r := startReceiver(t, h2)
 				cfg := r.config()
+				cfg.Timeout = time.Minute // the machine may be busy with something else
 				cfg.Secrets, cfg.SecretFile = nil, filepath.Join(t.TempDir(), "secret")
 				write := func(text string) {
 					if err := os.WriteFile(cfg.SecretFile, []byte(text), 0o600); err != nil {

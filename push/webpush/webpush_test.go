@@ -152,8 +152,10 @@ func status(code int, body string) h2test.Handler {
 func TestConformance(t *testing.T) {
 	pushtest.Conformance(t, func(t *testing.T) pushtest.Harness {
 		b := startBrowser(t)
+		cfg := b.config()
+		cfg.Timeout = time.Minute // the machine may be busy with something else
 		return pushtest.Harness{
-			Provider:     newProvider(t, b.config()),
+			Provider:     newProvider(t, cfg),
 			Notification: b.example(),
 			Requests:     b.Requests,
 			RetryAfter: func(d time.Duration, date bool) {
