@@ -19,6 +19,7 @@ import (
 	"footfall/internal/nodetest"
 	"footfall/push"
 	"footfall/stream"
+	"footfall/stream/natsd"
 	"footfall/stream/wire"
 )
 
@@ -159,7 +160,7 @@ func startGateway(t *testing.T) *gateway {
 	g := &gateway{provider: &recorder{}, now: func() time.Time { return noon.Add(time.Since(start)) }}
 	log, dir := slog.New(slog.DiscardHandler), t.TempDir()
 
-	server, err := stream.StartServer(stream.ServerConfig{StoreDir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Logger: log})
+	server, err := natsd.Start(natsd.Config{StoreDir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

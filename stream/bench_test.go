@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"footfall/fences"
+	"footfall/stream/natsd"
 )
 
 // system is one of two things that a publisher is let loose on.
@@ -116,7 +117,7 @@ func benchGateway(b testing.TB, tune func(*Config)) *rig {
 	b.Helper()
 	r := newRig(b)
 	r.fences = benchWorldFences(b)
-	r.listen = func(c *ServerConfig) { c.Listen = "127.0.0.1:0" }
+	r.listen = func(c *natsd.Config) { c.Listen = "127.0.0.1:0" }
 	r.tune = func(c *Config) {
 		c.Ingest.DeviceRecords, c.Now = 1<<30, time.Now
 		if tune != nil {
@@ -161,7 +162,7 @@ func gatewaySystem(b *testing.B, l load, window int64, tune func(*Config)) *syst
 // nobodySystem sends a load to a subscriber that does nothing, in the process of its server as the gateway is.
 func nobodySystem(b *testing.B, l load, window int64) *system {
 	b.Helper()
-	srv, err := StartServer(ServerConfig{Listen: "127.0.0.1:0", StoreDir: b.TempDir()})
+	srv, err := natsd.Start(natsd.Config{Listen: "127.0.0.1:0", StoreDir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -237,7 +238,7 @@ func BenchmarkLogKinds(b *testing.B) {
 func BenchmarkDurableLog(b *testing.B) {
 	l := load{Pings: 1, Devices: benchDevices}
 	subject := gatewaySystem(b, l, 16384, nil)
-	srv, err := StartServer(ServerConfig{Listen: "127.0.0.1:0", StoreDir: b.TempDir()})
+	srv, err := natsd.Start(natsd.Config{Listen: "127.0.0.1:0", StoreDir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"footfall/audience"
 	"footfall/internal/failpoint"
 	"footfall/receipt"
+	"footfall/stream/natsd"
 	"footfall/stream/wire"
 	"footfall/track"
 )
@@ -77,7 +78,7 @@ type intake interface {
 	sync(ctx context.Context) error
 }
 
-func newCollector(cfg IngestConfig, srv *Server, nc *nats.Conn, rules track.Rules, now func() time.Time, log *slog.Logger, count *counters) *collector {
+func newCollector(cfg IngestConfig, srv *natsd.Server, nc *nats.Conn, rules track.Rules, now func() time.Time, log *slog.Logger, count *counters) *collector {
 	cfg.DeviceRecords = cmp.Or(cfg.DeviceRecords, 5_000)
 	cfg.OwnTracksApp = cmp.Or(cfg.OwnTracksApp, "owntracks")
 	c := &collector{
@@ -93,7 +94,7 @@ func newCollector(cfg IngestConfig, srv *Server, nc *nats.Conn, rules track.Rule
 		subjects = append(subjects, wire.OwnTracksAll, wire.OwnTracksEventsAll)
 	}
 	if srv.Embedded() {
-		c.intake = &natsPipe{dial: srv.dial, token: srv.cfg.Token, subjects: subjects, queue: queueGroup, now: now}
+		c.intake = &natsPipe{dial: srv.Dial, token: srv.Config().Token, subjects: subjects, queue: queueGroup, now: now}
 	} else {
 		c.intake = &library{nc: nc, subjects: subjects, queue: queueGroup, now: now, arrived: make(chan *nats.Msg, libraryRoom)}
 	}

@@ -29,7 +29,7 @@
 //
 // # Where to look
 //
-//	transport    server, deviceauth, streams, owner: NATS itself, and who may work on an account's logs
+//	transport    streams, owner: what is kept in NATS, and who may work on an account's logs; the server itself in package natsd
 //	taking in    intake (embedded), library (external), door, flood, collector, positions, refusals
 //	the log      appender, log, logreader, position, progress; files in package inputlog, payloads in package wire
 //	deciding     worker, effects, settle, inquiry, decision; customer and receipts are the other kinds of input; canary: who is nobody

@@ -24,13 +24,14 @@ import (
 	"footfall/push"
 	"footfall/reach"
 	"footfall/receipt"
+	"footfall/stream/natsd"
 	"footfall/stream/wire"
 	"footfall/track"
 )
 
 // Config is what a Gateway is made of. DB and Server are opened by the caller, who closes them after Run.
 type Config struct {
-	Server *Server
+	Server *natsd.Server
 	DB     *db.DB
 	Rules  track.Rules // track.DefaultRules() when zero
 	Ingest IngestConfig

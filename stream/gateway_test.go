@@ -20,6 +20,7 @@ import (
 	"footfall/internal/db"
 	"footfall/journey"
 	"footfall/push"
+	"footfall/stream/natsd"
 )
 
 // recorder is a provider that accepts everything and remembers it.
@@ -77,9 +78,9 @@ type rig struct {
 	fences   []fences.Fence
 	yaml     string
 	tune     func(*Config)
-	listen   func(*ServerConfig)
+	listen   func(*natsd.Config)
 
-	server *Server
+	server *natsd.Server
 	db     *db.DB
 	gw     *Gateway
 	nc     *nats.Conn
@@ -135,12 +136,12 @@ func (r *rig) start() {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
-	sc := ServerConfig{StoreDir: filepath.Join(r.dir, "nats"), Logger: log}
+	sc := natsd.Config{StoreDir: filepath.Join(r.dir, "nats"), Logger: log}
 	if r.listen != nil {
 		r.listen(&sc)
 	}
 	var err error
-	if r.server, err = StartServer(sc); err != nil {
+	if r.server, err = natsd.Start(sc); err != nil {
 		r.t.Fatal(err)
 	}
 	if r.db, err = db.Open(db.Config{Dir: filepath.Join(r.dir, "ledger"), Logger: log, Now: r.clock.now}); err != nil {

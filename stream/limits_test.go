@@ -15,6 +15,7 @@ import (
 
 	"footfall/internal/db"
 	"footfall/stream/inputlog"
+	"footfall/stream/natsd"
 	"footfall/stream/wire"
 	"footfall/track"
 )
@@ -364,7 +365,7 @@ func TestFullDiskClosesTheDoor(t *testing.T) {
 
 // TestQuestionsBeforeRun: a gateway that does not run yet answers without a panic.
 func TestQuestionsBeforeRun(t *testing.T) {
-	s, err := StartServer(ServerConfig{StoreDir: t.TempDir()})
+	s, err := natsd.Start(natsd.Config{StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +395,7 @@ func TestQuestionsBeforeRun(t *testing.T) {
 // refuses, or everybody would be pushed to twice. When the first has stopped, the place is free.
 func TestOneGatewayPerAccount(t *testing.T) {
 	r := newRig(t)
-	r.listen = func(c *ServerConfig) { c.Listen = "127.0.0.1:0" }
+	r.listen = func(c *natsd.Config) { c.Listen = "127.0.0.1:0" }
 	r.start()
 	second := func() (*Gateway, func()) {
 		t.Helper()
@@ -402,7 +403,7 @@ func TestOneGatewayPerAccount(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := StartServer(ServerConfig{URL: r.server.ClientURL()})
+		s, err := natsd.Start(natsd.Config{URL: r.server.ClientURL()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -456,7 +457,7 @@ func TestFeedSwitches(t *testing.T) {
 // aStreamLog is the log of partition 3 on a server of its own.
 func aStreamLog(t *testing.T) *streamLog {
 	t.Helper()
-	s, err := StartServer(ServerConfig{StoreDir: t.TempDir()})
+	s, err := natsd.Start(natsd.Config{StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

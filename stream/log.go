@@ -170,9 +170,10 @@ func (g *Gateway) openLogs(ctx context.Context) (logs [Partitions]inputLog, clos
 		}
 		return logs, func() error { return nil }, err
 	}
+	server := g.cfg.Server.Config()
 	files, err := inputlog.Open(inputlog.Config{
-		Dir: filepath.Join(g.cfg.Server.cfg.storeDir(), "input"), Partitions: Partitions,
-		MaxAge: g.cfg.Log.MaxAge, MaxBytes: g.cfg.Log.MaxBytes, Sync: g.cfg.Server.cfg.SyncInterval, Logger: g.cfg.Logger,
+		Dir: filepath.Join(server.StoreDir, "input"), Partitions: Partitions,
+		MaxAge: g.cfg.Log.MaxAge, MaxBytes: g.cfg.Log.MaxBytes, Sync: server.SyncInterval, Logger: g.cfg.Logger,
 	})
 	if err != nil {
 		return logs, nil, err

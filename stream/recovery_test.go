@@ -19,6 +19,7 @@ import (
 	"footfall/fences"
 	"footfall/internal/db"
 	"footfall/push"
+	"footfall/stream/natsd"
 	"footfall/stream/wire"
 	"footfall/track"
 )
@@ -328,13 +329,13 @@ func TestFenceEditsDisturbNobody(t *testing.T) {
 
 // TestExternalServer runs the gateway against a NATS server that is not its own.
 func TestExternalServer(t *testing.T) {
-	far, err := StartServer(ServerConfig{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	far, err := natsd.Start(natsd.Config{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer far.Shutdown()
 	r := newRig(t)
-	near, err := StartServer(ServerConfig{URL: far.ClientURL()})
+	near, err := natsd.Start(natsd.Config{URL: far.ClientURL()})
 	if err != nil {
 		t.Fatal(err)
 	}

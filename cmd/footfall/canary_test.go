@@ -13,6 +13,7 @@ import (
 
 	"footfall/fences"
 	"footfall/stream"
+	"footfall/stream/natsd"
 	"footfall/track"
 )
 
@@ -120,7 +121,7 @@ func TestCanaryRefuses(t *testing.T) {
 
 // TestCanaryIsAnswered: what a gateway answers instead of ok is said, with its code.
 func TestCanaryIsAnswered(t *testing.T) {
-	s, err := stream.StartServer(stream.ServerConfig{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	s, err := natsd.Start(natsd.Config{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

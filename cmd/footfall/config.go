@@ -25,6 +25,7 @@ import (
 	"footfall/push/webpush"
 	"footfall/reach"
 	"footfall/stream"
+	"footfall/stream/natsd"
 	"footfall/track"
 	"footfall/voucher"
 )
@@ -477,19 +478,19 @@ func (c *Config) rules() track.Rules {
 	}
 }
 
-func (c *Config) server() (stream.ServerConfig, error) {
+func (c *Config) server() (natsd.Config, error) {
 	token, err := readSecret("config: nats.token_file", c.NATS.TokenFile)
 	if err != nil {
-		return stream.ServerConfig{}, err
+		return natsd.Config{}, err
 	}
 	secret, err := readSecret("config: nats.device_secret_file", c.NATS.DeviceSecret)
 	if err != nil {
-		return stream.ServerConfig{}, err
+		return natsd.Config{}, err
 	}
 	if secret != "" && len(secret) < 32 {
-		return stream.ServerConfig{}, fmt.Errorf("config: nats.device_secret_file: %s holds fewer than 32 characters; make one with: openssl rand -hex 32", c.NATS.DeviceSecret)
+		return natsd.Config{}, fmt.Errorf("config: nats.device_secret_file: %s holds fewer than 32 characters; make one with: openssl rand -hex 32", c.NATS.DeviceSecret)
 	}
-	return stream.ServerConfig{
+	return natsd.Config{
 		DeviceSecret: secret, OwnTracksApp: c.Ingest.OwnTracksApp, URL: c.NATS.URL, Creds: c.NATS.Creds, Listen: c.NATS.Listen, WebSocket: c.NATS.WebSocket, MQTT: c.NATS.MQTT, Token: token,
 		StoreDir: filepath.Join(c.DataDir, "nats"), MaxStore: int64(c.NATS.MaxStore), SyncInterval: time.Duration(c.NATS.SyncInterval),
 	}, nil

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"footfall/stream"
+	"footfall/stream/natsd"
 	"footfall/stream/wire"
 	"footfall/track"
 )
@@ -43,6 +43,6 @@ func (c *deviceTokenCmd) Run(e *env) error {
 	case c.For > 0:
 		until = time.Now().Add(c.For)
 	}
-	fmt.Fprintln(e.out, stream.DeviceToken(sc.DeviceSecret, app, device, until))
+	fmt.Fprintln(e.out, natsd.DeviceToken(sc.DeviceSecret, app, device, until))
 	return nil
 }

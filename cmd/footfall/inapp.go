@@ -10,13 +10,13 @@ import (
 
 	"footfall/push"
 	"footfall/push/inapp"
-	"footfall/stream"
+	"footfall/stream/natsd"
 )
 
 // askAppsFirst lets every provider try the app itself before its push service (see docs/decisions/0012-in-app-first.md), and adds the
 // lane of what only apps get.
 // The connection is closed with the providers.
-func (p *providers) askAppsFirst(server *stream.Server, wait time.Duration) error {
+func (p *providers) askAppsFirst(server *natsd.Server, wait time.Duration) error {
 	// Without a buffer: a message that waited for a reconnection would come after its push.
 	nc, err := server.Connect("in-app", nats.ReconnectBufSize(-1))
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"footfall/journey"
 	"footfall/receipt"
 	"footfall/stream"
+	"footfall/stream/natsd"
 )
 
 // node is one gateway process: server, ledger, providers and the gateway between them. serve and demo differ
@@ -27,7 +28,7 @@ import (
 type node struct {
 	cfg       *Config
 	log       *slog.Logger
-	server    *stream.Server
+	server    *natsd.Server
 	ledger    *db.DB
 	providers *providers
 	metrics   net.Listener // nil: closed
@@ -61,7 +62,7 @@ func (n *node) open() error {
 		return err
 	}
 	sc.Logger = n.log
-	if n.server, err = stream.StartServer(sc); err != nil {
+	if n.server, err = natsd.Start(sc); err != nil {
 		return redacted(err, sc.URL)
 	}
 	if n.keys, err = openKeyring(n.cfg); err != nil {

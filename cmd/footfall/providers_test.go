@@ -18,7 +18,7 @@ import (
 	"footfall/push/fake"
 	"footfall/push/webhook"
 	"footfall/push/webpush"
-	"footfall/stream"
+	"footfall/stream/natsd"
 )
 
 // TestLanes: each platform goes to its provider, the rest to the webhook, and with nothing configured to the log.
@@ -121,7 +121,7 @@ func TestCredentialsRotateWithoutRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	server, err := stream.StartServer(stream.ServerConfig{StoreDir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Logger: log})
+	server, err := natsd.Start(natsd.Config{StoreDir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"footfall/stream"
+	"footfall/stream/natsd"
 )
 
 func TestRedactURL(t *testing.T) {
@@ -38,7 +38,7 @@ func TestRedactURL(t *testing.T) {
 // guarded is a NATS server that asks for a token.
 func guarded(t *testing.T) (addr string) {
 	t.Helper()
-	s, err := stream.StartServer(stream.ServerConfig{Listen: "127.0.0.1:0", Token: "hunter2", StoreDir: t.TempDir()})
+	s, err := natsd.Start(natsd.Config{Listen: "127.0.0.1:0", Token: "hunter2", StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

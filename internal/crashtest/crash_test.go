@@ -25,6 +25,7 @@ import (
 
 	"footfall/push/fake"
 	"footfall/stream"
+	"footfall/stream/natsd"
 	"footfall/stream/wire"
 )
 
@@ -121,7 +122,7 @@ func (s *site) write(name, text string) {
 // freePort finds a port for the gateway: it must be the same after every restart, or clients could not follow.
 func freePort(t *testing.T) string {
 	t.Helper()
-	srv, err := stream.StartServer(stream.ServerConfig{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	srv, err := natsd.Start(natsd.Config{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

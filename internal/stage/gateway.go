@@ -23,6 +23,7 @@ import (
 	"footfall/push/webhook"
 	"footfall/receipt"
 	"footfall/stream"
+	"footfall/stream/natsd"
 )
 
 // Settings is what a gateway has to be told, in this process or in a child.
@@ -46,7 +47,7 @@ type Settings struct {
 type Gateway struct {
 	*stream.Gateway
 	Clock  *Clock
-	Server *stream.Server
+	Server *natsd.Server
 	DB     *db.DB
 	lanes  []push.Provider
 	stop   context.CancelFunc
@@ -95,7 +96,7 @@ func (g *Gateway) open(s *Settings) (err error) {
 	}
 	// The log holds positions for a quarter of an hour by default; a replay reads a whole day from it.
 	logs := stream.LogConfig{MaxAge: 6 * time.Hour, JetStream: s.LogInJetStream}
-	if g.Server, err = stream.StartServer(stream.ServerConfig{StoreDir: filepath.Join(s.Dir, "nats"), Listen: s.Listen, MaxStore: 32 << 30, Logger: log}); err != nil {
+	if g.Server, err = natsd.Start(natsd.Config{StoreDir: filepath.Join(s.Dir, "nats"), Listen: s.Listen, MaxStore: 32 << 30, Logger: log}); err != nil {
 		return err
 	}
 	if g.DB, err = db.Open(db.Config{Dir: filepath.Join(s.Dir, "ledger"), Now: clock.Now, Logger: log}); err != nil {

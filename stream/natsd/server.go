@@ -1,4 +1,7 @@
-package stream
+// Package natsd is the NATS server that a gateway works with: one in its own process, set up for phones over TCP, WebSocket and
+// MQTT and bounded in memory and disk, or the address of an external one. With a secret it lets devices in by tokens that
+// confine each to its own subjects.
+package natsd
 
 import (
 	"cmp"
@@ -17,14 +20,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Domain is the JetStream domain of the embedded server. It is set from the first day because a leaf node or
-// a move to a cluster would otherwise need every stream renamed.
-const Domain = "gw"
-
-// ServerConfig says which NATS server carries the gateway's traffic: one in this process, or an external one.
-// The zero value is an embedded server on a random loopback port that stores under the working directory's
-// "nats" folder.
-type ServerConfig struct {
+// Config says which NATS server carries the gateway's traffic: one in this process, or an external one.
+// The zero value is an embedded server that listens nowhere and stores under the working directory's "nats" folder.
+type Config struct {
 	// URL of an external server. When it is set, everything about the embedded one is ignored.
 	URL string
 	// Creds is the path of an NKey/JWT credentials file for the external server; empty for none.
@@ -41,9 +39,10 @@ type ServerConfig struct {
 	// DeviceSecret, when set, lets devices in to the embedded server with tokens of their own, which allow the subjects
 	// of that device alone; see DeviceToken. Token is then for the gateway, its tools and trusted backends. Needs Token.
 	DeviceSecret string
-	// OwnTracksApp is IngestConfig.OwnTracksApp: a phone with a token of its own publishes on its OwnTracks subjects too.
+	// OwnTracksApp is the app of OwnTracks phones, which with a token of their own publish on their OwnTracks subjects too.
+	// Default "owntracks".
 	OwnTracksApp string
-	// StoreDir holds JetStream's files, and in its folder input those of the gateway's input log.
+	// StoreDir holds JetStream's files; the gateway keeps its input log in the folder input beside them. Default "nats".
 	StoreDir string
 	// MaxStore and MaxMemory bound JetStream in bytes. Left at 0 they become 8 GiB and 256 MiB: the server's
 	// own defaults are all of the disk and 75 % of the memory of the machine.
@@ -58,19 +57,23 @@ type ServerConfig struct {
 
 // Server is a running embedded NATS server, or the address of an external one.
 type Server struct {
-	cfg ServerConfig
+	cfg Config
 	ns  *server.Server // nil for an external server
 	opt *server.Options
 }
 
-// StartServer starts the embedded server, or checks the settings of the external one without dialling it.
+// Start starts the embedded server, or checks the settings of the external one without dialling it.
 // It returns when clients can connect. The caller ends it with Shutdown.
-func StartServer(cfg ServerConfig) (*Server, error) {
+func Start(cfg Config) (*Server, error) {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	cfg.StoreDir = cmp.Or(cfg.StoreDir, "nats")
+	cfg.MaxStore, cfg.MaxMemory = cmp.Or(cfg.MaxStore, 8<<30), cmp.Or(cfg.MaxMemory, 256<<20)
+	cfg.SyncInterval = cmp.Or(cfg.SyncInterval, time.Second)
+	cfg.OwnTracksApp = cmp.Or(cfg.OwnTracksApp, "owntracks")
 	if cfg.URL != "" {
 		if cfg.Creds != "" {
 			if _, err := os.Stat(cfg.Creds); err != nil {
-				return nil, fmt.Errorf("stream: credentials for %s: %w", cfg.URL, err)
+				return nil, fmt.Errorf("natsd: credentials for %s: %w", cfg.URL, err)
 			}
 		}
 		return &Server{cfg: cfg}, nil
@@ -81,7 +84,7 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	}
 	ns, err := server.NewServer(opt)
 	if err != nil {
-		return nil, fmt.Errorf("stream: NATS options: %w", err)
+		return nil, fmt.Errorf("natsd: NATS options: %w", err)
 	}
 	fatal := make(chan string, 1)
 	ns.SetLoggerV2(&serverLog{log: cfg.Logger, fatal: fatal}, false, false, false)
@@ -91,12 +94,12 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 		select {
 		case msg := <-fatal:
 			ns.Shutdown()
-			return nil, fmt.Errorf("stream: the NATS server did not start: %s", startHint(msg))
+			return nil, fmt.Errorf("natsd: the NATS server did not start: %s", startHint(msg))
 		default:
 		}
 		if time.Now().After(deadline) {
 			ns.Shutdown()
-			return nil, errors.New("stream: the NATS server was not ready within 20 s")
+			return nil, errors.New("natsd: the NATS server was not ready within 20 s")
 		}
 	}
 	if err := dropMappings(ns); err != nil {
@@ -106,17 +109,21 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	return &Server{cfg: cfg, ns: ns, opt: opt}, nil
 }
 
+// domain is the JetStream domain of the embedded server. It is set from the first day because a leaf node or
+// a move to a cluster would otherwise need every stream renamed.
+const domain = "gw"
+
 // dropMappings takes away the nine subjects by which the server would also be asked for JetStream as $JS.gw.API: every message that a
 // client publishes would be compared with them, 8 to 11 % of the gateway's processor time with a message for each ping. Who is
 // connected here asks $JS.API; the server itself adds them again when a leaf node connects, which needs them.
 func dropMappings(ns *server.Server) error {
 	all, err := ns.Accountz(&server.AccountzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT})
 	if err != nil {
-		return fmt.Errorf("stream: subject mappings: %w", err)
+		return fmt.Errorf("natsd: subject mappings: %w", err)
 	}
 	account, err := ns.LookupAccount(server.DEFAULT_GLOBAL_ACCOUNT)
 	if err != nil {
-		return fmt.Errorf("stream: subject mappings: %w", err)
+		return fmt.Errorf("natsd: subject mappings: %w", err)
 	}
 	for from := range all.Account.Mappings {
 		account.RemoveMapping(from)
@@ -124,21 +131,18 @@ func dropMappings(ns *server.Server) error {
 	return nil
 }
 
-func (cfg *ServerConfig) storeDir() string { return cmp.Or(cfg.StoreDir, "nats") }
-
-func serverOptions(cfg ServerConfig) (*server.Options, error) {
-	store := cfg.storeDir()
-	if err := os.MkdirAll(store, 0o700); err != nil {
-		return nil, fmt.Errorf("stream: store directory: %w", err)
+func serverOptions(cfg Config) (*server.Options, error) {
+	if err := os.MkdirAll(cfg.StoreDir, 0o700); err != nil {
+		return nil, fmt.Errorf("natsd: store directory: %w", err)
 	}
 	o := &server.Options{
 		ServerName:         "footfall",
 		JetStream:          true,
-		JetStreamDomain:    Domain,
-		StoreDir:           filepath.Clean(store),
-		JetStreamMaxStore:  cmp.Or(cfg.MaxStore, 8<<30),
-		JetStreamMaxMemory: cmp.Or(cfg.MaxMemory, 256<<20),
-		SyncInterval:       cmp.Or(cfg.SyncInterval, time.Second),
+		JetStreamDomain:    domain,
+		StoreDir:           filepath.Clean(cfg.StoreDir),
+		JetStreamMaxStore:  cfg.MaxStore,
+		JetStreamMaxMemory: cfg.MaxMemory,
+		SyncInterval:       cfg.SyncInterval,
 		NoSigs:             true, // or the server would answer Ctrl-C itself, before our queues are empty
 		// NoFastProducerStall stays off: when a flood comes faster than the gateway reads, the server slows the
 		// flooding connection down by milliseconds. Otherwise the gateway's own connection would pass MaxPending,
@@ -153,9 +157,9 @@ func serverOptions(cfg ServerConfig) (*server.Options, error) {
 	}
 	if cfg.DeviceSecret != "" {
 		if cfg.Token == "" {
-			return nil, errors.New("stream: a device secret needs a token for the gateway and its tools")
+			return nil, errors.New("natsd: a device secret needs a token for the gateway and its tools")
 		}
-		o.Authorization, o.CustomClientAuthentication = "", deviceAuth{cfg.Token, cfg.DeviceSecret, cmp.Or(cfg.OwnTracksApp, "owntracks")}
+		o.Authorization, o.CustomClientAuthentication = "", deviceAuth{cfg.Token, cfg.DeviceSecret, cfg.OwnTracksApp}
 	}
 	if cfg.Listen == "" {
 		o.DontListen = true
@@ -199,6 +203,9 @@ func splitHostPort(setting, addr string) (string, int, error) {
 	}
 	return cmp.Or(host, "127.0.0.1"), port, nil
 }
+
+// Config is what the server was started with, defaults filled in.
+func (s *Server) Config() Config { return s.cfg }
 
 // Embedded reports whether the server lives in this process.
 func (s *Server) Embedded() bool { return s.ns != nil }
@@ -251,20 +258,20 @@ func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect(url, append(all, opts...)...)
 	if err != nil {
-		return nil, fmt.Errorf("stream: connect to %s: %w", cmp.Or(url, "the embedded NATS server"), err)
+		return nil, fmt.Errorf("natsd: connect to %s: %w", cmp.Or(url, "the embedded NATS server"), err)
 	}
 	return nc, nil
 }
 
-// dial opens a bare connection to the embedded server for much traffic: over loopback when it listens there, because
+// Dial opens a bare connection to the embedded server for much traffic: over loopback when it listens there, because
 // inside the process each of the server's buffers, some of three small messages, is handed over by itself.
-func (s *Server) dial() (net.Conn, error) {
+func (s *Server) Dial() (net.Conn, error) {
 	if s.opt.DontListen {
 		return s.ns.InProcessConn()
 	}
 	addr := s.ns.Addr()
 	if addr == nil {
-		return nil, errors.New("stream: the NATS server is shutting down")
+		return nil, errors.New("natsd: the NATS server is shutting down")
 	}
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
@@ -296,7 +303,7 @@ func startHint(msg string) string {
 	return msg
 }
 
-// serverLog passes the server's warnings and errors on to slog and keeps a fatal one for StartServer.
+// serverLog passes the server's warnings and errors on to slog and keeps a fatal one for Start.
 type serverLog struct {
 	log   *slog.Logger
 	fatal chan string
