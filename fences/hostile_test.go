@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"footfall/internal/cputime"
 )
 
 func ringOf(n int) string {
@@ -67,9 +69,9 @@ func TestHostileInput(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
-			start := cpuTime()
+			start := cputime.Used()
 			_, findings := Parse("x.geojson", data, Options{})
-			took := cpuTime() - start
+			took := cputime.Used() - start
 			runtime.ReadMemStats(&after)
 			found := false
 			for _, f := range findings {
@@ -131,9 +133,9 @@ func TestStackedFences(t *testing.T) {
 	for i := range 20_000 {
 		features = append(features, circleAt(fmt.Sprint("f", i), fmt.Sprintf("[30.%07d,50.4]", i)))
 	}
-	start := cpuTime()
+	start := cputime.Used()
 	fs, findings := Parse("x", []byte(collection(features...)), Options{})
-	took := cpuTime() - start
+	took := cputime.Used() - start
 	if len(fs) != 20_000 || HasErrors(findings) {
 		t.Fatalf("%d fences", len(fs))
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"footfall/geo"
+	"footfall/internal/cputime"
 )
 
 func circleFence(t testing.TB, id string, lat, lng, r float64) Fence {
@@ -250,11 +251,11 @@ func TestTenThousandFencesInASecond(t *testing.T) {
 	data := Marshal(fs)
 	var cat Catalogue
 	mustSet(t, fs[:5000], &cat)
-	start := cpuTime()
+	start := cputime.Used()
 	read, findings := Parse("x", data, Options{})
-	parsed := cpuTime() - start
+	parsed := cputime.Used() - start
 	s := mustSet(t, read, &cat)
-	took := cpuTime() - start
+	took := cputime.Used() - start
 	if s.Len() != 10_000 || HasErrors(findings) {
 		t.Fatalf("%d fences, %v", s.Len(), findings)
 	}

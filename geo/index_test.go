@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"footfall/internal/cputime"
 )
 
 // scan is the slow, obvious answer.
@@ -249,9 +251,9 @@ func stores(n int) []*Shape {
 
 func TestIndexBuildTime(t *testing.T) {
 	shapes := stores(10_000)
-	start := time.Now()
+	start := cputime.Used()
 	NewIndex(shapes)
-	if d := time.Since(start); d > 5*time.Second {
+	if d := cputime.Used() - start; d > 5*time.Second {
 		t.Errorf("10,000 circles took %v", d)
 	}
 }

@@ -78,6 +78,7 @@ var rules = map[string]rule{
 	"internal/citrus":        {imports: []string{"geo", "receipt", "funnel", "stream", "internal/stage"}}, // a whole day of phones
 	"internal/perekrestok":   {imports: []string{"journey", "funnel", "receipt", "push/fake", "stream", "internal/db", "internal/stage"}},
 	"internal/nodetest":      {},
+	"internal/cputime":       {},
 	"internal/page":          {pure: true},
 	"internal/say":           {pure: true, noIO: true},
 	"internal/page/pagetest": {},

@@ -550,7 +550,6 @@ func TestCloseEndsEverything(t *testing.T) {
 	for st := p.Stats(); st.InFlight != 1 || st.Waiting != 19; st = p.Stats() {
 		runtime.Gosched()
 	}
-	<-arrived
 	p.Close()
 	p.Close()
 	wg.Wait()

@@ -1,15 +1,15 @@
 //go:build unix
 
-package fences
+package cputime
 
 import (
 	"syscall"
 	"time"
 )
 
-// cpuTime is what the process has used of the processors: limits of time are
-// about the work done, whatever else the machine does.
-func cpuTime() time.Duration {
+// Used is what the process has used of the processors since it began. Safe for concurrent use; it panics when the kernel does
+// not say.
+func Used() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		panic(err)
