@@ -61,6 +61,10 @@ const (
 type RuleError struct {
 	Offset int // in bytes
 	Reason string
+
+	// Of a name that is not known: the name, and those that it may have been meant for.
+	Name  string
+	Known []string
 }
 
 func (e *RuleError) Error() string { return "audience: " + e.Reason }
@@ -78,6 +82,9 @@ type scope struct {
 	Segment        func(string) bool                       `expr:"segment"`
 }
 
+// ruleNames are what a rule can begin a term with, those of scope.
+var ruleNames = []string{"tags", "device", "signed_in", "events", "days_since_event", "days_since_first_event", "visits", "days_since_visit", "segment", "version"}
+
 var deviceFields = []string{"platform", "locale", "language", "zone", "os", "sdk", "app"}
 
 // never is the number of days since what has not happened.
@@ -86,31 +93,43 @@ var never = math.Inf(1)
 // ParseRule reads a rule that uses no segments. The error is a *[RuleError].
 func ParseRule(source string) (*Rule, error) { return (*Segments)(nil).Parse(source) }
 
-// parseRule reads a rule; use finds the segments that it names.
-func parseRule(source string, use func(name string) (rule *Rule, problem string)) (*Rule, error) {
+// parseRule reads a rule; use finds the segments that it names, and names are those that there are.
+func parseRule(source string, use func(name string) (rule *Rule, problem string), names []string) (*Rule, error) {
 	if len(source) > MaxRuleBytes {
-		return nil, &RuleError{0, fmt.Sprintf("%d bytes; at most %d", len(source), MaxRuleBytes)}
+		return nil, &RuleError{Reason: fmt.Sprintf("%d bytes; at most %d", len(source), MaxRuleBytes)}
 	}
 	r := &Rule{Source: source}
 	// As it is written first: the types within what the linter rewrites are not
 	// checked again.
 	_, err := expr.Compile(source, ruleOptions()...)
-	check := &linter{rule: r, use: use}
+	check := &linter{rule: r, use: use, names: names}
 	program, again := expr.Compile(source, append(ruleOptions(), expr.Patch(check))...)
 	if check.fault != nil { // says more than what the compiler makes of it
 		return nil, check.fault
 	}
 	if err = cmp.Or(err, again); err != nil {
 		if fe, ok := errors.AsType[*file.Error](err); ok {
-			return nil, &RuleError{runeOffset(source, fe.From), fe.Message}
+			return nil, compileError(runeOffset(source, fe.From), fe.Message)
 		}
-		return nil, &RuleError{0, err.Error()}
+		return nil, &RuleError{Reason: err.Error()}
 	}
 	if check.broken {
 		return nil, ErrBrokenSegment
 	}
 	r.program = program
 	return r, nil
+}
+
+// compileError puts what the compiler says into words for those who write rules.
+func compileError(offset int, message string) *RuleError {
+	e := &RuleError{Offset: offset, Reason: message}
+	if message == `unexpected token Operator("=")` {
+		e.Reason, e.Name, e.Known = `"=" compares nothing; equal is written ==`, "=", []string{"=="}
+	}
+	if name, ok := strings.CutPrefix(message, "unknown name "); ok {
+		e.Name, e.Known = name, ruleNames
+	}
+	return e
 }
 
 func ruleOptions() []expr.Option {
@@ -153,13 +172,22 @@ var (
 type linter struct {
 	rule   *Rule
 	use    func(name string) (rule *Rule, problem string)
+	names  []string // of the segments that use knows
 	fault  *RuleError
 	broken bool // a segment that it uses has a fault of its own
 }
 
 func (l *linter) fail(n ast.Node, format string, args ...any) {
 	if l.fault == nil {
-		l.fault = &RuleError{runeOffset(l.rule.Source, n.Location().From), fmt.Sprintf(format, args...)}
+		l.fault = &RuleError{Offset: runeOffset(l.rule.Source, n.Location().From), Reason: fmt.Sprintf(format, args...)}
+	}
+}
+
+// unknown is fail for a name that is none of those known.
+func (l *linter) unknown(n ast.Node, name string, known []string, format string, args ...any) {
+	if l.fault == nil {
+		l.fail(n, format, args...)
+		l.fault.Name, l.fault.Known = name, known
 	}
 }
 
@@ -187,7 +215,7 @@ func (l *linter) Visit(node *ast.Node) {
 		root, ok := n.Node.(*ast.IdentifierNode)
 		name, constant := n.Property.(*ast.StringNode)
 		if ok && constant && root.Value == "device" && !slices.Contains(deviceFields, name.Value) {
-			l.fail(n.Property, "device has no %s; it has %s", name.Value, strings.Join(deviceFields, ", "))
+			l.unknown(n.Property, name.Value, deviceFields, "device has no %s; it has %s", name.Value, strings.Join(deviceFields, ", "))
 		}
 	case *ast.CallNode:
 		name, ok := n.Callee.(*ast.IdentifierNode)
@@ -233,7 +261,7 @@ func (l *linter) segment(n *ast.CallNode) {
 	r, problem := l.use(name.Value)
 	switch {
 	case problem != "":
-		l.fail(name, "%s", problem)
+		l.unknown(name, name.Value, l.names, "%s", problem)
 	case r == nil:
 		l.broken = true
 	default:
@@ -285,8 +313,12 @@ func (l *linter) options(n *ast.CallNode, at int, allowed []string) {
 	for _, p := range m.Pairs {
 		pair := p.(*ast.PairNode)
 		key, ok := pair.Key.(*ast.StringNode)
-		if !ok || !slices.Contains(allowed, key.Value) {
-			l.fail(pair.Key, "no such condition; there are %s", strings.Join(allowed, ", "))
+		if !ok {
+			l.fail(pair.Key, "the name of a condition is a plain word; there are %s", strings.Join(allowed, ", "))
+			return
+		}
+		if !slices.Contains(allowed, key.Value) {
+			l.unknown(pair.Key, key.Value, allowed, "there is no condition %s; there are %s", key.Value, strings.Join(allowed, ", "))
 			return
 		}
 		text, isText := pair.Value.(*ast.StringNode)

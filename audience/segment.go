@@ -49,7 +49,7 @@ func (r *resolver) resolve(name string) {
 		return
 	}
 	r.path = append(r.path, name)
-	rule, err := parseRule(r.sources[name], r.use)
+	rule, err := parseRule(r.sources[name], r.use, r.out.Names())
 	r.path = r.path[:len(r.path)-1]
 	if re, ok := errors.AsType[*RuleError](err); ok {
 		r.errs = append(r.errs, &SegmentError{name, re})
@@ -88,7 +88,7 @@ func (s *Segments) use(name string) (rule *Rule, problem string) {
 
 // Parse reads a rule that may use the segments. The error is a *[RuleError], or
 // [ErrBrokenSegment].
-func (s *Segments) Parse(source string) (*Rule, error) { return parseRule(source, s.use) }
+func (s *Segments) Parse(source string) (*Rule, error) { return parseRule(source, s.use, s.Names()) }
 
 // Rule is the segment with the name; false when there is none.
 func (s *Segments) Rule(name string) (*Rule, bool) {

@@ -223,6 +223,8 @@ type Selector struct {
 	All  bool
 	IDs  []fences.ID // ascending; there may be thousands
 	Tags []string    // ascending
+
+	at pos // where it was read
 }
 
 // PushStep is the push of a campaign.
@@ -409,17 +411,39 @@ func (c *Campaign) Warnings() []*Error {
 	return list
 }
 
-// Unmatched lists the ids and tags of the selector that no fence of the set
-// has, for a check that tells a typo from a choice: "tag kyiw", "id k99".
-func (c *Campaign) Unmatched(set *fences.Set) []string { return c.Trigger.Fences.Unmatched(set) }
+// Unmatched warns of the ids and tags of the trigger that no fence of the set
+// has: a check tells a typo from a choice.
+func (c *Campaign) Unmatched(set *fences.Set) []*Error {
+	return c.Trigger.Fences.Unmatched(set, c.File, "campaign "+c.ID)
+}
 
-// Unmatched is [Campaign.Unmatched] for one selector.
-func (s *Selector) Unmatched(set *fences.Set) []string {
-	var missing []string
-	for _, id := range s.IDs {
-		if _, ok := set.Lookup(id); !ok {
-			missing = append(missing, "id "+string(id))
+// Unmatched is [Campaign.Unmatched] for one selector of a file; whose is what
+// it belongs to, for the message.
+func (s *Selector) Unmatched(set *fences.Set, file, whose string) []*Error {
+	var missing []*Error
+	warn := func(kind, name string, known []string) {
+		hint := "there is none in those fences: see footfall fence check"
+		if n := nearest(name, known); n != "" {
+			hint = fmt.Sprintf("did you mean %q?", n)
 		}
+		missing = append(missing, &Error{File: file, Line: s.at.line, Col: s.at.col, Code: CodeNoFence, Warning: true,
+			Msg: fmt.Sprintf("%s: no fence has the %s %q", whose, kind, name), Hint: hint})
+	}
+	var ids, tags []string // of the set, read when something is missing
+	read := func() {
+		for i := range set.Len() {
+			f := set.At(int32(i))
+			ids, tags = append(ids, string(f.ID)), append(tags, f.Tags...)
+		}
+	}
+	for _, id := range s.IDs {
+		if _, ok := set.Lookup(id); ok {
+			continue
+		}
+		if ids == nil {
+			read()
+		}
+		warn("id", string(id), ids)
 	}
 	for _, tag := range s.Tags {
 		found := false
@@ -428,9 +452,13 @@ func (s *Selector) Unmatched(set *fences.Set) []string {
 				break
 			}
 		}
-		if !found {
-			missing = append(missing, "tag "+tag)
+		if found {
+			continue
 		}
+		if ids == nil {
+			read()
+		}
+		warn("tag", tag, tags)
 	}
 	return missing
 }

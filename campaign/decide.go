@@ -671,6 +671,9 @@ func consent(b *bool) string {
 }
 
 func (c *Campaign) describeClaim(d *Decision) string {
+	if c.Trigger.Journey {
+		return "one for each step of each way through the journey, for " + d.Key.Subject
+	}
 	s := c.said.once + ", period " + d.Key.Period + ", for " + d.Key.Subject
 	if d.Key.Scope != "" {
 		s += " within " + d.Key.Scope

@@ -243,7 +243,7 @@ func (f Field) Zone() (string, *time.Location) { return f.s.zone(f.f) }
 
 // Later refuses a name that a later version may have.
 func (f Field) Later(what string) {
-	f.FailKey(CodeUnsupported, "remove it", "%q in %s is not supported yet by this version", f.Name(), what)
+	f.FailKey(CodeUnsupported, "remove it", "%q in %s is not supported by this version", f.Name(), what)
 }
 
 // Templates reads named templates; the zero field has none.

@@ -47,6 +47,7 @@ const (
 	CodeSegment     Code = "segment"      // not a usable segment, or one that contains itself
 	CodePayload     Code = "payload"      // warning: for somebody the push may be over the limit of a channel
 	CodeNoEnd       Code = "no_end"       // warning: a campaign that says nothing about its end
+	CodeNoFence     Code = "no_fence"     // warning: no fence has the id or tag
 )
 
 // Error is one fault in a campaign file.

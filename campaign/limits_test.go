@@ -203,7 +203,7 @@ func TestGatewayCaps(t *testing.T) {
 	}
 	for text, says := range map[string]string{
 		"{max: 1}": "a list", "[{max: 0, per: day}]": "0", "[{per: day}]": "no max", "[{max: 1, per: campaign}]": "per: 7d",
-		"[{max: 1, per: 32d}]": "744h", "[{max: 1, per: day, of: all}]": `"of"`, "[": "YAML", "": "not a list", "[x]": "a cap",
+		"[{max: 1, per: 32d}]": "31d", "[{max: 1, per: day, of: all}]": `"of"`, "[": "YAML", "": "not a list", "[x]": "a cap",
 	} {
 		if caps, err := ParseCaps(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, %v; want %q", text, caps, err, says)

@@ -24,6 +24,10 @@ const (
 	maxBlockDepth  = 8
 )
 
+// MaxEntryBytes is the longest text of what a person entered a journey by: it is
+// kept with the run, and longer ones are not.
+const MaxEntryBytes = 256
+
 // liquidTags are the tags that a template may use.
 var liquidTags = []string{"if", "elsif", "else", "endif", "unless", "endunless", "case", "when", "endcase", "assign", "comment", "endcomment"}
 

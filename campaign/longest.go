@@ -337,7 +337,7 @@ func (c *Campaign) valueLimits(t *Template, platform string, places *Places) *va
 		case root == "tags":
 			return bytes(audience.MaxTagBytes, "a tag")
 		case root == "entry":
-			return bytes(maxValueBytes, "a property of an event")
+			return bytes(MaxEntryBytes, "what a journey was entered by")
 		case (root == "fence" || root == "store") && places.set != nil:
 			return places.limit(c, path)
 		case root == "voucher":

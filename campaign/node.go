@@ -1,9 +1,11 @@
 package campaign
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -216,7 +218,7 @@ func (s *source) keys(n ast.Node, what string, known, later []string, handle fun
 		case contains(known, f.name):
 			handle(f)
 		case contains(later, f.name):
-			s.fail(f.key, CodeUnsupported, "remove it", "%q in %s is not supported yet by this version", f.name, what)
+			s.fail(f.key, CodeUnsupported, cmp.Or(elsewhere[f.name], "remove it"), "%q in %s is not supported by this version", f.name, what)
 		default:
 			s.fail(f.key, CodeUnknownKey, didYouMean(f.name, known), "unknown key %q in %s", f.name, what)
 		}
@@ -252,8 +254,8 @@ func (s *source) text(f field) (string, bool) {
 	return "", false
 }
 
-// word reads one of a fixed set of values.
-func (s *source) word(f field, allowed, later []string) (string, bool) {
+// word reads one of a fixed set of values; forms are what the key may be besides, for the hint.
+func (s *source) word(f field, allowed, later []string, forms ...string) (string, bool) {
 	v, ok := s.text(f)
 	if !ok {
 		return "", false
@@ -262,10 +264,10 @@ func (s *source) word(f field, allowed, later []string) (string, bool) {
 		return v, true
 	}
 	if contains(later, v) {
-		s.fail(where(f.val), CodeUnsupported, "allowed: "+strings.Join(allowed, ", "), "%s: %q is not supported yet by this version", f.name, v)
+		s.fail(where(f.val), CodeUnsupported, "allowed: "+strings.Join(allowed, ", "), "%s: %q is not supported by this version", f.name, v)
 		return "", false
 	}
-	s.fail(where(f.val), CodeValue, didYouMean(v, allowed), "%s cannot be %q", f.name, v)
+	s.fail(where(f.val), CodeValue, didYouMean(v, slices.Concat(allowed, forms)), "%s cannot be %q", f.name, v)
 	return "", false
 }
 

@@ -40,8 +40,32 @@ var (
 	inAppWords   = []string{string(InAppAlso), string(InAppOnly)}
 	voucherKeys  = []string{"pool", "empty"}
 	pushLater    = []string{"collapse", "send_at", "best_time"}
-	stepLater    = []string{"wait", "if", "split", "tag", "webhook", "goal", "exit"}
+	stepLater    = []string{"wait", "wait_for", "if", "split", "experiment", "reachable", "tag", "webhook", "emit", "goal", "exit"}
 )
+
+const stepsOfAJourney = "several steps are a journey: begin the document with journey: and entry:, see docs/journeys.md"
+
+// elsewhere says of names that have another place, or belong to journeys, where
+// that is.
+var elsewhere = map[string]string{
+	"goal":       "a journey has a goal; of a campaign, campaign report counts --goal NAME",
+	"variants":   "put them into the push: push: {variants: {A: 50%, B: 50%}}",
+	"event":      "an event begins a journey: entry: {event: NAME}, see docs/journeys.md",
+	"segment":    "joining a segment begins a journey: entry: {joins: NAME}; who may get a campaign is audience: {segment: NAME}",
+	"collapse":   "put it into the template",
+	"send_at":    "a campaign has trigger: {schedule: …}, a journey a wait before the push",
+	"best_time":  "a campaign has trigger: {schedule: {at: best_time, …}}, a journey wait: {at: best_time, …} before the push",
+	"wait":       stepsOfAJourney,
+	"wait_for":   stepsOfAJourney,
+	"if":         stepsOfAJourney,
+	"split":      stepsOfAJourney,
+	"experiment": stepsOfAJourney,
+	"reachable":  stepsOfAJourney,
+	"tag":        stepsOfAJourney,
+	"webhook":    stepsOfAJourney,
+	"emit":       stepsOfAJourney,
+	"exit":       stepsOfAJourney,
+}
 
 // Parse reads every campaign of a YAML file. file is only for messages. The
 // error joins one [*Error] for everything that is wrong, in the order of the
@@ -304,18 +328,19 @@ func (s *source) zone(f field) (string, *time.Location) {
 	return name, loc
 }
 
-func (s *source) duration(f field, low, high time.Duration) (time.Duration, bool) {
+// duration reads a length of time; forms are what the key may be besides, for the hint.
+func (s *source) duration(f field, low, high time.Duration, forms ...string) (time.Duration, bool) {
 	v, ok := s.text(f)
 	if !ok {
 		return 0, false
 	}
 	d, hint, ok := parseDuration(v)
 	if !ok {
-		s.fail(where(f.val), CodeDuration, hint, "%s: %q is not a duration", f.name, v)
+		s.fail(where(f.val), CodeDuration, strings.Join(append([]string{hint}, forms...), ", or "), "%s: %q is not a duration", f.name, v)
 		return 0, false
 	}
 	if d < low || d > high {
-		s.fail(where(f.val), CodeRange, "", "%s is %s; allowed: %v to %v", f.name, v, low, high)
+		s.fail(where(f.val), CodeRange, "", "%s is %s; allowed: %s to %s", f.name, v, formatDuration(low), formatDuration(high))
 		return 0, false
 	}
 	return d, true
@@ -410,7 +435,7 @@ const maxVisitNumber = 1000
 
 func (s *source) scope(f field, c *Campaign) {
 	if _, isText := f.val.(*ast.StringNode); isText {
-		if v, ok := s.word(f, []string{string(ScopeCampaign), string(ScopeFence), string(ScopeStore)}, nil); ok {
+		if v, ok := s.word(f, []string{string(ScopeCampaign), string(ScopeFence), string(ScopeStore)}, nil, "{group: [north, south]}"); ok {
 			c.Scope = Scope(v)
 		}
 		return
@@ -458,9 +483,16 @@ func (s *source) rule(f field) (r *audience.Rule) {
 	}
 	r, err := s.segments.Parse(text)
 	if re, bad := errors.AsType[*audience.RuleError](err); bad {
-		s.fail(s.inside(f.val, text, re.Offset), CodeAudience, `such as 'tags.loyalty == "gold"', see docs/campaigns.md`, "%s: %s", f.name, re.Reason)
+		s.fail(s.inside(f.val, text, re.Offset), CodeAudience, ruleHint(re), "%s: %s", f.name, re.Reason)
 	}
 	return r
+}
+
+func ruleHint(e *audience.RuleError) string {
+	if n := nearest(e.Name, e.Known); n != "" {
+		return fmt.Sprintf("did you mean %q?", n)
+	}
+	return `such as 'tags.loyalty == "gold"', see docs/campaigns.md`
 }
 
 func (s *source) share(f field) (Share, bool) {
@@ -539,7 +571,7 @@ func (s *source) cap(f field, keys []string) Cap {
 				l.Day, l.Ever = n.Value == "day", n.Value == "campaign"
 				return
 			}
-			l.Per, _ = s.duration(k, time.Minute, maxCapPer)
+			l.Per, _ = s.duration(k, time.Minute, maxCapPer, "day", "campaign")
 		case "of":
 			v, _ := s.word(k, []string{"campaign", "all"}, nil)
 			l.All = v == "all"
@@ -598,6 +630,7 @@ func (s *source) quiet(f field, q *Quiet) {
 
 func (s *source) selector(f field, sel *Selector) {
 	allKey, before := pos{}, len(s.errs)
+	sel.at = where(f.val)
 	ok := s.keys(f.val, "fences", selectorKeys, selLater, func(k field) {
 		switch k.name {
 		case "all":
@@ -752,7 +785,7 @@ func (s *source) spans(f field) (list []Span) {
 
 func (s *source) oncePer(f field, c *Campaign) {
 	if _, isText := f.val.(*ast.StringNode); isText {
-		v, ok := s.word(f, []string{"campaign", "none"}, nil)
+		v, ok := s.word(f, []string{"campaign", "none"}, nil, "{day: store}", "{rolling: PT24H}")
 		switch {
 		case !ok:
 		case v == "campaign":
@@ -818,7 +851,7 @@ func (s *source) steps(f field, c *Campaign, named map[string]*Template) {
 	for i, step := range seq.Values {
 		s.keys(step, "a step", []string{"push"}, stepLater, func(k field) {
 			if i > 0 {
-				s.fail(k.key, CodeUnsupported, "remove it", "more than one step is not supported yet by this version")
+				s.fail(k.key, CodeUnsupported, stepsOfAJourney, "a campaign has one push")
 				return
 			}
 			s.push(k, c, named)
@@ -880,7 +913,7 @@ func (s *source) templateRef(k field, c *Campaign, named map[string]*Template) *
 		if len(named) > 0 {
 			hint = didYouMean(name, slices.Sorted(maps.Keys(named)))
 		}
-		s.fail(where(k.val), CodeNoTemplate, hint, "there is no template %q in this campaign", name)
+		s.fail(where(k.val), CodeNoTemplate, hint, "there is no template %q in this document", name)
 	}
 	return t
 }

@@ -215,8 +215,15 @@ func TestUnmatched(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := bare("a", Trigger{Kind: track.Enter, Fences: Selector{IDs: []fences.ID{"k01", "k99"}, Tags: []string{"kyiv", "kyiw"}}})
-	if got, want := c.Unmatched(fs), []string{"id k99", "tag kyiw"}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+	c.File, c.Trigger.Fences.at = "a.yaml", pos{2, 27}
+	var got strings.Builder
+	for _, e := range c.Unmatched(fs) {
+		got.WriteString(e.Error() + "\n")
+	}
+	if want := `a.yaml:2:27: warning no_fence: campaign a: no fence has the id "k99" (there is none in those fences: see footfall fence check)
+a.yaml:2:27: warning no_fence: campaign a: no fence has the tag "kyiw" (did you mean "kyiv"?)
+`; got.String() != want {
+		t.Errorf("got %s, want %s", got.String(), want)
 	}
 }
 

@@ -128,6 +128,9 @@ func parseMoment(s string, end bool) (m Moment, hint string, ok bool) {
 			return Moment{Wall: t, Zoned: true}, "", true
 		}
 	}
+	if _, isClock := parseClock(s, false); isClock {
+		return Moment{}, "write the date as well, 2026-11-28T" + s, false
+	}
 	return Moment{}, forms, false
 }
 

@@ -285,15 +285,11 @@ func (j *Journey) Transitions() bool {
 	return false
 }
 
-// Unmatched lists the ids and tags of fences in entries, branches and goals that no fence of the set has, each once.
-func (j *Journey) Unmatched(set *fences.Set) []string {
-	var missing []string
+// Unmatched warns of the ids and tags of fences in entries, branches and goals that no fence of the set has, at each place.
+func (j *Journey) Unmatched(set *fences.Set) []*campaign.Error {
+	var missing []*campaign.Error
 	for m := range j.matches {
-		for _, name := range m.Sel.Unmatched(set) {
-			if !slices.Contains(missing, name) {
-				missing = append(missing, name)
-			}
-		}
+		missing = append(missing, m.Sel.Unmatched(set, j.File, "journey "+j.ID)...)
 	}
 	return missing
 }

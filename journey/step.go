@@ -101,7 +101,6 @@ type Mark struct {
 const (
 	maxPath       = 32
 	maxEntryProps = 24
-	maxEntryBytes = 256 // one text
 )
 
 // answerLate is how long after the end of a call's worth a run still waits to hear what became of it: the outbox says so
@@ -624,7 +623,7 @@ func keptProps(props map[string]any) map[string]any {
 	var out map[string]any
 	for _, name := range sortedNames(props) {
 		v := props[name]
-		if text, ok := v.(string); !plain(v) || ok && len(text) > maxEntryBytes || len(name) > maxEntryBytes {
+		if text, ok := v.(string); !plain(v) || ok && len(text) > campaign.MaxEntryBytes || len(name) > campaign.MaxEntryBytes {
 			continue
 		}
 		if len(out) == maxEntryProps {

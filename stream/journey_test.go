@@ -140,6 +140,11 @@ func TestJourney(t *testing.T) {
 	if err != nil || len(e.Decisions) != 1 || e.Decisions[0].Kind != "journey" || e.Deliveries[e.Decisions[0].Campaigns[0].MID].State != "accepted" {
 		t.Errorf("explain: %+v %v", e, err)
 	}
+	// A run's push is one for its step, whatever the day: a text about days would send people looking for the wrong rule.
+	said := fmt.Sprint(e.Decisions[0].Campaigns[0].Checks)
+	if !strings.Contains(said, "step 4 of the journey") || !strings.Contains(said, "one for each step of each way through the journey") || strings.Contains(said, "once a day") {
+		t.Errorf("explain says %s", said)
+	}
 	r.event("two", "k2", "add_to_basket", "phones")
 	r.settle()
 	r.halt()

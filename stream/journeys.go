@@ -582,6 +582,11 @@ func (s *settler) journeyPush(tx *db.Tx, j *journey.Journey, subject string, run
 	if err != nil {
 		return d, err
 	}
+	for i := range d.Checks {
+		if d.Checks[i].Rule == "trigger" {
+			d.Checks[i].Detail = "step " + step + " of the journey"
+		}
+	}
 	if err := addFunnels(tx, t.funnel); err != nil { // at once: not every caller adds a tally's funnel
 		return d, err
 	}

@@ -90,6 +90,13 @@ var known = []string{
 	"sendDateTime", "bulkId", "messageId",
 }
 
+// elsewhere says how what is not carried over is written here.
+var elsewhere = map[string]string{
+	"inApp":             "in_app: also at the push shows it in an app that is open",
+	"inAppOpenTitle":    "a button is written actions: [{id: open, label: …}] in the template",
+	"inAppDismissTitle": "a button is written actions: [{id: dismiss, label: …}] in the template",
+}
+
 type message struct {
 	InternalData  json.RawMessage `json:"internalData"`
 	CustomPayload map[string]any  `json:"customPayload"`
@@ -193,7 +200,11 @@ func (r *reader) message(path string, data []byte) {
 	r.campaigns(path, &d, m.CustomPayload)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if !slices.Contains(known, name) {
-			r.note("%s is not carried over", name)
+			note := name + " is not carried over"
+			if instead := elsewhere[name]; instead != "" {
+				note += ": " + instead
+			}
+			r.note("%s", note)
 		}
 	}
 }
@@ -359,10 +370,15 @@ func (r *reader) areas(path, id string, d *internalData) (ids []fences.ID) {
 func (r *reader) template(path string, d *internalData, custom map[string]any) *campaign.Template {
 	text := func(s string) campaign.Text { return campaign.Text{Source: literal(s)} }
 	l := campaign.LocaleText{Locale: "en", Title: text(d.Silent.Title), Body: text(d.Silent.Body)}
-	if d.Silent.Title == "" && d.Silent.Body == "" {
-		r.fail(path+"/silent", "there is neither a title nor a body")
+	wakes := d.Silent.Title == "" && d.Silent.Body == ""
+	if wakes && len(custom) == 0 {
+		r.fail(path+"/silent", "there is neither a title nor a body, and no customPayload for the app either")
 	}
-	r.note("the texts stand under locale en: the message does not say its language")
+	if wakes {
+		r.note("a message without title and body shows nothing: it is kind: background, which wakes the app with its data")
+	} else {
+		r.note("the texts stand under locale en: the message does not say its language")
+	}
 	if len(d.Atts) > 0 {
 		l.Image = text(d.Atts[0].URL)
 	}
@@ -371,6 +387,12 @@ func (r *reader) template(path string, d *internalData, custom map[string]any) *
 	}
 	l.Link = text(cmp.Or(d.Deeplink, d.BrowserURL, d.WebViewURL))
 	t := &campaign.Template{DefaultLocale: "en", Sound: cmp.Or(d.Silent.Sound, "default"), Locales: []campaign.LocaleText{l}}
+	if wakes {
+		t = &campaign.Template{Background: true, Sound: "default"}
+		if l.Image.Source != "" || l.Link.Source != "" {
+			r.note("attachment and link are not carried over of a message that shows nothing")
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(custom)) {
 		v := scalar(custom[key])
 		if v == "" {

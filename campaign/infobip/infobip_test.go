@@ -105,6 +105,13 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	wake, err := Read([]byte(`{"internalData":{"campaignId":"w","geo":[{"id":"k1","latitude":50,"longitude":30,"radiusInMeters":100}]},"customPayload":{"door":"north"}}`), "Europe/Kyiv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := campaign.Format(wake.Campaigns...); err != nil || !strings.Contains(string(text), "kind: background") || !strings.Contains(string(text), "door: north") || strings.Contains(string(text), "locales") {
+		t.Errorf("a message that shows nothing becomes %s, %v", text, err)
+	}
 	var revision string
 	for _, data := range []string{inner, `{"internalData":` + inner + `}`, `[{"internalData":` + string(quoted) + `}]`} {
 		got, err := Read([]byte(data), "Europe/Kyiv")

@@ -11,10 +11,11 @@ import (
 	"footfall/campaign/infobip"
 	"footfall/fences"
 	"footfall/internal/say"
+	"footfall/journey"
 )
 
 type campaignCmd struct {
-	Check  campaignCheckCmd `cmd:"" help:"Check campaign files: every problem at once, with its place. Exit code 3 when something is wrong."`
+	Check  campaignCheckCmd `cmd:"" help:"Check campaign and journey files: every problem at once, with its place. Exit code 3 when something is wrong."`
 	Import struct {
 		Infobip importInfobipCmd `cmd:"" help:"Geofencing messages of Infobip's mobile SDKs: campaigns and fences from them."`
 	} `cmd:"" help:"Take over campaigns of another system."`
@@ -27,72 +28,108 @@ type campaignCmd struct {
 }
 
 type campaignCheckCmd struct {
-	Files      []string   `arg:"" help:"YAML files or folders."`
-	FenceFlags fenceFlags `embed:""`
-	Fences     string     `help:"Check also that every trigger finds a fence in these files, and measure pushes with their names and properties." placeholder:"PATH"`
+	checkFlags
 }
 
 func (c *campaignCheckCmd) Run(e *env) error {
-	var all []*campaign.Campaign
-	bad := false
-	journeys := 0
-	for _, path := range c.Files {
-		lib, err := campaign.LoadLibrary(path)
-		if err != nil {
-			fmt.Fprintln(e.out, err)
-			bad = true
-			continue
-		}
-		all = append(all, lib.Campaigns...)
-		journeys += len(lib.Journeys)
-	}
-	if !bad {
-		if _, err := campaign.NewSet(all); err != nil {
-			fmt.Fprintln(e.out, err)
-			bad = true
-		}
-	}
-	if err := checkPayloads(all); err != nil {
-		fmt.Fprintln(e.out, err)
-		bad = true
-	}
-	for _, cm := range all {
-		for _, w := range cm.Warnings() {
-			fmt.Fprintln(e.out, w)
-			bad = true
-		}
-	}
+	return c.check(e, false)
+}
+
+// checkFlags say what campaign check and journey check look at: the files of both are the same.
+type checkFlags struct {
+	Files      []string   `arg:"" help:"YAML files or folders."`
+	FenceFlags fenceFlags `embed:""`
+	Fences     string     `help:"Check also that every fence, by id or tag, is one of these files, and measure pushes with their names and properties." placeholder:"PATH"`
+}
+
+// check prints everything that is wrong with the campaigns and journeys of the files, and returns errFindings; or how many they
+// are, after the steps of each journey if those are asked for.
+func (c *checkFlags) check(e *env, steps bool) error {
 	var set *fences.Set
 	if c.Fences != "" {
 		var err error
 		if set, err = c.FenceFlags.loadFenceSet(e.err, c.Fences); err != nil {
 			return err
 		}
-		for _, cm := range all {
-			for _, m := range cm.Unmatched(set) {
-				fmt.Fprintf(e.out, "%s:%d: campaign %s: no fence has %s\n", cm.File, cm.Line, cm.ID, m)
-				bad = true
+	}
+	bad := false
+	found := func(what any) {
+		fmt.Fprintln(e.out, what)
+		bad = true
+	}
+	var campaigns, pushes []*campaign.Campaign // pushes are those of journeys too
+	var journeys []*journey.Journey
+	for _, path := range c.Files {
+		lib, err := campaign.LoadLibrary(path)
+		if err != nil {
+			found(err)
+			continue
+		}
+		js, err := journey.Read(lib)
+		if err != nil {
+			found(err)
+		}
+		if len(lib.Campaigns)+len(lib.Journeys)+len(lib.Segments.Names()) == 0 {
+			found(path + ": warning missing: there is no campaign, journey or segment in it (they are in files that end in .yaml or .yml)")
+		}
+		campaigns, journeys = append(campaigns, lib.Campaigns...), append(journeys, js...)
+	}
+	if !bad {
+		if _, err := campaign.NewSet(campaigns); err != nil {
+			found(err)
+		}
+	}
+	for _, cm := range campaigns {
+		pushes = append(pushes, cm)
+		for _, w := range cm.Warnings() {
+			found(w)
+		}
+		if set != nil {
+			for _, w := range cm.Unmatched(set) {
+				found(w)
 			}
 		}
 	}
-	for _, w := range longestPayloads(all, set) {
-		fmt.Fprintln(e.out, w)
-		bad = true
+	for _, j := range journeys {
+		pushes = append(pushes, j.Pushes()...)
+		if set != nil {
+			for _, w := range j.Unmatched(set) {
+				found(w)
+			}
+		}
+	}
+	if err := checkPayloads(pushes); err != nil {
+		found(err)
+	}
+	for _, w := range longestPayloads(pushes, set) {
+		found(w)
 	}
 	if bad {
 		return errFindings
 	}
-	_, err := fmt.Fprintf(e.out, "%s ok\n", say.Count(len(all), "campaign"))
-	if err == nil && journeys > 0 {
-		_, err = fmt.Fprintf(e.out, "%s not checked: that is footfall journey check\n", say.Count(journeys, "journey"))
+	for _, j := range journeys {
+		if steps {
+			fmt.Fprintf(e.out, "%s, version %s\n", j.ID, j.Revision)
+			for _, line := range j.Describe() {
+				fmt.Fprintln(e.out, " ", line)
+			}
+		}
 	}
+	var counts []string
+	if len(campaigns) > 0 || len(journeys) == 0 {
+		counts = append(counts, say.Count(len(campaigns), "campaign"))
+	}
+	if len(journeys) > 0 {
+		counts = append(counts, say.Count(len(journeys), "journey"))
+	}
+	_, err := fmt.Fprintf(e.out, "%s ok\n", strings.Join(counts, " and "))
 	return err
 }
 
 type importInfobipCmd struct {
 	File string `arg:"" help:"JSON: one message, a list of them, or internalData alone." type:"existingfile"`
 	Zone string `required:"" help:"Time zone of the stores, such as Europe/Kyiv." placeholder:"ZONE"`
-	Out  string `help:"Folder for NAME.yaml and NAME.geojson, NAME being that of the file. Nothing that is there is replaced." default:"." type:"existingdir"`
+	Out  string `help:"Folder for NAME.yaml and NAME.geojson, NAME being that of the file; made when it is not there. Nothing that is there is replaced." default:"."`
 }
 
 func (c *importInfobipCmd) Run(e *env) error {
@@ -124,6 +161,9 @@ func (c *importInfobipCmd) Run(e *env) error {
 		if _, err := os.Lstat(f.path); !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s is there already; move it away or give another --out", f.path)
 		}
+	}
+	if err := os.MkdirAll(c.Out, 0o750); err != nil {
+		return err
 	}
 	for _, f := range out {
 		o, err := createOut(f.path, c.File)

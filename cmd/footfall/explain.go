@@ -281,7 +281,11 @@ func writeRow(w io.Writer, mark, rule, format string, v ...any) {
 func writeCampaigns(w io.Writer, d *stream.Decision, deliveries map[string]stream.PushStatus, loc *time.Location, whatIf bool) {
 	row := func(mark, rule, format string, v ...any) { writeRow(w, mark, rule, format, v...) }
 	for _, c := range d.Campaigns {
-		fmt.Fprintf(w, "  campaign %s\n", c.Campaign)
+		what := "campaign"
+		if d.Kind == "journey" {
+			what = "journey"
+		}
+		fmt.Fprintf(w, "  %s %s\n", what, c.Campaign)
 		for _, check := range c.Checks {
 			mark := "✓"
 			if !check.OK {

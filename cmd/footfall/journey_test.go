@@ -33,7 +33,10 @@ steps:
 		t.Errorf("a bad file: %d, %s", code, out)
 	}
 	walks := file(t, "walks.yaml", "journey: x\nentry: {enter: {id: k1}}\nwindow: {to: never}\ngoal: {dwell: {tag: kyiw}}\nsteps:\n  - wait_for: {up_to: 1h, branches: {out: {outside: {id: k9}}, back: {any: [{enter: {id: k1}}, {exit: {tag: kyiw}}]}}}\n")
-	if code, out, errs := runCLI(t, "journey", "check", walks, "--fences", file(t, "s.geojson", oneStore)); code != 3 || !strings.HasSuffix(out, "walks.yaml:1: journey x: no fence has tag kyiw\n"+walks+":1: journey x: no fence has id k9\n") {
+	if code, out, errs := runCLI(t, "journey", "check", walks, "--fences", file(t, "s.geojson", oneStore)); code != 3 || out != strings.ReplaceAll(`FILE:4:15: warning no_fence: journey x: no fence has the tag "kyiw" (there is none in those fences: see footfall fence check)
+FILE:6:53: warning no_fence: journey x: no fence has the id "k9" (did you mean "k1"?)
+FILE:6:103: warning no_fence: journey x: no fence has the tag "kyiw" (there is none in those fences: see footfall fence check)
+`, "FILE", walks) {
 		t.Errorf("fences that are not there: %d, %s%s", code, out, errs)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -205,6 +208,50 @@ steps:
 			if code != 0 || !strings.Contains(out, want) {
 				t.Errorf("opens at %s: code %d, no %q in\n%s%s", opens, code, want, out, errs)
 			}
+		}
+	}
+}
+
+// TestOneCheckForOneFolder: both checks look at campaigns and journeys, because the gateway refuses a folder for either; and a
+// folder without any is no folder of campaigns.
+func TestOneCheckForOneFolder(t *testing.T) {
+	const good = "campaign: a\ntrigger: {enter: {fences: {all: true}}}\nwindow: {to: never}\nsteps: [{push: {template: {locales: {en: {body: x}}}}}]\n"
+	const bad = "---\njourney: j\nentry: {api: true}\nwindow: {to: never}\nsteps: [{wiat: 1h}]\n"
+	for _, command := range []string{"campaign", "journey"} {
+		if code, out, _ := runCLI(t, command, "check", file(t, "c.yaml", good+bad)); code != 3 || !strings.Contains(out, "c.yaml:9:10: error unknown_key") {
+			t.Errorf("%s check of a folder with a bad journey: %d, %s", command, code, out)
+		}
+		if code, out, _ := runCLI(t, command, "check", file(t, "c.yaml", good+strings.ReplaceAll(bad, "wiat", "wait"))); code != 0 || out != "1 campaign and 1 journey ok\n" {
+			t.Errorf("%s check of a good one: %d, %s", command, code, out)
+		}
+		if code, out, _ := runCLI(t, command, "check", t.TempDir()); code != 3 || !strings.Contains(out, "there is no campaign, journey or segment in it") {
+			t.Errorf("%s check of a folder without any: %d, %s", command, code, out)
+		}
+	}
+}
+
+// TestCookbookChecksClean: what the documentation tells people to write, the check has nothing to say about, not even of the
+// longest values that there can be.
+func TestCookbookChecksClean(t *testing.T) {
+	for page, least := range map[string]int{"cookbook.md": 13, "journeys.md": 1} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := 0
+		for i, block := range strings.Split(string(text), "```yaml\n")[1:] {
+			block, _, _ = strings.Cut(block, "```")
+			whole := strings.HasPrefix(block, "campaign:") || strings.HasPrefix(block, "journey:") || page == "cookbook.md"
+			if !whole {
+				continue
+			}
+			count++
+			if code, out, errs := runCLI(t, "campaign", "check", file(t, "c.yaml", block), "--fences", filepath.Join("..", "..", "examples", "stores.geojson")); code != 0 {
+				t.Errorf("%s, example %d: %d, %s%s", page, i+1, code, out, errs)
+			}
+		}
+		if count < least {
+			t.Errorf("%s: %d whole examples, want %d", page, count, least)
 		}
 	}
 }

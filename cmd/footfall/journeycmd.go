@@ -9,10 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"footfall/campaign"
-	"footfall/fences"
 	"footfall/internal/say"
-	"footfall/journey"
 	"footfall/stream"
 )
 
@@ -30,64 +27,11 @@ type journeyCmd struct {
 }
 
 type journeyCheckCmd struct {
-	Files      []string   `arg:"" help:"YAML files or folders."`
-	Steps      bool       `help:"Print the steps of each journey, and where each goes on."`
-	FenceFlags fenceFlags `embed:""`
-	Fences     string     `help:"Check also that each fence, by id or tag, is one of these files, and measure pushes with their names and properties." placeholder:"PATH"`
+	Steps bool `help:"Print the steps of each journey, and where each goes on."`
+	checkFlags
 }
 
-func (c *journeyCheckCmd) Run(e *env) error {
-	var all []*journey.Journey
-	bad := false
-	var set *fences.Set
-	if c.Fences != "" {
-		var err error
-		if set, err = c.FenceFlags.loadFenceSet(e.err, c.Fences); err != nil {
-			return err
-		}
-	}
-	for _, path := range c.Files {
-		lib, err := campaign.LoadLibrary(path)
-		var js []*journey.Journey
-		if err == nil {
-			js, err = journey.Read(lib)
-		}
-		if err != nil {
-			fmt.Fprintln(e.out, err)
-			bad = true
-		}
-		all = append(all, js...)
-	}
-	for _, j := range all {
-		if err := checkPayloads(j.Pushes()); err != nil {
-			fmt.Fprintln(e.out, err)
-			bad = true
-		}
-		if set != nil {
-			for _, m := range j.Unmatched(set) {
-				fmt.Fprintf(e.out, "%s:%d: journey %s: no fence has %s\n", j.File, j.Line, j.ID, m)
-				bad = true
-			}
-		}
-		for _, w := range longestPayloads(j.Pushes(), set) {
-			fmt.Fprintln(e.out, w)
-			bad = true
-		}
-	}
-	if bad {
-		return errFindings
-	}
-	for _, j := range all {
-		if c.Steps {
-			fmt.Fprintf(e.out, "%s, version %s\n", j.ID, j.Revision)
-			for _, line := range j.Describe() {
-				fmt.Fprintln(e.out, " ", line)
-			}
-		}
-	}
-	_, err := fmt.Fprintf(e.out, "%s ok\n", say.Count(len(all), "journey"))
-	return err
-}
+func (c *journeyCheckCmd) Run(e *env) error { return c.check(e, c.Steps) }
 
 type journeyListCmd struct {
 	JSON bool `name:"json" help:"Print the answer as JSON."`

@@ -65,7 +65,12 @@ func checkPayloads(cs []*campaign.Campaign) error {
 		for _, ch := range channels {
 			for _, content := range c.Samples(string(ch.platform)) {
 				if _, _, err := ch.preview(sampleNotification(c, &content, ch.platform)); err != nil {
-					errs = append(errs, fmt.Errorf("%s:%d: campaign %s, locale %s: %w", c.File, c.Line, c.ID, content.Locale, err))
+					what := "campaign "
+					if c.Trigger.Journey {
+						what = "journey "
+					}
+					errs = append(errs, &campaign.Error{File: c.File, Line: c.Line, Col: c.Col, Code: campaign.CodePayload,
+						Msg: fmt.Sprintf("%s, locale %s: %v", what+c.ID, content.Locale, err), Hint: "shorten the texts and the data"})
 				}
 			}
 		}
@@ -137,10 +142,14 @@ func (p payloadCase) exceeds() int {
 }
 
 func (p payloadCase) warnings(c *campaign.Campaign) (list []*campaign.Error) {
-	what := fmt.Sprintf("campaign %s, locale %s", c.ID, p.longest.Locale)
-	if p.longest.Template != "" {
-		what = fmt.Sprintf("campaign %s, template %s, locale %s", c.ID, p.longest.Template, p.longest.Locale)
+	what := "campaign " + c.ID
+	if c.Trigger.Journey {
+		what = "journey " + c.ID
 	}
+	if p.longest.Template != "" {
+		what += ", template " + p.longest.Template
+	}
+	what += ", locale " + p.longest.Locale
 	warn := func(hint, format string, args ...any) {
 		list = append(list, &campaign.Error{File: c.File, Line: c.Line, Col: c.Col, Code: campaign.CodePayload, Warning: true, Msg: what + ": " + fmt.Sprintf(format, args...), Hint: hint})
 	}
