@@ -69,6 +69,14 @@ func metresPerDegree(lat float64) (perLat, perLng float64) {
 	return n * (1 - eccSq) * w * w * degree, n * cos * degree
 }
 
+// Offset is the point m metres from p in a direction, clockwise from north, on the plane that touches the ellipsoid at p. It is for
+// places near p and away from the poles: over a kilometre the distance is m to within 0.5 m up to latitude 60.
+func Offset(p Point, bearingDeg, m float64) Point {
+	perLat, perLng := metresPerDegree(p.Lat)
+	sin, cos := math.Sincos(bearingDeg * degree)
+	return Point{Lat: p.Lat + m*cos/perLat, Lng: wrapLng(p.Lng + m*sin/perLng)}
+}
+
 // wrapLng brings a difference of longitudes into [-180, 180].
 func wrapLng(d float64) float64 {
 	if d < -180 || d > 180 {

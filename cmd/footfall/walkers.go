@@ -108,19 +108,19 @@ func (w *walkers) walk(ctx context.Context, i int) {
 	if i%4 != 0 {
 		start = 250 + 450*rng.Float64()
 	}
-	at := offset(home, rng.Float64()*360, start)
+	at := geo.Offset(home, rng.Float64()*360, start)
 	for {
-		inside := offset(home, rng.Float64()*360, 20+100*rng.Float64())
+		inside := geo.Offset(home, rng.Float64()*360, 20+100*rng.Float64())
 		if !w.go1(ctx, nc, device, rng, &at, inside) || !w.stay(ctx, nc, device, rng, at, 5+rng.IntN(10)) {
 			return
 		}
-		away := offset(home, rng.Float64()*360, 280+150*rng.Float64())
+		away := geo.Offset(home, rng.Float64()*360, 280+150*rng.Float64())
 		if !w.go1(ctx, nc, device, rng, &at, away) {
 			return
 		}
 		if rng.IntN(3) == 0 { // another neighbourhood; the phone was off while its owner took the metro
 			home = w.stores[rng.IntN(len(w.stores))]
-			at = offset(home, rng.Float64()*360, 300+200*rng.Float64())
+			at = geo.Offset(home, rng.Float64()*360, 300+200*rng.Float64())
 			if !pause(ctx, time.Duration(15+rng.IntN(20))*time.Second) {
 				return
 			}
@@ -160,7 +160,7 @@ func (w *walkers) report(ctx context.Context, nc *nats.Conn, device string, rng 
 	if rng.IntN(40) == 0 {
 		acc = 120 + 800*rng.Float64()
 	}
-	noisy := offset(p, rng.Float64()*360, math.Abs(rng.NormFloat64())*acc/2)
+	noisy := geo.Offset(p, rng.Float64()*360, math.Abs(rng.NormFloat64())*acc/2)
 	ok := w.tell(ctx, nc, wire.ClassPing, device, map[string]any{
 		"t": time.Now().UnixMilli(), "lat": round7(noisy.Lat), "lon": round7(noisy.Lng), "acc": math.Round(acc), "spd": w.speed, "src": "foreground",
 	})
@@ -233,16 +233,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 		return true
 	case <-ctx.Done():
 		return false
-	}
-}
-
-// offset moves a point by metres in a direction; good to a metre at these distances, which is all a walker needs.
-func offset(p geo.Point, bearingDeg, metres float64) geo.Point {
-	const metresPerDegree = 111_320
-	sin, cos := math.Sincos(bearingDeg * math.Pi / 180)
-	return geo.Point{
-		Lat: p.Lat + metres*cos/metresPerDegree,
-		Lng: p.Lng + metres*sin/(metresPerDegree*math.Cos(p.Lat*math.Pi/180)),
 	}
 }
 

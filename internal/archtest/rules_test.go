@@ -70,6 +70,7 @@ var rules = map[string]rule{
 	}},
 
 	// Tools around the path.
+	"canary":         {imports: []string{"stream", "stream/wire", "track", "fences", "geo", "internal/say"}},
 	"internal/watch": {},
 	"internal/trace": {imports: []string{"track"}},
 	"internal/stage": {imports: []string{ // the whole gateway on a clock of its own
@@ -104,7 +105,7 @@ var doors = map[string][]string{
 	"github.com/uber/h3-go":          {"geo"},         // cgo: one file, so that replacing it touches one package
 	"github.com/dgraph-io/badger":    {"internal/db"}, // the ledger's guarantees are those of the group commit
 	"github.com/nats-io/nats-server": {"stream/natsd"},
-	"github.com/nats-io/nats.go":     {"stream", "stream/natsd", "cmd/footfall", "internal/stage", "examples/ping", "bench/load"},
+	"github.com/nats-io/nats.go":     {"stream", "stream/natsd", "canary", "cmd/footfall", "internal/stage", "examples/ping", "bench/load"},
 	"github.com/tidwall/geojson":     {}, // tests only, as an oracle
 	"github.com/expr-lang/expr":      {"audience"},
 	"github.com/osteele/liquid":      {"campaign"},

@@ -1,4 +1,4 @@
-package main
+package canary
 
 import (
 	"cmp"
@@ -16,20 +16,20 @@ import (
 	"footfall/track"
 )
 
-// canaryWalk is how one canary walker crosses one fence: it is clearly outside, inside, and clearly outside again, for as long each
+// walk is how one canary walker crosses one fence: it is clearly outside, inside, and clearly outside again, for as long each
 // time as the rules ask for. It is walked in event time, not in real time: the positions are sent with their age.
-type canaryWalk struct {
+type walk struct {
 	fence     *fences.Fence
 	device    string // the same each time, so that a gateway keeps one device for a fence
 	accuracyM float64
-	legs      [3][]canaryStep // to arrive outside, to enter, to exit; each goes in one message
-	span      time.Duration   // from the first position to the last
+	legs      [3][]step     // to arrive outside, to enter, to exit; each goes in one message
+	span      time.Duration // from the first position to the last
 	enters    map[fences.ID]bool
 	cannot    string // why the rules let nobody cross it so; "" when they do
 }
 
-// canaryStep is one position, and how long after the walk's first one it is.
-type canaryStep struct {
+// step is one position, and how long after the walk's first one it is.
+type step struct {
 	at    geo.Point
 	after time.Duration
 }
@@ -41,20 +41,20 @@ const (
 )
 
 const (
-	// canaryAccuracyM is what a good phone claims under the open sky.
-	canaryAccuracyM = 5
-	// canaryDepthM is how far inside is enough; further only makes the way longer.
-	canaryDepthM = 500
-	// canaryPause is the least time between the positions of two messages. A message that takes longer than this to the gateway,
+	// accuracyM is what a good phone claims under the open sky.
+	accuracyM = 5
+	// depthM is how far inside is enough; further only makes the way longer.
+	depthM = 500
+	// messagePause is the least time between the positions of two messages. A message that takes longer than this to the gateway,
 	// whose clock dates the positions, could overtake the next one.
-	canaryPause = 5 * time.Second
-	// canaryTries is how many places outside a fence are tried, and canaryStops how many positions one stay may have.
-	canaryTries = 4
-	canaryStops = 100
+	messagePause = 5 * time.Second
+	// placesTried is how many places outside a fence are tried, and stopsAtMost how many positions one stay may have.
+	placesTried = 4
+	stopsAtMost = 100
 )
 
-// canaryPlanner plans walks and tries each on a tracker of its own with the rules that the gateway has.
-type canaryPlanner struct {
+// planner plans walks and tries each on a tracker of its own with the rules that the gateway has.
+type planner struct {
 	set       *fences.Set
 	rules     track.Rules
 	positions stream.Positions
@@ -63,30 +63,30 @@ type canaryPlanner struct {
 	res       track.Result
 }
 
-func newCanaryPlanner(set *fences.Set, rules track.Rules, positions stream.Positions) *canaryPlanner {
-	return &canaryPlanner{set: set, rules: rules, positions: positions, tracker: track.New(rules)}
+func newPlanner(set *fences.Set, rules track.Rules, positions stream.Positions) *planner {
+	return &planner{set: set, rules: rules, positions: positions, tracker: track.New(rules)}
 }
 
 // plan plans the walk across f, a fence of the planner's set.
-func (p *canaryPlanner) plan(f *fences.Fence) canaryWalk {
+func (p *planner) plan(f *fences.Fence) walk {
 	r := &p.rules
-	w := canaryWalk{fence: f, device: canaryDevice(f.ID), accuracyM: canaryAccuracyM}
+	w := walk{fence: f, device: deviceOf(f.ID), accuracyM: accuracyM}
 	w.accuracyM = min(w.accuracyM, cmp.Or(f.MaxAccuracyM, max(r.EnterAccuracyM, r.EnterAccuracyRatio*f.Shape.SizeM())))
 	blur := 0.0
 	if p.positions.Mode == stream.PositionsCoarse {
 		blur = 3 * geo.CellRadiusM(p.positions.Resolution)
 	}
-	in, ok := insideOf(&f.Shape, canaryDepthM+blur)
+	in, ok := insideOf(&f.Shape, depthM+blur)
 	if !ok {
 		w.cannot = "no place inside it was found"
 		return w
 	}
 	margin := cmp.Or(f.ExitMarginM, max(r.ExitMarginM, r.ExitMarginRatio*f.Shape.SizeM()))
-	places := p.outside(f, in, 1.05*margin+canaryAccuracyM+10+blur)
+	places := p.outside(f, in, 1.05*margin+accuracyM+10+blur)
 	if len(places) == 0 {
 		w.cannot = "no place clearly outside it was found"
 	}
-	for _, out := range places[:min(len(places), canaryTries)] {
+	for _, out := range places[:min(len(places), placesTried)] {
 		w.legs, w.span = p.legs(f, in, out)
 		if w.cannot = p.try(&w); w.cannot == "" {
 			break
@@ -95,8 +95,8 @@ func (p *canaryPlanner) plan(f *fences.Fence) canaryWalk {
 	return w
 }
 
-// canaryDevice is the device that crosses a fence: its id where that can be a device's name.
-func canaryDevice(id fences.ID) string {
+// deviceOf is the device that crosses a fence: its id where that can be a device's name.
+func deviceOf(id fences.ID) string {
 	if wire.ValidToken(string(id)) {
 		return string(id)
 	}
@@ -105,22 +105,22 @@ func canaryDevice(id fences.ID) string {
 }
 
 // legs dates a walk from out to in and back. Whoever is still inside from a walk that was cut off has left after the first leg.
-func (p *canaryPlanner) legs(f *fences.Fence, in, out geo.Point) (legs [3][]canaryStep, span time.Duration) {
+func (p *planner) legs(f *fences.Fence, in, out geo.Point) (legs [3][]step, span time.Duration) {
 	now := time.Duration(0)
 	stay := func(leg int, at geo.Point, least time.Duration) {
 		end := now + least
 		for n := 0; now < end; n++ {
-			legs[leg] = append(legs[leg], canaryStep{at, now})
+			legs[leg] = append(legs[leg], step{at, now})
 			// A silence of PresenceTTL would end the stay.
-			if step := p.rules.PresenceTTL / 2; end-now <= step || n == canaryStops {
+			if step := p.rules.PresenceTTL / 2; end-now <= step || n == stopsAtMost {
 				now = end
 			} else {
 				now += max(step, time.Second)
 			}
 		}
-		legs[leg] = append(legs[leg], canaryStep{at, now})
+		legs[leg] = append(legs[leg], step{at, now})
 	}
-	way := canaryPause
+	way := messagePause
 	if p.rules.MaxSpeedMPS > 0 {
 		way = max(way, time.Duration(geo.DistanceM(in, out)/(p.rules.MaxSpeedMPS/2)*1000)*time.Millisecond)
 	}
@@ -135,7 +135,7 @@ func (p *canaryPlanner) legs(f *fences.Fence, in, out geo.Point) (legs [3][]cana
 
 // try walks twice, the second time as somebody who is known, and returns why the fence was not crossed. It notes in w which other
 // fences are entered on the way.
-func (p *canaryPlanner) try(w *canaryWalk) (cannot string) {
+func (p *planner) try(w *walk) (cannot string) {
 	w.enters = map[fences.ID]bool{}
 	begin := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 	id := track.DeviceID(w.device)
@@ -179,7 +179,7 @@ func (p *canaryPlanner) try(w *canaryWalk) (cannot string) {
 
 // outside lists places that are need metres from the edge of f, the best first: in no other fence and near no other's edge, then
 // the nearest.
-func (p *canaryPlanner) outside(f *fences.Fence, in geo.Point, need float64) []geo.Point {
+func (p *planner) outside(f *fences.Fence, in geo.Point, need float64) []geo.Point {
 	type place struct {
 		at     geo.Point
 		others int
@@ -197,7 +197,7 @@ func (p *canaryPlanner) outside(f *fences.Fence, in geo.Point, need float64) []g
 		here := p.set.Match(nil, at)
 		c := place{at: at, others: len(here), wayM: geo.DistanceM(in, at)}
 		for turn := range 8 {
-			c.near = c.near || !slices.Equal(here, p.set.Match(nil, placeAt(at, 45*float64(turn), 2*canaryAccuracyM+20)))
+			c.near = c.near || !slices.Equal(here, p.set.Match(nil, placeAt(at, 45*float64(turn), 2*accuracyM+20)))
 		}
 		found = append(found, c)
 	}
@@ -266,7 +266,7 @@ func insideOf(s *geo.Shape, want float64) (geo.Point, bool) {
 				}
 			}
 		}
-		if deepest > canaryAccuracyM {
+		if deepest > accuracyM {
 			break
 		}
 	}
@@ -284,8 +284,10 @@ func boundsOf(ring []geo.Point) (low, high geo.Point) {
 	return low, high
 }
 
-// placeAt is offset, rounded as positions are sent.
+// placeAt is geo.Offset, rounded as positions are sent.
 func placeAt(p geo.Point, bearingDeg, metres float64) geo.Point {
-	at := offset(p, bearingDeg, metres)
-	return geo.Point{Lat: round7(at.Lat), Lng: round7(math.Remainder(at.Lng, 360))}
+	at := geo.Offset(p, bearingDeg, metres)
+	return geo.Point{Lat: round7(at.Lat), Lng: round7(at.Lng)}
 }
+
+func round7(x float64) float64 { return math.Round(x*1e7) / 1e7 }
