@@ -45,9 +45,6 @@ func (q *OutboxQuery) check() error {
 	return fmt.Errorf("%w: %q is no state; there are %v", ErrQuery, q.State, outbox.States())
 }
 
-// ErrQuery: a question that makes no sense; the text says why.
-var ErrQuery = errors.New("stream: bad query")
-
 // OutboxPage is some deliveries; More says that there are others.
 type OutboxPage struct {
 	Deliveries []outbox.Delivery `json:"deliveries"`

@@ -29,15 +29,21 @@
 //
 // # Where to look
 //
-//	transport    streams, owner: what is kept in NATS, and who may work on an account's logs; the server itself in package natsd
-//	taking in    intake (embedded), library (external), door, flood, collector, positions, refusals
+// On the way, in its order:
+//
+//	taking in    intake (embedded server), library (external), door, flood, collector, positions, refusals
 //	the log      appender, log, logreader, position, progress; files in package inputlog, payloads in package wire
-//	deciding     worker, effects, settle, inquiry, decision; customer and receipts are the other kinds of input; canary: who is nobody
-//	people       members, tags, devices, badge, besttime, vouchers
-//	over time    announce (schedules), journeys, wakes (timers), calls (webhook steps), stop, retire
-//	sending      compose (a push is rendered when it is sent), deliveries, retired (tokens that were called dead)
-//	telling      events, encode, report, funnelcount, counters
-//	asking       service (subjects of questions), explain, approach, whatif, report, journeyops, taghttp, receipthttp; near, here (of devices)
+//	deciding     worker, effects, settle, inquiry, decision, decisionrow; customer and receipts are the other kinds of input; canary: who is nobody
+//	beside it    consent, devices, members, facts (for reports), besttime, badge, vouchers: what the settler writes with a decision
+//	telling      events, encode, funnelcount, counters
+//	sending      compose (a push is rendered when it is sent), retired (tokens that were called dead)
+//
+// Around it:
+//
+//	the whole    gateway (starts and stops), catalogue (of fences); streams, owner: what is kept in NATS, and whose it is; the server is package natsd
+//	over time    announce (schedules), journeys, wakes (timers), calls (webhook steps), retire
+//	asking       service (subjects of questions), explain, approach, whatif, report (with packages funnel and forecast); near, here (of devices)
+//	ordering     deliveries, journeyops, voucherops, tags, stop: what an operator does; taghttp, receipthttp: over HTTP
 //	rehearsing   recording (the log as it was), past (what the ledger knew), rehearsal (the same code, nothing sent)
 //	privacy      export, forget
 package stream

@@ -90,6 +90,12 @@ type ExplainRequest struct {
 	Closest bool `json:"closest,omitzero"`
 }
 
+// ErrQuery: a question that makes no sense; the text says why.
+var ErrQuery = errors.New("stream: bad query")
+
+// ErrBusy: another question of the kind is being answered.
+var ErrBusy = errors.New("stream: another report is being made; ask again")
+
 // queryPatience bounds how long a person's question may take of a busy gateway.
 const queryPatience = 5 * time.Second
 
