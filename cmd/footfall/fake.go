@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 
 	"footfall/push/fake"
 )
@@ -22,6 +24,51 @@ type fakeFlags struct {
 	Latency string `help:"How long each answer takes: 30ms, 10ms-50ms, or 30ms~0.5 (lognormal)." default:"0" placeholder:"TIME"`
 	Seed    uint64 `help:"Seed of the latency." default:"1"`
 	Verbose bool   `short:"v" help:"Say why requests are refused."`
+
+	Answer []string `help:"Answer in another way than the service would, or fail; may be repeated, the first rule that fits counts. The syntax of rules is above." sep:"none" placeholder:"RULE"`
+	Lines  bool     `short:"i" help:"Read more from standard input, a line each: a rule, or clear, which forgets all rules."`
+}
+
+// Help implements kong.HelpProvider.
+func (*fakeFlags) Help() string {
+	return "It accepts every push that the real service would, unless a rule says otherwise. A rule is " + fake.RuleSyntax
+}
+
+// scripted is what the flags do to either fake.
+type scripted interface {
+	Script(rules ...fake.Rule)
+	ClearScript()
+}
+
+// script gives f the rules of the flags and, until e ends, those of standard input.
+func (c *fakeFlags) script(e *env, f scripted, parse func(string) (fake.Rule, error)) error {
+	for _, text := range c.Answer {
+		r, err := parse(text)
+		if err != nil {
+			return usage("--answer: %s", strings.TrimPrefix(err.Error(), "fake: "))
+		}
+		f.Script(r)
+	}
+	if !c.Lines {
+		return nil
+	}
+	go func() { // ends with the input, or with the process
+		for lines := bufio.NewScanner(e.in); lines.Scan(); {
+			switch text := strings.TrimSpace(lines.Text()); text {
+			case "":
+			case "clear":
+				f.ClearScript()
+			default:
+				r, err := parse(text)
+				if err != nil {
+					fmt.Fprintln(e.err, strings.TrimPrefix(err.Error(), "fake: "))
+					continue
+				}
+				f.Script(r)
+			}
+		}
+	}()
+	return nil
 }
 
 // check parses the latency and refuses addresses that other machines reach: the fake accepts whatever it is sent.
@@ -76,6 +123,9 @@ func (c *fakeAPNsCmd) Run(e *env) error {
 		return err
 	}
 	defer a.Close()
+	if err := c.script(e, a, fake.ParseAPNsRule); err != nil {
+		return err
+	}
 	files, err := a.WriteFiles(c.Dir)
 	if err != nil {
 		return err
@@ -100,6 +150,9 @@ func (c *fakeFCMCmd) Run(e *env) error {
 		return err
 	}
 	defer f.Close()
+	if err := c.script(e, f, fake.ParseFCMRule); err != nil {
+		return err
+	}
 	files, err := f.WriteFiles(c.Dir)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -32,7 +33,13 @@ func TestFakeCommands(t *testing.T) {
 			out := new(growing)
 			e, stop := testEnv(t, out)
 			ended := make(chan int, 1)
-			go func() { ended <- run(e, []string{"fake", tt.name, "--dir", filepath.Join(dir, "fake")}) }()
+			lines, say := io.Pipe()
+			e.in = lines
+			defer say.Close()
+			go func() {
+				ended <- run(e, []string{"fake", tt.name, "--dir", filepath.Join(dir, "fake"), "--lines",
+					"--answer", "503 retry-after=7s times=1", "--answer", "cut times=1"})
+			}()
 			yaml := regexp.MustCompile(`(?s)\npush:\n.*?\n\n`)
 			for deadline := time.Now().Add(time.Minute); !yaml.MatchString(out.String()); time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
@@ -55,21 +62,39 @@ func TestFakeCommands(t *testing.T) {
 			n := tt.push
 			n.MID, n.App, n.Device, n.Title = "e5133745-bdc3-8e22-9c09-3ff2964918bd", "shop", "shop.d1", "Hello"
 			n.ExpiresAt = time.Now().Add(time.Minute)
-			if o := p.lanes[tt.lane].Send(t.Context(), &n); o.Class != push.Accepted {
-				t.Fatalf("sent: %+v", o)
+			send := func(want push.Class) push.Outcome {
+				t.Helper()
+				o := p.lanes[tt.lane].Send(t.Context(), &n)
+				if o.Class != want {
+					t.Fatalf("sent: %+v, want %s", o, want)
+				}
+				return o
 			}
+			if o := send(push.Retry); o.Status != 503 || o.RetryAfter != 7*time.Second {
+				t.Errorf("%+v", o)
+			}
+			send(push.InDoubt)
+			send(push.Accepted)
+			// A line is in force once the next one is read.
+			fmt.Fprint(say, "often\n401\n\n")
+			send(push.Auth)
+			if !strings.Contains(out.String(), `"often" is no status`) {
+				t.Errorf("a line that is no rule: %s", out)
+			}
+			fmt.Fprint(say, "clear\n\n")
+			send(push.Accepted)
 			stop()
 			if code := <-ended; code != 0 {
 				t.Errorf("exit code %d", code)
 			}
-			for _, want := range []string{"SHOWN", "Hello", `"Accepted":1`} {
+			for _, want := range []string{"SHOWN", "Hello", `"Accepted":3`} {
 				if !strings.Contains(out.String(), want) {
 					t.Errorf("want %q in:\n%s", want, out)
 				}
 			}
 		})
 	}
-	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--latency", "soon"}} {
+	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--latency", "soon"}, {"--answer", "soon"}} {
 		if code, _, errs := runCLI(t, append([]string{"fake", "apns", "--dir", t.TempDir()}, args...)...); code != exitUsage {
 			t.Errorf("%v: exit code %d: %s", args, code, errs)
 		}
