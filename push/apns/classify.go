@@ -88,8 +88,8 @@ func byStatus(status int) push.Class {
 // Classify says what an answer of APNs means. It is a pure function: now is
 // used for a Retry-After date only. Status 0 is "no answer is known".
 //
-// A 410 whose body is not JSON is some proxy's and no proof against a token:
-// it is Bug, not TokenDead.
+// A 410 without Apple's reason is some proxy's and no proof against a token: it
+// is Bug, not TokenDead.
 func Classify(status int, header http.Header, body []byte, now time.Time) push.Outcome {
 	if status == 200 && len(body) == 0 { // nearly all
 		return push.Outcome{
@@ -101,15 +101,14 @@ func Classify(status int, header http.Header, body []byte, now time.Time) push.O
 		Reason    string          `json:"reason"`
 		Timestamp json.RawMessage `json:"timestamp"`
 	}
-	err := json.Unmarshal(body, &answer)
-	foreign := len(body) > 0 && err != nil // the reason stays empty
+	_ = json.Unmarshal(body, &answer) // not JSON: no reason
 
 	o := push.Outcome{Status: status, Reason: exchange.Brief(answer.Reason), Sent: true}
 	class, known := classes[strconv.Itoa(status)+" "+answer.Reason]
 	if !known {
 		class = byStatus(status)
 		o.Unknown = class != push.Accepted
-		if class == push.TokenDead && foreign {
+		if class == push.TokenDead && answer.Reason == "" {
 			class = push.Bug
 		}
 		if o.Reason == "" && status != 200 {

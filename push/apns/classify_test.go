@@ -81,6 +81,8 @@ func TestClassify(t *testing.T) {
 		// Not Apple at all.
 		{"proxy's 502", 502, nil, "<html>Bad Gateway</html>", push.Outcome{Unknown: true, Class: push.Retry, Reason: "HTTP 502"}},
 		{"empty 503", 503, nil, "", push.Outcome{Unknown: true, Class: push.Retry, Reason: "HTTP 503"}},
+		{"410 without a word", 410, nil, "", push.Outcome{Unknown: true, Class: push.Bug, Reason: "HTTP 410"}},
+		{"410 without a reason", 410, nil, `{"error":"gone"}`, push.Outcome{Unknown: true, Class: push.Bug, Reason: "HTTP 410"}},
 		{"proxy's 410", 410, nil, "<html>Gone</html>", push.Outcome{Unknown: true, Class: push.Bug, Reason: "HTTP 410"}},
 		{"proxy's 429", 429, after("90"), "slow down", push.Outcome{Unknown: true, Class: push.LaneRate, Reason: "HTTP 429", RetryAfter: 90 * time.Second}},
 		{"proxy's 407", 407, nil, "", push.Outcome{Unknown: true, Class: push.Config, Reason: "HTTP 407"}},
