@@ -130,6 +130,32 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 	}
 }
 
+// The map in the package comment of stream is how one finds a way in sixty files: it has all of them.
+func TestStreamsMapHasEveryFile(t *testing.T) {
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "stream", "doc.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, where, found := strings.Cut(string(text), "# Where to look")
+	files, err := filepath.Glob(filepath.Join(root, "stream", "*.go"))
+	if err != nil || !found || len(files) == 0 {
+		t.Fatalf("%d files, map %t, err %v", len(files), found, err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".go")
+		if name == "doc" || strings.HasSuffix(name, "_test") {
+			continue
+		}
+		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(where) {
+			t.Errorf("stream/%s.go is not in the map of stream/doc.go", name)
+		}
+	}
+}
+
 func TestRulesHaveNoCycle(t *testing.T) {
 	if c := cycle(rules); c != nil {
 		t.Errorf("the allowed arrows form a cycle: %s", strings.Join(c, " -> "))
