@@ -62,8 +62,7 @@ func (c *fenceAdviseCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	err = eachPing(e.ctx, records, func(rec *wire.Record, _ uint64) { a.Apply(rec.Device, rec.Fix) })
-	if err != nil {
+	if err := eachPing(e.ctx, records, a.Apply); err != nil {
 		return err
 	}
 	report := a.Report()
@@ -148,7 +147,7 @@ func (c *fenceAdviseCmd) chosen(set *fences.Set) ([]fences.Fence, error) {
 		}
 	}
 	for _, id := range c.Fence {
-		if !has(set, fences.ID(id)) {
+		if _, ok := set.Lookup(fences.ID(id)); !ok {
 			return nil, usage("--fence: %s has no fence %q", c.Fences, id)
 		}
 	}

@@ -42,6 +42,7 @@ var rules = map[string]rule{
 	"forecast": {imports: []string{"campaign", "audience", "track", "fences", "funnel", "reach", "dedupe", "internal/db"}, pure: true, noIO: true},
 
 	// Questions to recorded positions.
+	"fences/diff":   {imports: []string{"fences", "track", "geo", "dedupe", "internal/say"}, pure: true, noIO: true},
 	"fences/advice": {imports: []string{"fences", "track", "geo", "dedupe", "internal/say", "internal/trace", "stream/wire"}, pure: true},
 
 	// Providers. None knows a campaign or another provider.
