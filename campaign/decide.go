@@ -538,7 +538,7 @@ func (c *Campaign) describe(r rule, f *facts) string {
 		return s + metres(tr.EdgeDistanceM) + " from the edge, accuracy " + accuracy
 	case ruleWindow:
 		loc := c.Window.location(f.store)
-		text := "it was " + f.at.In(loc).Format(stampForm) + " (" + loc.String() + "); open " + c.said.window
+		text := "it was " + f.at.In(loc).Format(stampForm) + " (" + loc.String() + "); " + c.said.window
 		if f.closed == "" {
 			return text
 		}
@@ -689,6 +689,9 @@ type said struct{ trigger, window, once string }
 
 func (c *Campaign) say() said {
 	s := said{trigger: c.Trigger.String(), window: c.Window.String()}
+	if s.window != alwaysOpen {
+		s.window = "open " + s.window
+	}
 	switch c.Once.Kind {
 	case dedupe.PeriodDay:
 		s.once = fmt.Sprintf("once a day of the %s", c.Once.Zone)

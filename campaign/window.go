@@ -8,6 +8,8 @@ import (
 	"footfall/dedupe"
 )
 
+const alwaysOpen = "always open"
+
 // Window is when a campaign may send. The zero Window is always open.
 //
 // It is half-open: From is inside, To is not; an opening hour is inside, a
@@ -257,7 +259,7 @@ func (w *Window) String() string {
 		parts = append(parts, s.String())
 	}
 	if len(parts) == 0 {
-		return "always open"
+		return alwaysOpen
 	}
 	if w.Zone == "" {
 		return strings.Join(parts, ", ") + ", store time"

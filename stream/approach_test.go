@@ -93,3 +93,31 @@ func TestExplainFarFromEveryFence(t *testing.T) {
 		t.Errorf("to another fence: %+v, %v", e.Closest, err)
 	}
 }
+
+// TestExplainSaysWhatIsDoubted: a position inside a fence that is too far from the last one leads to nothing, and the
+// explanation says that it is doubted, and by how much; once the next one agrees there is an entry and no doubt.
+func TestExplainSaysWhatIsDoubted(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	defer r.halt()
+	r.mustAsk("ping.shop.d1", ping(noon, 50.4100, 30.5234))
+	r.clock.set(noon.Add(time.Second))
+	r.mustAsk("ping.shop.d1", ping(noon.Add(time.Second), 50.4501, 30.5234))
+	r.settle()
+	e, err := r.gw.ExplainNear(t.Context(), "shop.d1", 0, 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Decisions) != 0 || e.Live == nil || e.Live.Doubted == nil {
+		t.Fatalf("%+v", e)
+	}
+	if q := e.Live.Doubted; q.At != noon.Add(time.Second).UnixMilli() || q.AfterMS != 1000 || math.Abs(q.DistM-4461) > 10 || q.MaxSpeed != 90 {
+		t.Errorf("%+v", q)
+	}
+	r.clock.set(noon.Add(2 * time.Second))
+	r.mustAsk("ping.shop.d1", ping(noon.Add(2*time.Second), 50.4501, 30.5234))
+	r.settle()
+	if e, err = r.gw.ExplainNear(t.Context(), "shop.d1", 0, 0, ""); err != nil || len(e.Decisions) == 0 || e.Live.Doubted != nil {
+		t.Errorf("after the next: %+v, %v", e, err)
+	}
+}

@@ -44,6 +44,16 @@ type LivePresence struct {
 	AccuracyM float32    `json:"accuracy_m,omitzero"`
 	Inside    []InsideOf `json:"inside"`
 	Nearest   []NearbyOf `json:"nearest"` // up to three fences by distance to the edge
+	// Doubted is a position that nothing is decided about until the next one agrees with it; nil for none.
+	Doubted *DoubtedFix `json:"doubted,omitempty"`
+}
+
+// DoubtedFix is a position too far from the last one for the time between them.
+type DoubtedFix struct {
+	At       int64   `json:"at"`
+	DistM    float64 `json:"dist_m"`    // from the last position
+	AfterMS  int64   `json:"after_ms"`  // the last position, by fix time
+	MaxSpeed float64 `json:"max_speed"` // m/s, of the rules
 }
 
 // InsideOf is a fence that the device is in.
@@ -210,6 +220,12 @@ func livePresence(p *track.Presence, set *fences.Set, rules *track.Rules) *LiveP
 	}
 	if !p.HasPosition {
 		return l
+	}
+	if q := p.Quarantined; q != nil {
+		l.Doubted = &DoubtedFix{
+			At: q.FixedAt, AfterMS: q.FixedAt - p.PositionAt, MaxSpeed: rules.MaxSpeedMPS,
+			DistM: geo.DistanceM(geo.Point{Lat: p.Lat, Lng: p.Lng}, geo.Point{Lat: q.Lat, Lng: q.Lng}),
+		}
 	}
 	l.Nearest = near(set, &track.Fix{Lat: p.Lat, Lng: p.Lng, AccuracyM: p.AccuracyM}, rules, func(*fences.Fence) bool { return true })
 	return l

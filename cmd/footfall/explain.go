@@ -174,6 +174,10 @@ func writeExplanation(w io.Writer, ex stream.Explanation, loc *time.Location) {
 		loc = zoneOf(&ex.Decisions[n-1], loc)
 	}
 	fmt.Fprintf(w, "\nnow: last position %s ago\n", time.Duration(ex.Now-ex.Live.LastFixAt)*time.Millisecond)
+	if q := ex.Live.Doubted; q != nil {
+		fmt.Fprintf(w, "  a position of %s is doubted: %.0f m from the last one after %s, over %g m/s; nothing is decided about it until the next position agrees\n",
+			stamp3(q.At, loc), q.DistM, time.Duration(q.AfterMS)*time.Millisecond, q.MaxSpeed)
+	}
 	for _, in := range ex.Live.Inside {
 		fmt.Fprintf(w, "  inside %s since %s\n", in.Fence, stamp3(in.Since, loc))
 	}

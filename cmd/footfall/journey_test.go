@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"footfall/journey"
+	"footfall/stream"
 )
 
 // TestJourneyCommands: a journey from its file through a running gateway, by the command line alone.
@@ -253,5 +256,26 @@ func TestCookbookChecksClean(t *testing.T) {
 		if count < least {
 			t.Errorf("%s: %d whole examples, want %d", page, count, least)
 		}
+	}
+}
+
+// TestExperimentWithoutGoals: before anybody reaches the goal nothing is known, and nothing is ever known for certain.
+func TestExperimentWithoutGoals(t *testing.T) {
+	var out strings.Builder
+	v := stream.JourneyView{ID: "j", State: "running", Revision: "b", Versions: map[string]int64{"a": 3, "b": 1}, Experiments: map[string][]journey.Arm{
+		"x": {{Name: "control", People: 50}, {Name: "same", People: 50, Better: 0.5}},
+		"y": {{Name: "control", People: 50}, {Name: "good", People: 50, Goals: 40, Better: 0.99999999}, {Name: "so", People: 50, Goals: 1, Better: 0.75}},
+	}}
+	writeJourney(&out, &v)
+	for _, want := range []string{
+		"of these 3 in version a: footfall journey migrate j moves them", "0.00 %  not enough data\n",
+		"80.00 %  better than control: more than 99.9 % sure", "2.00 %  better than control: 75.0 % sure",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	if strings.Contains(out.String(), "in version b:") {
+		t.Error("who is in the version of the files need not be moved")
 	}
 }

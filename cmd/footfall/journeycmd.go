@@ -78,6 +78,17 @@ func (c *journeyShowCmd) Run(e *env) error {
 	return nil
 }
 
+// surety prints a probability of which nobody is to think that it is all, or nothing.
+func surety(p float64) string {
+	switch {
+	case p > 0.999:
+		return "more than 99.9 %"
+	case p < 0.001:
+		return "less than 0.1 %"
+	}
+	return fmt.Sprintf("%.1f %%", 100*p)
+}
+
 // writeJourney prints a journey as a whole: its steps with who waits there, and what it has led to.
 func writeJourney(w io.Writer, v *stream.JourneyView) {
 	fmt.Fprintf(w, "%s  %s", v.ID, v.State)
@@ -90,6 +101,11 @@ func writeJourney(w io.Writer, v *stream.JourneyView) {
 			if reason, ok := strings.CutPrefix(name, prefix); ok {
 				fmt.Fprintf(w, "  %s %-20s %10s\n", strings.TrimSuffix(prefix, "."), reason, say.Thousands(v.Counts[name]))
 			}
+		}
+	}
+	for _, version := range slices.Sorted(maps.Keys(v.Versions)) {
+		if version != v.Revision {
+			fmt.Fprintf(w, "  of these %s in version %s: footfall journey migrate %s moves them\n", say.Thousands(v.Versions[version]), version, v.ID)
 		}
 	}
 	fmt.Fprintln(w, "steps")
@@ -107,8 +123,12 @@ func writeJourney(w io.Writer, v *stream.JourneyView) {
 		fmt.Fprintf(w, "experiment %s\n", step)
 		for i, a := range v.Experiments[step] {
 			fmt.Fprintf(w, "  %-20s %10s people  %8s goals  %6.2f %%", a.Name, say.Thousands(a.People), say.Thousands(a.Goals), 100*a.Rate())
-			if i > 0 && a.People > 0 {
-				fmt.Fprintf(w, "  better than %s: %.1f %% sure", v.Experiments[step][0].Name, 100*a.Better)
+			switch control := v.Experiments[step][0]; {
+			case i == 0 || a.People == 0:
+			case control.Goals+a.Goals == 0:
+				fmt.Fprint(w, "  not enough data")
+			default:
+				fmt.Fprintf(w, "  better than %s: %s sure", control.Name, surety(a.Better))
 			}
 			if v.Winners[step] == a.Name {
 				fmt.Fprint(w, "  winner")
