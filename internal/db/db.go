@@ -74,8 +74,11 @@ type DB struct {
 	queue    chan *request
 	writer   sync.WaitGroup
 	broken   atomic.Pointer[error]
-	// commitTxn is Badger's Commit; a test makes it fail.
-	commitTxn func(*badger.Txn) error
+	// version is that of the last commit. We number them ourselves (Badger's managed mode): there is one writer, and Badger's own
+	// numbering has each transaction wait for one of its goroutines. Of the writer goroutine, once it runs.
+	version uint64
+	// commitTxn is Badger's CommitAt; a test makes it fail.
+	commitTxn func(txn *badger.Txn, version uint64) error
 	wal       *wal      // nil where nothing is synced
 	durable   snapshots // what Views read
 	groups    atomic.Int64
@@ -136,7 +139,7 @@ func open(cfg Config, m mode) (*DB, error) {
 		local:     map[any]any{},
 		queue:     make(chan *request, queueLen),
 		done:      make(chan struct{}),
-		commitTxn: (*badger.Txn).Commit,
+		commitTxn: func(txn *badger.Txn, version uint64) error { return txn.CommitAt(version, nil) },
 	}
 	d.idle.L = &d.mu
 	for p := range registered() {
@@ -146,13 +149,13 @@ func open(cfg Config, m mode) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.bdb, err = badger.Open(opts)
+	d.bdb, err = badger.OpenManaged(opts)
 	for tries := 0; tries < numMemTables && err != nil && !opts.ReadOnly && strings.Contains(err.Error(), z.NewFile.Error()); tries++ {
 		// A kill between making a log file and giving it its size leaves an empty
 		// file, which Badger initialises and then takes for an error. The next
 		// try finds a proper file without content.
 		d.log.Warn("a crash has left an empty log file; opening again", "dir", cfg.Dir, "err", err)
-		d.bdb, err = badger.Open(opts)
+		d.bdb, err = badger.OpenManaged(opts)
 	}
 	if err != nil {
 		if opts.ReadOnly && unclean(err) {
@@ -162,6 +165,7 @@ func open(cfg Config, m mode) (*DB, error) {
 	}
 	// A tenth is left for what Badger counts that entrySize does not see.
 	d.maxCount, d.maxSize = d.bdb.MaxBatchCount()*9/10, d.bdb.MaxBatchSize()*9/10
+	d.version = d.bdb.MaxVersion()
 	if err := d.checkFormat(); err != nil {
 		return nil, errors.Join(err, d.bdb.Close())
 	}
@@ -170,7 +174,8 @@ func open(cfg Config, m mode) (*DB, error) {
 			return nil, errors.Join(fmt.Errorf("db: open: %w", classify(err, cfg.Dir)), d.bdb.Close())
 		}
 	}
-	d.durable.replace(d.bdb.NewTransaction(false))
+	d.durable.discard = d.bdb.SetDiscardTs
+	d.durable.replace(d.snapshotAt(d.version))
 	if !d.readOnly {
 		d.writer.Go(d.write)
 	}

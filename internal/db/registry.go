@@ -83,14 +83,17 @@ func (d *DB) checkFormat() error {
 	if err != nil || d.readOnly || len(writes) == 0 {
 		return err
 	}
-	err = d.bdb.Update(func(txn *badger.Txn) error {
-		for k, v := range writes {
-			if err := txn.Set([]byte(k), v); err != nil {
-				return err
-			}
+	txn := d.bdb.NewTransactionAt(d.version, true)
+	defer txn.Discard()
+	for k, v := range writes {
+		if err = txn.Set([]byte(k), v); err != nil {
+			break
 		}
-		return nil
-	})
+	}
+	if err == nil {
+		d.version++
+		err = d.commitTxn(txn, d.version)
+	}
 	if err != nil {
 		return fmt.Errorf("db: record key spaces: %w", classify(err, d.cfg.Dir))
 	}

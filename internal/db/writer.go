@@ -93,7 +93,7 @@ func (d *DB) write() {
 // what they wrote, tells them, and returns how many it has dealt with. That is
 // fewer than limit when the rest does not fit into the same transaction.
 func (d *DB) commitGroup(reqs []*request, limit int) int {
-	txn := d.bdb.NewTransaction(false)
+	txn := d.bdb.NewTransactionAt(d.version, false)
 	defer txn.Discard()
 	now := d.cfg.Now()
 	var group overlay
@@ -182,7 +182,7 @@ func (d *DB) commit(group *overlay, now time.Time) error {
 	if err := d.disk.check(); err != nil {
 		return err
 	}
-	txn := d.bdb.NewTransaction(true)
+	txn := d.bdb.NewTransactionAt(d.version, true)
 	defer txn.Discard()
 	if err := group.apply(txn, now, time.Now()); err != nil {
 		return classify(err, d.cfg.Dir) // nothing has left the transaction yet
@@ -202,7 +202,8 @@ func (d *DB) commit(group *overlay, now time.Time) error {
 
 // commitAndSync returns when the transaction is on disk. Until then no View sees it.
 func (d *DB) commitAndSync(txn *badger.Txn) error {
-	if err := d.commitTxn(txn); err != nil {
+	d.version++ // also when it fails: a version is used once
+	if err := d.commitTxn(txn, d.version); err != nil {
 		return err
 	}
 	if d.wal != nil {
@@ -210,6 +211,6 @@ func (d *DB) commitAndSync(txn *badger.Txn) error {
 			return err
 		}
 	}
-	d.durable.replace(d.bdb.NewTransaction(false))
+	d.durable.replace(d.snapshotAt(d.version))
 	return nil
 }

@@ -272,8 +272,8 @@ func TestBrokenCommitStopsWriting(t *testing.T) {
 		t.Fatal(err)
 	}
 	set(t, d, "a", "1")
-	d.commitTxn = func(txn *badger.Txn) error {
-		return errors.Join(txn.Commit(), syscall.EIO) // written, but the sync failed
+	d.commitTxn = func(txn *badger.Txn, version uint64) error {
+		return errors.Join(txn.CommitAt(version, nil), syscall.EIO) // written, but the sync failed
 	}
 	for range 2 {
 		err := d.Update(t.Context(), func(tx *Tx) error { return tx.Set(tkey("b"), []byte("2")) })
