@@ -9,8 +9,13 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 
+	"footfall/internal/latency"
 	"footfall/push"
 )
+
+// latencyBounds are the upper bounds of the buckets of every latency, in seconds: from a provider next door to a row that waited out an
+// outage.
+var latencyBounds = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900}
 
 // lane sends the rows of one (provider, app, environment). Its two queues, for
 // entries and for announcements, share everything here.
@@ -26,7 +31,7 @@ type lane struct {
 	bulk     *queue
 	jobs     chan *change // leased, not begun; has room for all that may be held
 
-	request, accepted histogram // one attempt; enqueued to accepted
+	request, accepted *latency.Counter // one attempt; enqueued to accepted
 
 	// mu guards what follows. Never call the breaker with mu held: its callback
 	// takes mu.
@@ -61,6 +66,7 @@ var (
 
 func newLane(o *Outbox, name string, p push.Provider) *lane {
 	l := &lane{
+		request: latency.NewCounter(latencyBounds), accepted: latency.NewCounter(latencyBounds),
 		o: o, name: name, provider: p,
 		gov:     newGovernor(o.cfg.rate(name)),
 		pacer:   newPacer(o.cfg.DeviceEvery, o.cfg.DeviceBurst),
@@ -350,7 +356,7 @@ type LaneStats struct {
 	Finals map[State]int64
 	// Request is the time of one attempt, Accepted that from enqueueing to the
 	// provider's acceptance.
-	Request, Accepted Histogram
+	Request, Accepted latency.Histogram
 	// UnknownReasons counts answers that the provider does not document, the
 	// metric push_unknown_reason; see push.Outcome.
 	UnknownReasons int64
@@ -366,7 +372,7 @@ func (l *lane) stats() LaneStats {
 		UnknownReasons: l.unknown,
 		InFlight:       l.held(), Rate: l.gov.now(), BaseRate: l.gov.base, Breaker: state, Alarms: l.alarms.list(),
 		Classes: make(map[push.Class]int64, len(l.classes)), Finals: make(map[State]int64, len(l.finals)),
-		Request: l.request.snapshot(), Accepted: l.accepted.snapshot(),
+		Request: l.request.Histogram(), Accepted: l.accepted.Histogram(),
 	}
 	if l.heldTill.After(time.Now()) {
 		s.HeldUntil = l.heldTill

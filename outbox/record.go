@@ -382,7 +382,7 @@ func (o *Outbox) recorded(c *change) {
 		l.finals[d.State]++
 		l.mu.Unlock()
 		if d.State == StateAccepted {
-			l.accepted.add(time.Duration(d.UpdatedAt-d.CreatedAt) * time.Millisecond)
+			l.accepted.Add(time.Duration(d.UpdatedAt-d.CreatedAt) * time.Millisecond)
 		}
 	}
 	if c.odd != nil {

@@ -78,7 +78,7 @@ func (l *lane) attempt(ctx context.Context, d *Delivery) (out push.Outcome, t tr
 	out = call(sendCtx, l.provider, n)
 	failpoint.Here(failpoint.Answered)
 	if out.Sent {
-		l.request.add(time.Since(begun))
+		l.request.Add(time.Since(begun))
 	}
 	out = l.observeText(n, out)
 	done(l.observe(out))

@@ -528,6 +528,9 @@ type Status struct {
 	Settled   bool                        `json:"settled"` // everything that had arrived is decided and committed
 }
 
+// LedgerStages says where the time of the ledger's commits goes, since it was opened.
+func (g *Gateway) LedgerStages() []db.Stage { return g.cfg.DB.Stages() }
+
 // Status takes a snapshot. The counters are of this run; the funnel is of the ledger.
 func (g *Gateway) Status() Status {
 	s := Status{Stats: g.count.snapshot(), Outbox: g.outbox.Stats(), Fences: g.Fences().Len(), FencesRev: g.Fences().Revision(), Campaigns: g.Campaigns().Len(), Settled: g.settledNow()}

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"footfall/internal/db"
+	"footfall/internal/latency"
 	"footfall/outbox"
 	"footfall/push"
 	"footfall/stream"
@@ -22,6 +24,7 @@ import (
 type metricsSource interface {
 	Status() stream.Status
 	LaneViews() ([]stream.LaneView, error)
+	LedgerStages() []db.Stage
 }
 
 // gatewayMetrics turns a gateway's own counters into metrics when they are asked for, so that counting costs
@@ -74,6 +77,10 @@ func (m *gatewayMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 	for outcome, n := range outcomes { // not a counter: a delivery that is sent again leaves its outcome
 		w.gauge("footfall_ledger_outcomes", "Entries, claims and outcomes of pushes since the ledger was made, all campaigns together.", float64(n), "outcome", outcome)
+	}
+
+	for _, stage := range m.source.LedgerStages() {
+		w.histogram("footfall_ledger_seconds", "Time of the stages of the ledger's commits: what waits for one, what it decides, its write, its sync.", stage.Times, "stage", stage.Name)
 	}
 
 	o := &s.Outbox
@@ -149,7 +156,7 @@ func (w metricWriter) counters(name, help, label string, counts map[string]int64
 	}
 }
 
-func (w metricWriter) histogram(name, help string, h outbox.Histogram, labels ...string) {
+func (w metricWriter) histogram(name, help string, h latency.Histogram, labels ...string) {
 	names, values := split(labels)
 	buckets := make(map[float64]uint64, len(h.Buckets))
 	for _, b := range h.Buckets {

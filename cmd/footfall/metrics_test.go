@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"footfall/internal/db"
+	"footfall/internal/latency"
 	"footfall/outbox"
 	"footfall/push"
 	"footfall/stream"
@@ -31,7 +33,7 @@ func (stillGateway) Status() stream.Status {
 }
 
 func (stillGateway) LaneViews() ([]stream.LaneView, error) {
-	h := outbox.Histogram{Buckets: []outbox.Bucket{{LE: 0.1, N: 1}, {LE: 1, N: 2}}, Count: 3, Sum: 4.5}
+	h := latency.Histogram{Buckets: []latency.Bucket{{LE: 0.1, N: 1}, {LE: 1, N: 2}}, Count: 3, Sum: 4.5}
 	lane := func(name string) stream.LaneView {
 		return stream.LaneView{Name: name, Backlog: stream.Backlog{Rows: 9, OldestS: 1.5}, LaneStats: outbox.LaneStats{
 			InFlight: 1, Rate: 2500, BaseRate: 5000, Breaker: "open", HeldUntil: time.Now().Add(time.Minute),
@@ -40,6 +42,10 @@ func (stillGateway) LaneViews() ([]stream.LaneView, error) {
 		}}
 	}
 	return []stream.LaneView{lane("apns/*/prod"), lane("fcm/*/prod")}, nil
+}
+
+func (stillGateway) LedgerStages() []db.Stage {
+	return []db.Stage{{Name: "wait", Times: latency.Histogram{Count: 8}}, {Name: "sync", Times: latency.Histogram{Count: 6}}}
 }
 
 // The figures are consistent, named with their units, and labelled from closed lists.
@@ -51,7 +57,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]float64{}
-	known := map[string]bool{"reason": true, "verdict": true, "kind": true, "outcome": true, "lane": true, "class": true, "state": true}
+	known := map[string]bool{"reason": true, "verdict": true, "kind": true, "outcome": true, "lane": true, "class": true, "state": true, "stage": true}
 	page, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +85,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]float64{
-		"footfall_messages_total": 7, "footfall_refused_total flood": 1, "footfall_ledger_outcomes push.accepted": 3,
+		"footfall_messages_total": 7, "footfall_refused_total flood": 1, "footfall_ledger_outcomes push.accepted": 3, "footfall_ledger_seconds wait": 8,
 		"footfall_lane_alarm provider apns/*/prod": 1, "footfall_lane_alarm tokens apns/*/prod": 0, "footfall_lane_backlog fcm/*/prod": 9,
 		"footfall_push_unknown_reason_total apns/*/prod": 4, "footfall_push_answers_total accepted apns/*/prod": 2, "footfall_push_answers_total bug apns/*/prod": 0,
 		"footfall_push_outcomes_total apns/*/prod expired": 0, "footfall_push_request_seconds apns/*/prod": 3, "footfall_lane_breaker_open fcm/*/prod": 1,

@@ -27,7 +27,8 @@ var rules = map[string]rule{
 	"campaign/infobip": {imports: []string{"campaign", "track", "fences", "geo", "dedupe"}, pure: true, noIO: true},
 
 	// Rows of the ledger.
-	"internal/db":        {},
+	"internal/db":        {imports: []string{"internal/latency"}},
+	"internal/latency":   {pure: true, noIO: true},
 	"internal/row":       {pure: true, noIO: true},
 	"internal/failpoint": {}, // empty in a normal build
 	"dedupe":             {imports: []string{"internal/db"}, pure: true, noIO: true},
@@ -60,7 +61,7 @@ var rules = map[string]rule{
 	"push/fake":              {imports: []string{"push"}},
 	"push/pushtest":          {imports: []string{"push"}},
 	"push/internal/h2test":   {},
-	"outbox":                 {imports: []string{"push", "dedupe", "internal/db", "internal/failpoint", "internal/row"}},
+	"outbox":                 {imports: []string{"push", "dedupe", "internal/db", "internal/failpoint", "internal/latency", "internal/row"}},
 
 	// NATS.
 	"stream/wire":     {imports: []string{"track"}, pure: true, noIO: true},

@@ -82,6 +82,7 @@ type DB struct {
 	wal       *wal      // nil where nothing is synced
 	durable   snapshots // what Views read
 	groups    atomic.Int64
+	stages    stages
 
 	mu     sync.Mutex
 	idle   sync.Cond // active has become 0
@@ -139,6 +140,7 @@ func open(cfg Config, m mode) (*DB, error) {
 		local:     map[any]any{},
 		queue:     make(chan *request, queueLen),
 		done:      make(chan struct{}),
+		stages:    newStages(),
 		commitTxn: func(txn *badger.Txn, version uint64) error { return txn.CommitAt(version, nil) },
 	}
 	d.idle.L = &d.mu
@@ -335,6 +337,7 @@ func (d *DB) submit(ctx context.Context, r *request) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	r.queued = time.Now()
 	select {
 	case d.queue <- r:
 		return nil

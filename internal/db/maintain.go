@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"footfall/internal/latency"
 )
 
 const (
@@ -76,6 +78,28 @@ type Stats struct {
 	LogBytes int64 // the value log
 	DiskFree int64 // of the file system; -1: not known
 	Broken   bool  // see ErrBroken
+}
+
+// Stage says how long one part of the way of a commit took, since Open.
+type Stage struct {
+	Name  string
+	Times latency.Histogram
+}
+
+// Stages are the parts of the way of a commit, in their order: what waited for it ("wait", once for each fn that did not ride), its fns
+// ("settle"), Badger's part of it ("write") and the flush of the disk ("sync"; elsewhere than on Linux a part of "write").
+func (d *DB) Stages() []Stage {
+	s := &d.stages
+	return []Stage{{"wait", s.wait.Histogram()}, {"settle", s.settle.Histogram()}, {"write", s.write.Histogram()}, {"sync", s.sync.Histogram()}}
+}
+
+// stages counts what Stages returns.
+type stages struct{ wait, settle, write, sync *latency.Counter }
+
+func newStages() stages {
+	// In seconds: from a commit of one small row to a disk that stands still.
+	bounds := []float64{50e-6, 100e-6, 250e-6, 500e-6, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5}
+	return stages{latency.NewCounter(bounds), latency.NewCounter(bounds), latency.NewCounter(bounds), latency.NewCounter(bounds)}
 }
 
 // Room reports whether the file system has the room that a commit asks for (Config.MinFree). It asks the file

@@ -34,6 +34,8 @@ type request struct {
 	done  func(error)
 	rides bool // nobody waits for it: see Ride
 	state atomic.Int32
+
+	queued time.Time // when it was submitted
 }
 
 // abandon takes a request back that has not started.
@@ -95,7 +97,7 @@ func (d *DB) write() {
 func (d *DB) commitGroup(reqs []*request, limit int) int {
 	txn := d.bdb.NewTransactionAt(d.version, false)
 	defer txn.Discard()
-	now := d.cfg.Now()
+	begun, now := time.Now(), d.cfg.Now()
 	var group overlay
 	errs := make([]error, 0, limit)
 	var after []func()
@@ -117,13 +119,16 @@ func (d *DB) commitGroup(reqs []*request, limit int) int {
 		if err == nil && !d.fits(&own, &group) {
 			break // it runs again, first in the next group
 		}
+		if !r.rides {
+			d.stages.wait.Add(begun.Sub(r.queued))
+		}
 		if err == nil {
 			group.merge(&own)
 			after = append(after, tx.after...)
 		}
 		errs = append(errs, err)
 	}
-	err := d.commit(&group, now)
+	err := d.commit(&group, now, begun)
 	if errors.Is(err, ErrTooBig) && len(errs) > 1 {
 		// entrySize has promised otherwise; one by one still gets them through.
 		for i := range errs {
@@ -171,8 +176,8 @@ func (d *DB) fits(own, group *overlay) bool {
 	return count <= d.maxCount && size <= d.maxSize
 }
 
-// commit makes the group's writes durable.
-func (d *DB) commit(group *overlay, now time.Time) error {
+// commit makes the writes of a group that was begun at begun durable.
+func (d *DB) commit(group *overlay, now, begun time.Time) error {
 	if group.count == 0 {
 		return nil
 	}
@@ -184,10 +189,12 @@ func (d *DB) commit(group *overlay, now time.Time) error {
 	}
 	txn := d.bdb.NewTransactionAt(d.version, true)
 	defer txn.Discard()
-	if err := group.apply(txn, now, time.Now()); err != nil {
+	settled := time.Now()
+	d.stages.settle.Add(settled.Sub(begun))
+	if err := group.apply(txn, now, settled); err != nil {
 		return classify(err, d.cfg.Dir) // nothing has left the transaction yet
 	}
-	if err := d.commitAndSync(txn); err != nil {
+	if err := d.commitAndSync(txn, settled); err != nil {
 		if errors.Is(err, badger.ErrTxnTooBig) {
 			return classify(err, d.cfg.Dir) // refused before anything was written
 		}
@@ -200,16 +207,19 @@ func (d *DB) commit(group *overlay, now time.Time) error {
 	return nil
 }
 
-// commitAndSync returns when the transaction is on disk. Until then no View sees it.
-func (d *DB) commitAndSync(txn *badger.Txn) error {
+// commitAndSync returns when the transaction is on disk, whose fns were done at settled. Until then no View sees it.
+func (d *DB) commitAndSync(txn *badger.Txn, settled time.Time) error {
 	d.version++ // also when it fails: a version is used once
 	if err := d.commitTxn(txn, d.version); err != nil {
 		return err
 	}
+	written := time.Now()
+	d.stages.write.Add(written.Sub(settled))
 	if d.wal != nil {
 		if err := d.wal.flush(); err != nil {
 			return err
 		}
+		d.stages.sync.Add(time.Since(written))
 	}
 	d.durable.replace(d.snapshotAt(d.version))
 	return nil

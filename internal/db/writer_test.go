@@ -384,3 +384,32 @@ func TestRideGoesAlong(t *testing.T) {
 		t.Errorf("a rider at the time of Close: %v", err)
 	}
 }
+
+// Each commit is counted once in its stages, and each fn that somebody waits for once in the wait.
+func TestStages(t *testing.T) {
+	d := mustOpen(t, Config{Dir: t.TempDir(), MinFree: 1})
+	before := d.Stats().Groups
+	for i := range 3 {
+		set(t, d, fmt.Sprint(i), "v")
+	}
+	landed := make(chan error, 1)
+	if err := d.Ride(t.Context(), func(tx *Tx) error { return tx.Set(tkey("r"), nil) }, func(err error) { landed <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-landed; err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Update(t.Context(), func(*Tx) error { return nil }); err != nil { // commits nothing
+		t.Fatal(err)
+	}
+	commits := uint64(d.Stats().Groups - before)
+	want := map[string]uint64{"wait": 4, "settle": commits, "write": commits, "sync": commits}
+	if !ownSync {
+		want["sync"] = 0
+	}
+	for _, s := range d.Stages() {
+		if s.Times.Count != want[s.Name] {
+			t.Errorf("%s: %d, want %d", s.Name, s.Times.Count, want[s.Name])
+		}
+	}
+}
