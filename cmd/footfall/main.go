@@ -98,10 +98,24 @@ func run(e *env, args []string) int {
 	}
 	if err != nil {
 		fmt.Fprintf(e.err, "footfall: %v\n", err)
-		fmt.Fprintln(e.err, "Run \"footfall --help\" for the commands.")
+		fmt.Fprintln(e.err, helpFor(err))
 		return exitUsage
 	}
 	return exitCode(e, ctx.Run())
+}
+
+// helpFor says where the command that could not be parsed, as far as it is known, is explained.
+func helpFor(err error) string {
+	if p, ok := errors.AsType[*kong.ParseError](err); ok && p.Context != nil {
+		if node := p.Context.Selected(); node != nil {
+			what := "arguments and flags"
+			if !node.Leaf() {
+				what = "commands"
+			}
+			return fmt.Sprintf("Run \"%s --help\" for its %s.", node.FullPath(), what)
+		}
+	}
+	return "Run \"footfall --help\" for the commands."
 }
 
 func exitCode(e *env, err error) int {

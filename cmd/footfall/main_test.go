@@ -88,6 +88,10 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"help", []string{"--help"}, 0, "replay"},
 		{"no command", nil, 0, "Usage"},
+		{"no such command", []string{"nosuch"}, exitUsage, `Run "footfall --help" for the commands.`},
+		{"half a command", []string{"fence"}, exitUsage, `Run "footfall fence --help" for its commands.`},
+		{"missing argument", []string{"fence", "diff", good}, exitUsage, `Run "footfall fence diff --help" for its arguments and flags.`},
+		{"no such flag", []string{"canary", "--nope"}, exitUsage, `Run "footfall canary --help" for its arguments and flags.`},
 		{"version", []string{"version"}, 0, "footfall "},
 		{"unknown command", []string{"sreve"}, 2, "sreve"},
 		{"unknown flag", []string{"replay", trace, "--fences", good, "--fast"}, 2, "--fast"},
