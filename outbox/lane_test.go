@@ -142,6 +142,12 @@ func TestBreakerSpendsNoAttempts(t *testing.T) {
 		r.prov.mu.Lock()
 		down = false
 		r.prov.mu.Unlock()
+		for s = r.out.Stats().Lanes[testLane]; s.Breaker != "closed"; s = r.out.Stats().Lanes[testLane] {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if s.Rate > 60 { // half of it, and what has come back in 100 ms
+			t.Errorf("the lane goes on with %v of %v a second", s.Rate, s.BaseRate)
+		}
 		time.Sleep(2 * time.Minute)
 		for _, mid := range mids {
 			r.want(mid, StateAccepted, dedupe.Committed)

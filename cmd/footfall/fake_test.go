@@ -75,13 +75,14 @@ func TestFakeCommands(t *testing.T) {
 			}
 			send(push.InDoubt)
 			send(push.Accepted)
-			// A line is in force once the next one is read.
-			fmt.Fprint(say, "often\n401\n\n")
+			// The second write is taken when all of the first has been read and is in force.
+			line := func(text string) { fmt.Fprintln(say, text); fmt.Fprintln(say) }
+			line("often\n401")
 			send(push.Auth)
 			if !strings.Contains(out.String(), `"often" is no status`) {
 				t.Errorf("a line that is no rule: %s", out)
 			}
-			fmt.Fprint(say, "clear\n\n")
+			line("clear")
 			send(push.Accepted)
 			stop()
 			if code := <-ended; code != 0 {

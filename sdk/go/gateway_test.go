@@ -3,6 +3,8 @@ package footfall
 import (
 	"context"
 	"errors"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -120,6 +122,18 @@ func TestGateway(t *testing.T) {
 		t.Errorf("a push of the same message is shown: %v, %v", show, err)
 	}
 	must(c.Close())
+	wantExample(t, ctx, g)
+}
+
+// wantExample: what a newcomer runs first does what it says; it is registered, shows its message and is refused nothing.
+func wantExample(t *testing.T, ctx context.Context, g *gatewaytest.Gateway) {
+	t.Helper()
+	example := exec.CommandContext(ctx, "go", "run", "./example", "nats://"+g.Addr, "shop", "example")
+	example.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // of its outbox
+	out, err := example.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "Welcome to Khreshchatyk") || strings.Contains(string(out), "refused") {
+		t.Errorf("the example: %v\n%s", err, out)
+	}
 }
 
 // wantHandedOver: a message that is for the app alone waits while the app is away, and comes when the client says that it is there,

@@ -43,7 +43,7 @@ func main() {
 	defer c.Close()
 	// At every start: the gateway may have forgotten the device, and consent may have changed.
 	check(c.Register(footfall.Device{
-		Platform: "android", Token: "the token of the push service", Locale: "en",
+		Platform: "android", Token: "token-of-the-push-service", Locale: "en",
 		Consent: &footfall.Consent{Location: new(true), Push: new(true)},
 	}))
 	check(c.Ping(footfall.Ping{At: time.Now(), Lat: 50.4501, Lng: 30.5234, AccuracyM: 10, Source: "foreground"}))
