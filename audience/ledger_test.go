@@ -8,11 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"footfall/internal/db"
+	"footfall/internal/dice"
 )
 
 func openDB(t *testing.T) *db.DB {
@@ -86,8 +86,7 @@ func TestLedgerRefusesWhatItCannotRead(t *testing.T) {
 // that one is the beginning of another.
 func TestDevicesOfAgainstModel(t *testing.T) {
 	d := openDB(t)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := dice.Seed(t)
 	rnd := rand.New(rand.NewPCG(seed, 7))
 	people := []string{"", "u", "u1", "u1\x00", "u11"}
 	devices := []string{"shop.d", "shop.d1", "shop.d11", "shop2.d1"}

@@ -9,7 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
+
+	"footfall/internal/dice"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -259,8 +260,7 @@ func view(p *Profile) map[string]any {
 // plain maps, and the token's bookkeeping follows its changes; each profile
 // survives its stored form.
 func TestMergeAgainstModel(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := dice.Seed(t)
 	rnd := rand.New(rand.NewPCG(seed, 5))
 	one := func(vs ...any) any { return vs[rnd.IntN(len(vs))] }
 	for range 300 {

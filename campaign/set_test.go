@@ -10,6 +10,7 @@ import (
 
 	"footfall/audience"
 	"footfall/fences"
+	"footfall/internal/dice"
 	"footfall/track"
 )
 
@@ -20,8 +21,7 @@ func bare(id string, tr Trigger) *Campaign {
 
 // TestForAgainstScan: the index finds what asking every campaign finds.
 func TestForAgainstScan(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := dice.Seed(t)
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	tags := []string{"24h", "kyiv", "lviv", "mall", "new"} // in order, as fences keep theirs
 	kinds := []track.Kind{track.Enter, track.Exit, track.Dwell}

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"footfall/internal/dice"
 )
 
 func zone(t testing.TB, name string) *time.Location {
@@ -139,8 +141,7 @@ func TestWindowEnds(t *testing.T) {
 // random hours, days, zones and times.
 func TestWindowAgainstMinutes(t *testing.T) {
 	zones := []*time.Location{zone(t, "Europe/Kyiv"), zone(t, "Asia/Kathmandu"), zone(t, "America/St_Johns"), zone(t, "Australia/Lord_Howe"), time.UTC}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := dice.Seed(t)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	for range 3000 {
 		var w Window

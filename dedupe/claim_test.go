@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"footfall/internal/db"
+	"footfall/internal/dice"
 )
 
 var (
@@ -271,12 +272,7 @@ func TestKeyBytesRoundTrip(t *testing.T) {
 // them. At no time do two messages hold one key, and the end agrees with a map
 // that was changed in the same transactions.
 func TestAtMostOneHolder(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	defer func() {
-		if t.Failed() {
-			t.Logf("seed %d", seed)
-		}
-	}()
+	seed := dice.Seed(t)
 	rounds := 300
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		rounds = 20_000

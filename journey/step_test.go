@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"footfall/audience"
+	"footfall/internal/dice"
 	"footfall/track"
 )
 
@@ -322,7 +323,7 @@ steps:
 	for i := range j.steps {
 		order[j.steps[i].id] = i
 	}
-	seed := uint64(time.Now().UnixNano())
+	seed := dice.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	ends := map[string]int{}
 	for person := range 400 {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"footfall/internal/dice"
 	"footfall/push"
 )
 
@@ -12,8 +13,7 @@ import (
 // most MaxAttempts and one for each crash, none is made close to the expiry, and the row ends. Answers by which the
 // provider has certainly not taken the message are not among them.
 func TestSentAgainIsBounded(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := dice.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	reached := map[int]int{} // by MaxAttempts: lives that came to the bound
 	for range 5000 {

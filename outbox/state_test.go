@@ -14,6 +14,7 @@ import (
 
 	"footfall/dedupe"
 	"footfall/internal/db"
+	"footfall/internal/dice"
 	"footfall/push"
 )
 
@@ -90,8 +91,7 @@ func TestIllegalChangeIsRefused(t *testing.T) {
 }
 
 func TestRowsRoundTrip(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := dice.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	stored := slices.DeleteFunc(States(), func(s State) bool { return s == StateSending })
 	text := func() string { return strings.Repeat("ж\x00", rng.IntN(4)) + fmt.Sprint(rng.IntN(1000)) }
@@ -165,8 +165,7 @@ func FuzzRow(f *testing.F) {
 // with a reason, no row is left on its way, and every arrow of the table that
 // rows follow by themselves is walked.
 func TestEveryClaimEndsInOneOutcome(t *testing.T) {
-	base := uint64(time.Now().UnixNano())
-	t.Logf("seeds from %d", base)
+	base := dice.Seed(t)
 	seen := map[[2]State]bool{}
 	least, most := uint64(20), uint64(200) // chance decides in which round an arrow is walked
 	if testing.Short() {

@@ -9,6 +9,7 @@ import (
 
 	"footfall/fences"
 	"footfall/geo"
+	"footfall/internal/dice"
 )
 
 // TestNearestSearchEqualsScan: over random walks among circles and polygons the search finds the distance that measuring
@@ -17,7 +18,7 @@ func TestNearestSearchEqualsScan(t *testing.T) {
 	if testing.Short() {
 		t.Skip("one goroutine that computes")
 	}
-	seed := rand.Uint64()
+	seed := dice.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	var fs []fences.Fence
 	for i := range 3_000 {

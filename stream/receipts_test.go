@@ -13,6 +13,7 @@ import (
 
 	"footfall/dedupe"
 	"footfall/internal/db"
+	"footfall/internal/dice"
 	"footfall/outbox"
 	"footfall/push"
 	"footfall/receipt"
@@ -313,8 +314,7 @@ func TestPurchaseByCode(t *testing.T) {
 // The same receipts, twice, shuffled, some forged and some from the future, with and without a crash on the way, come
 // to the same facts and the same funnel.
 func TestReceiptsInAnyOrder(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := dice.Seed(t)
 	type outcome struct {
 		facts  map[string][]receipt.Fact
 		funnel map[string]int64

@@ -5,13 +5,14 @@ import (
 	"slices"
 	"testing"
 
+	"footfall/internal/dice"
 	"footfall/track"
 )
 
 // TestDirty checks that a checkpoint which stores every dirty row can restart
 // the whole tracker at any time.
 func TestDirty(t *testing.T) {
-	seed := seedOf(t)
+	seed := dice.Seed(t)
 	w := newTown(rand.New(rand.NewPCG(seed, 0)))
 	rules := track.DefaultRules()
 	tr := track.New(rules)

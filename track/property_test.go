@@ -7,27 +7,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
 	"footfall/fences"
 	"footfall/geo"
+	"footfall/internal/dice"
 	"footfall/track"
 )
-
-// seedOf returns the seed of a random test: FOOTFALL_SEED when set, so that a
-// failure can be played again, else a fresh one.
-func seedOf(t testing.TB) uint64 {
-	if s := os.Getenv("FOOTFALL_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	return rand.Uint64()
-}
 
 // town is a random workload: a few overlapping fences that are edited now and
 // then, and a few devices that do everything devices do.
@@ -205,7 +192,7 @@ func TestAgainstModel(t *testing.T) {
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		towns = 6000
 	}
-	seed := seedOf(t)
+	seed := dice.Seed(t)
 	var verdicts [track.Replayed + 1]int
 	kinds := map[string]int{}
 	for n := range towns {

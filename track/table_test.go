@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"footfall/internal/dice"
 )
 
 // nameOf is device n of a population with names of every form and length, many of them prefixes of each other.
@@ -89,7 +91,7 @@ func TestTableAgainstMap(t *testing.T) {
 	if os.Getenv("FOOTFALL_LONG") != "" {
 		ops, population = 6_000_000, 400_000
 	}
-	seed := rand.Uint64()
+	seed := dice.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	table := newTable()
 	table.most = 768 // so that tables are split often

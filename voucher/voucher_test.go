@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"footfall/internal/db"
+	"footfall/internal/dice"
 )
 
 func open(t *testing.T) *db.DB {
@@ -100,8 +101,7 @@ func TestAddIsIdempotent(t *testing.T) {
 // TestAgainstModel: a random run of everything that can happen to a pool agrees with a map of who has what. No code is ever
 // with two, none is given again that somebody may have seen, and the counts add up.
 func TestAgainstModel(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := dice.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	d := open(t)
 	const codes = 40

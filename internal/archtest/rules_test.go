@@ -82,6 +82,7 @@ var rules = map[string]rule{
 	"internal/perekrestok":   {imports: []string{"journey", "funnel", "receipt", "push/fake", "stream", "internal/db", "internal/stage"}},
 	"internal/nodetest":      {},
 	"internal/cputime":       {},
+	"internal/dice":          {},
 	"internal/page":          {pure: true},
 	"internal/say":           {pure: true, noIO: true},
 	"internal/page/pagetest": {},

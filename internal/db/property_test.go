@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"footfall/internal/dice"
 )
 
 // modelRow is what a plain map remembers of a row.
@@ -36,12 +38,7 @@ func (m model) live(nowMS int64) []string {
 // A random workload of transactions, failing ones, scans, reopens and a clock
 // that moves, against a map. Keys are few so that they meet.
 func TestAgreesWithAMap(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	defer func() {
-		if t.Failed() {
-			t.Logf("seed %d", seed)
-		}
-	}()
+	seed := dice.Seed(t)
 	steps := 600
 	if testing.Short() {
 		steps = 150

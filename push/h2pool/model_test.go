@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"footfall/internal/dice"
+
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -25,8 +27,7 @@ import (
 // whatever happens to the connections: nothing is acted on twice, what is
 // reported unsent was never acted on, and an answer is the request's own.
 func TestPromisesHoldWhateverThePeerDoes(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := dice.Seed(t)
 	var mu sync.Mutex
 	rng := rand.New(rand.NewPCG(seed, 0))
 	roll := func(n int) int { mu.Lock(); defer mu.Unlock(); return rng.IntN(n) }
@@ -191,8 +192,7 @@ func TestAgreesWithNetHTTP(t *testing.T) {
 		body, err := io.ReadAll(resp.Body)
 		return text(resp.StatusCode, resp.Header, body, err)
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := dice.Seed(t)
 	var wg sync.WaitGroup
 	for w := range 3 {
 		wg.Go(func() {
