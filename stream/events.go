@@ -46,7 +46,7 @@ type TransitionEvent struct {
 
 // Stages says when an event passed the stages of the gateway, in Unix microseconds by the gateway's clock, for
 // measurements. A stage that is not known is left out: an event that was still owed when a gateway ended has lost its
-// DurableUS.
+// DurableUS, and so may one that waited while EVENTS could not be reached.
 type Stages struct {
 	CollectedUS int64 `json:"collected_us,omitzero"` // the collector took the message
 	StoredUS    int64 `json:"stored_us,omitzero"`    // the input log had it
@@ -80,39 +80,38 @@ type eventRow struct {
 	ID      string          `json:"id"` // Nats-Msg-Id
 	Subject string          `json:"subject"`
 	Data    json.RawMessage `json:"data"`
+
+	n         uint64 // its number
+	durableUS int64  // when it was on disk, Unix microseconds; 0: not known
 }
 
-// eventLog hands out the order of event rows. Safe for concurrent use.
+// eventLog hands out the order of event rows and brings them to the relay: in memory as soon as they are committed, or by reading the ledger
+// what an earlier run left and what was too much to remember while EVENTS could not be reached. Safe for concurrent use.
 type eventLog struct {
 	next  atomic.Uint64 // of the last row
 	low   atomic.Uint64 // every row below it has been relayed: looks begin here, behind the deleted ones
-	high  atomic.Uint64 // up to here it is known when rows came on disk; a row can be read a moment before that
 	wake  chan struct{}
 	count *counters
 	now   func() time.Time
+	room  int // how many rows are handed over in memory; 0: nobody relays them. Set before the first append
 
-	found uint64 // the last row that an earlier run left: nobody knows when it was written
-
-	// Of the writer goroutine: the transaction that already tells us of its commit, and room for the row at hand.
-	tx  *db.Tx
-	row []byte
+	// Of the writer goroutine: the transaction at hand, its rows, and room for one of them.
+	tx   *db.Tx
+	rows *[]eventRow
+	row  []byte
 
 	publishing sync.Mutex // held while rows are read and published
 
-	mu      sync.Mutex
-	commits []commit // of rows that are not relayed yet, ascending; at most maxCommits
-	kept    [][]byte // relayed rows that the ledger would not remove
+	mu     sync.Mutex
+	fresh  []eventRow // committed and not relayed, ascending; at most room
+	reread uint64     // rows up to here that were not relayed are read from the ledger; those after it are in fresh
+	last   uint64     // the last row that was committed
+	kept   [][]byte   // relayed rows that the ledger would not remove
 }
 
-// commit says that the rows up to last, from the one after the commit before, were on disk at atUS.
-type commit struct {
-	last uint64
-	atUS int64
-}
-
-// maxCommits bounds what is remembered of commits while EVENTS cannot be reached. Older rows are then published
-// without the time.
-const maxCommits = 1 << 14
+// maxHanded bounds the events that are remembered for the relay, some 4 MB of them. Past it they are read from the ledger and
+// published without the time of their commit.
+const maxHanded = 1 << 13
 
 // openEventLog finds the end of the rows that an earlier run left.
 func openEventLog(d *db.DB, count *counters, now func() time.Time) (*eventLog, error) {
@@ -130,8 +129,8 @@ func openEventLog(d *db.DB, count *counters, now func() time.Time) (*eventLog, e
 			return true, nil
 		})
 	})
-	l.found = l.next.Load()
-	l.high.Store(l.found)
+	l.last = l.next.Load()
+	l.reread = l.last
 	return l, err
 }
 
@@ -143,57 +142,89 @@ func (l *eventLog) append(tx *db.Tx, id, subject string, payload any) error {
 	w.text("id", id)
 	w.text("subject", subject)
 	w.name("data")
+	begin := len(w.buf)
 	row, err := appendPayload(w.buf, payload)
 	if err = cmp.Or(w.err, err); err != nil {
 		return fmt.Errorf("stream: event %s: %w", id, err)
 	}
+	data := row[begin:]
 	l.row = append(row, '}')
 	if l.tx != tx {
-		l.tx = tx
-		tx.AfterCommit(l.committed)
+		rows := new([]eventRow)
+		l.tx, l.rows = tx, rows
+		tx.AfterCommit(func() { l.committed(*rows) })
 	}
-	return tx.Set(eventKey(l.next.Add(1)), l.row)
+	n := l.next.Add(1)
+	r := eventRow{ID: id, Subject: subject, n: n}
+	if l.room > 0 {
+		r.Data = bytes.Clone(data)
+	}
+	*l.rows = append(*l.rows, r)
+	return tx.Set(eventKey(n), l.row)
 }
 
-// committed notes when the rows written so far came on disk and wakes the relay.
-func (l *eventLog) committed() {
-	l.tx = nil
-	c := commit{l.next.Load(), l.now().UnixMicro()}
+// committed takes over the rows of a transaction, which have just come on disk, and wakes the relay.
+func (l *eventLog) committed(rows []eventRow) {
+	l.tx, l.rows = nil, nil
+	us := l.now().UnixMicro()
+	for i := range rows {
+		rows[i].durableUS = us
+	}
 	l.mu.Lock()
-	if n := len(l.commits); n == 0 || l.commits[n-1].last < c.last {
-		if n == maxCommits {
-			// The oldest half goes; its last commit stays as the lower bound of what is known.
-			l.commits = append(l.commits[:0], l.commits[n/2:]...)
-			l.commits[0].atUS = 0
-		}
-		l.commits = append(l.commits, c)
+	l.last = rows[len(rows)-1].n
+	if len(l.fresh)+len(rows) <= l.room {
+		l.fresh = append(l.fresh, rows...)
+	} else {
+		l.forgetFresh()
 	}
 	l.mu.Unlock()
-	l.high.Store(c.last)
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-// durableAt is when row n was on disk, Unix microseconds; 0 when that is not known.
-func (l *eventLog) durableAt(n uint64) int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(l.commits, n, func(c commit, n uint64) int { return cmp.Compare(c.last, n) })
-	if i == len(l.commits) || n <= l.found {
-		return 0
-	}
-	return l.commits[i].atUS
-}
+// forgetFresh has every row read from the ledger that is not relayed yet. mu is held.
+func (l *eventLog) forgetFresh() { l.fresh, l.reread = nil, l.last }
 
-// relayed lets go of what was known about rows up to n.
+// relayed lets go of rows up to n.
 func (l *eventLog) relayed(n uint64) {
 	l.low.Store(n + 1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(l.commits, n+1, func(c commit, n uint64) int { return cmp.Compare(c.last, n) })
-	l.commits = append(l.commits[:0], l.commits[i:]...)
+	i, _ := slices.BinarySearchFunc(l.fresh, n+1, func(r eventRow, n uint64) int { return cmp.Compare(r.n, n) })
+	l.fresh = slices.Delete(l.fresh, 0, i)
+}
+
+// owing returns the oldest rows that are not relayed, up to relayBatch. publishing is held.
+func (l *eventLog) owing(d *db.DB) (rows []eventRow, err error) {
+	l.mu.Lock()
+	reread := l.reread
+	if l.low.Load() > reread {
+		rows = slices.Clone(l.fresh[:min(len(l.fresh), relayBatch)])
+	}
+	l.mu.Unlock()
+	if l.low.Load() > reread {
+		return rows, nil
+	}
+	err = d.View(func(tx *db.Tx) error {
+		return tx.Scan(eventSpace.Prefix(), eventKey(l.low.Load()), func(key, val []byte) (bool, error) {
+			row := eventRow{n: rowNumber(key)}
+			if row.n > reread {
+				return false, nil // it is handed over
+			}
+			if err := json.Unmarshal(val, &row); err != nil {
+				return false, fmt.Errorf("stream: event row %x: %w", key, err)
+			}
+			rows = append(rows, row)
+			return len(rows) < relayBatch, nil
+		})
+	})
+	if err != nil || len(rows) > 0 {
+		return rows, err
+	}
+	l.low.Store(reread + 1) // all of them have been relayed
+	return l.owing(d)
 }
 
 func eventKey(n uint64) []byte { return eventSpace.Key(binary.BigEndian.AppendUint64(nil, n)) }
@@ -262,7 +293,7 @@ func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, 
 	wait := 50 * time.Millisecond
 	for ctx.Err() == nil {
 		l.publishing.Lock()
-		keys, err := l.publish(ctx, d, js)
+		rows, err := l.publish(ctx, d, js)
 		l.publishing.Unlock()
 		switch {
 		case err != nil && ctx.Err() == nil:
@@ -272,7 +303,7 @@ func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, 
 				wait = min(2*wait, 5*time.Second)
 			case <-ctx.Done():
 			}
-		case err == nil && len(keys) == 0:
+		case err == nil && len(rows) == 0:
 			select {
 			case <-l.wake:
 			case <-time.After(relayPoll):
@@ -283,35 +314,20 @@ func (l *eventLog) relay(ctx context.Context, d *db.DB, js jetstream.JetStream, 
 			}
 		case err == nil:
 			wait = 50 * time.Millisecond
-			l.count.relayed.Add(int64(len(keys)))
-			l.relayed(rowNumber(keys[len(keys)-1]))
+			l.count.relayed.Add(int64(len(rows)))
+			l.relayed(rows[len(rows)-1].n)
+			keys := make([][]byte, len(rows))
+			for i := range rows {
+				keys[i] = eventKey(rows[i].n)
+			}
 			l.forget(ctx, d, keys, log)
 		}
 	}
 }
 
-// publish sends up to relayBatch rows and returns the keys of those that EVENTS has acknowledged: all, or none with
-// an error.
-func (l *eventLog) publish(ctx context.Context, d *db.DB, js jetstream.JetStream) (keys [][]byte, err error) {
-	var rows []eventRow
-	err = d.View(func(tx *db.Tx) error {
-		keys, rows = nil, nil
-		return tx.Scan(eventSpace.Prefix(), eventKey(l.low.Load()), func(key, val []byte) (bool, error) {
-			if rowNumber(key) > l.high.Load() {
-				return false, nil // we are woken when it is known
-			}
-			var row eventRow
-			if err := json.Unmarshal(val, &row); err != nil {
-				return false, fmt.Errorf("stream: event row %x: %w", key, err)
-			}
-			if us := l.durableAt(rowNumber(key)); us != 0 {
-				row.Data = appendMember(row.Data, "durable_us", us)
-			}
-			keys = append(keys, bytes.Clone(key))
-			rows = append(rows, row)
-			return len(rows) < relayBatch, nil
-		})
-	})
+// publish sends the oldest rows and returns those that EVENTS has acknowledged: all that were sent, or none with an error.
+func (l *eventLog) publish(ctx context.Context, d *db.DB, js jetstream.JetStream) ([]eventRow, error) {
+	rows, err := l.owing(d)
 	if err != nil {
 		return nil, err
 	}
@@ -319,6 +335,9 @@ func (l *eventLog) publish(ctx context.Context, d *db.DB, js jetstream.JetStream
 	for i := range rows {
 		m := nats.NewMsg(rows[i].Subject)
 		m.Data = rows[i].Data
+		if us := rows[i].durableUS; us != 0 {
+			m.Data = appendMember(m.Data, "durable_us", us)
+		}
 		if acks[i], err = js.PublishMsgAsync(m, jetstream.WithMsgID(rows[i].ID), jetstream.WithStallWait(5*time.Second)); err != nil {
 			return nil, err
 		}
@@ -336,7 +355,7 @@ func (l *eventLog) publish(ctx context.Context, d *db.DB, js jetstream.JetStream
 			return nil, ctx.Err()
 		}
 	}
-	return keys, nil
+	return rows, nil
 }
 
 // appendMember adds a number to a JSON object that has members: what is known only after the row was written.

@@ -639,6 +639,9 @@ func (g *Gateway) forgetEvents(ctx context.Context, t *target, erased map[string
 			return nil
 		})
 	}
+	g.events.mu.Lock()
+	g.events.forgetFresh() // also of what was erased
+	g.events.mu.Unlock()
 	g.events.publishing.Unlock()
 	if err != nil {
 		return err

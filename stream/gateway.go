@@ -189,6 +189,7 @@ func New(cfg Config) (_ *Gateway, err error) {
 	if g.events, err = openEventLog(cfg.DB, &g.count, cfg.Now); err != nil {
 		return nil, err
 	}
+	g.events.room = maxHanded
 	oc := cfg.Outbox
 	oc.DB, oc.Providers, oc.Now, oc.Logger = cfg.DB, cfg.Providers, cfg.Now, cfg.Logger
 	oc.Compose, oc.OnOutcome, oc.Another, oc.Arrived = g.compose, g.outcome, g.anotherToken, arrived
