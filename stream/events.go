@@ -286,6 +286,44 @@ func (l *eventLog) owed(tx *db.Tx) (n int64, err error) {
 	return n, err
 }
 
+// erase removes the rows that about says yes to and that EVENTS does not have yet, while none is being published. It returns how many
+// there were.
+func (l *eventLog) erase(ctx context.Context, d *db.DB, about func(data []byte) bool) (int, error) {
+	l.publishing.Lock()
+	defer l.publishing.Unlock()
+	var keys [][]byte
+	err := d.View(func(tx *db.Tx) error {
+		return tx.Scan(eventSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
+			var row eventRow
+			if err := json.Unmarshal(val, &row); err != nil {
+				return false, fmt.Errorf("stream: event row %x: %w", key, err)
+			}
+			if about(row.Data) {
+				keys = append(keys, bytes.Clone(key))
+			}
+			return true, nil
+		})
+	})
+	if err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	err = d.Update(ctx, func(tx *db.Tx) error {
+		for _, key := range keys {
+			if err := tx.Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forgetFresh() // they are in there, too
+	return len(keys), nil
+}
+
 // relay moves event rows to the EVENTS stream: publish with the event's id, wait for the acknowledgements, have them
 // removed. What was acknowledged is not published again as long as the process lives, however long the ledger takes
 // to forget it; after a crash in between, the stream's duplicate window drops the copy. It returns when ctx ends.

@@ -615,38 +615,11 @@ func (t *target) about() func(data []byte) bool {
 // forgetEvents erases events: rows that EVENTS does not have yet, while none is being published, then messages.
 func (g *Gateway) forgetEvents(ctx context.Context, t *target, erased map[string]int64) error {
 	about := t.about()
-	g.events.publishing.Lock()
-	var keys [][]byte
-	err := g.cfg.DB.View(func(tx *db.Tx) error {
-		return tx.Scan(eventSpace.Prefix(), nil, func(key, val []byte) (bool, error) {
-			var row eventRow
-			if err := json.Unmarshal(val, &row); err != nil {
-				return false, fmt.Errorf("event row %x: %w", key, err)
-			}
-			if about(row.Data) {
-				keys = append(keys, bytes.Clone(key))
-			}
-			return true, nil
-		})
-	})
-	if err == nil && len(keys) > 0 {
-		err = g.cfg.DB.Update(ctx, func(tx *db.Tx) error {
-			for _, key := range keys {
-				if err := tx.Delete(key); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	g.events.mu.Lock()
-	g.events.forgetFresh() // also of what was erased
-	g.events.mu.Unlock()
-	g.events.publishing.Unlock()
+	owed, err := g.events.erase(ctx, g.cfg.DB, about)
 	if err != nil {
 		return err
 	}
-	erased["events not yet published"] += int64(len(keys))
+	erased["events not yet published"] += int64(owed)
 	s, err := g.js.Stream(ctx, wire.EventsStream)
 	if err != nil {
 		return err
