@@ -12,6 +12,10 @@
 // one pays no waiting. Because there is one writer there are no conflicts:
 // what a fn reads is what is true when it commits.
 //
+// The writer numbers the commits (Badger's managed mode) rather than have each
+// transaction wait for Badger's goroutines, and tells Badger the oldest number
+// that a View still reads: what was overwritten before it may be compacted away.
+//
 // # What survives
 //
 // On Linux the writer syncs the one write-ahead file that holds a commit. Badger's
