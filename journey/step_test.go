@@ -425,33 +425,6 @@ func TestExperimentIsStable(t *testing.T) {
 	}
 }
 
-// TestWinner: the test of two proportions, against figures from tables, and when an experiment is decided.
-func TestWinner(t *testing.T) {
-	arms := []Arm{{Name: "c", People: 1000, Goals: 100}, {Name: "x", People: 1000, Goals: 130}}
-	Compare(arms)
-	if got := arms[1].Better; got < 0.981 || got > 0.983 { // z = 2.103
-		t.Errorf("13 %% against 10 %% of 1000: %.4f, want 0.9823", got)
-	}
-	j := mustParse(t, "journey: j\nentry: {event: e}\nwindow: {to: never}\ngoal: {event: g}\nsteps: [{experiment: {arms: {c: {share: 20%}, x: {share: 40%}, y: {share: 40%}}, winner: {confidence: 95%, at_least: 1000}}}]\n")
-	for _, tt := range []struct {
-		c, x, y [2]int64
-		want    string
-	}{
-		{[2]int64{1000, 100}, [2]int64{1000, 150}, [2]int64{1000, 120}, "x"},
-		{[2]int64{999, 100}, [2]int64{1000, 150}, [2]int64{1000, 120}, ""},   // too few
-		{[2]int64{1000, 100}, [2]int64{1000, 125}, [2]int64{1000, 100}, ""},  // sure enough alone (0.963), not among two
-		{[2]int64{1000, 150}, [2]int64{1000, 100}, [2]int64{1000, 100}, "c"}, // nothing beats doing nothing
-		{[2]int64{1000, 0}, [2]int64{1000, 0}, [2]int64{1000, 0}, ""},        //
-		{[2]int64{1000, 100}, [2]int64{1000, 150}, [2]int64{1000, 160}, "y"}, //
-		{[2]int64{1000, 150}, [2]int64{1000, 100}, [2]int64{1000, 145}, ""},  // one of them may be as good
-	} {
-		got := j.Winner("1", []Arm{{"c", tt.c[0], tt.c[1], 0}, {"x", tt.x[0], tt.x[1], 0}, {"y", tt.y[0], tt.y[1], 0}})
-		if got != tt.want {
-			t.Errorf("%v: %q, want %q", tt, got, tt.want)
-		}
-	}
-}
-
 // TestMigrate: a run moves to a version that has its step, and stays where it is when it has not.
 func TestMigrate(t *testing.T) {
 	parse := func(steps string) *Journey {

@@ -46,7 +46,8 @@ type Arm struct {
 	People int64  `json:"people"`
 	Goals  int64  `json:"goals"`
 	// Better is how sure it is that the arm does better than the first one, the control; 0 for the control itself, 0.5
-	// while nothing tells them apart. 0.95 means that an arm which does no better looks so good in 5 of 100 cases.
+	// while nothing tells them apart. 0.95 means that an arm which does no better looks so good in 5 of 100 cases, in one look:
+	// whoever looks every day and stops when it pleases sees it more often. Winner counts all looks.
 	Better float64 `json:"better,omitempty"`
 }
 
@@ -59,28 +60,33 @@ func (a *Arm) Rate() float64 {
 }
 
 // Compare fills in Better for all arms but the first: one-sided, by the test of two proportions with the pooled
-// variance.
+// variance, for one look.
 func Compare(arms []Arm) {
 	for i := 1; i < len(arms); i++ {
-		c, a := &arms[0], &arms[i]
-		a.Better = 0.5
-		if c.People == 0 || a.People == 0 {
-			continue
-		}
-		n, m := float64(c.People), float64(a.People)
-		pooled := float64(c.Goals+a.Goals) / (n + m)
-		variance := pooled * (1 - pooled) * (1/n + 1/m)
-		if variance <= 0 {
-			continue
-		}
-		z := (a.Rate() - c.Rate()) / math.Sqrt(variance)
-		a.Better = 0.5 * math.Erfc(-z/math.Sqrt2)
+		arms[i].Better = 0.5 * math.Erfc(-zScore(&arms[i], &arms[0])/math.Sqrt2)
 	}
+}
+
+// zScore is by how many standard errors a's rate is above b's, with the pooled variance; 0 while nothing tells them apart.
+func zScore(a, b *Arm) float64 {
+	if a.People == 0 || b.People == 0 {
+		return 0
+	}
+	n, m := float64(a.People), float64(b.People)
+	pooled := float64(a.Goals+b.Goals) / (n + m)
+	variance := pooled * (1 - pooled) * (1/n + 1/m)
+	if variance <= 0 {
+		return 0
+	}
+	return (a.Rate() - b.Rate()) / math.Sqrt(variance)
 }
 
 // Winner is the arm that a step's experiment has been decided for, given how the arms do, in their order: the best one
 // when it beats the first with the confidence that is asked for, divided among those that are compared with it
 // (Bonferroni), or the first when it beats all others so. "" while that is open, and without a rule.
+//
+// It is asked again with every newcomer, until one stands. A test of one look, as Compare makes it, would then find a winner
+// among equals far more often than its confidence says; beats holds it however often it is asked.
 func (j *Journey) Winner(id string, arms []Arm) string {
 	i, ok := j.byID[id]
 	if !ok || j.steps[i].winner == nil || len(arms) < 2 {
@@ -92,14 +98,13 @@ func (j *Journey) Winner(id string, arms []Arm) string {
 			return ""
 		}
 	}
-	Compare(arms)
-	sure := 1 - (1-rule.confidence)/float64(len(arms)-1)
+	alpha := (1 - rule.confidence) / float64(len(arms)-1)
 	best, worse := 0, 0
 	for k := 1; k < len(arms); k++ {
-		if arms[k].Better >= sure && (best == 0 || arms[k].Rate() > arms[best].Rate()) {
+		if beats(&arms[k], &arms[0], rule.atLeast, alpha) && (best == 0 || arms[k].Rate() > arms[best].Rate()) {
 			best = k
 		}
-		if arms[k].Better <= 1-sure {
+		if beats(&arms[0], &arms[k], rule.atLeast, alpha) {
 			worse++
 		}
 	}
@@ -107,6 +112,22 @@ func (j *Journey) Winner(id string, arms []Arm) string {
 		return ""
 	}
 	return arms[best].Name
+}
+
+// beats reports whether a does better than b: of arms that do not, with a chance of alpha at most that it ever does
+// so, in any number of looks. It is the mixture sequential probability ratio test with a half-normal mixture over the difference
+// of two proportions (Robbins 1970; Johari, Koomen, Pekelis and Walsh, "Peeking at A/B tests", KDD 2017). The width of the
+// mixture is that of the difference which atLeast people in each arm leave to chance; a test for any width holds its
+// level, and this one is sharpest after some eight times as many people.
+func beats(a, b *Arm, atLeast int64, alpha float64) bool {
+	z := zScore(a, b)
+	if z <= 0 {
+		return false
+	}
+	r := 2 / (1/float64(a.People) + 1/float64(b.People)) / float64(atLeast) // information in units of the mixture's
+	s := r / (1 + r)
+	logRatio := math.Log(math.Erfc(-z*math.Sqrt(s/2))) - math.Log1p(r)/2 + z*z*s/2
+	return logRatio >= -math.Log(alpha)
 }
 
 // Experiments lists the steps that divide people by chance, each with its arms in order, the control first; the figures
