@@ -31,6 +31,23 @@ const (
 
 var tagTypes = []TagType{TagString, TagInteger, TagPrice, TagBoolean, TagDate, TagVersion, TagList}
 
+// ParseTag reads the value of a tag of a type from text, as a cell of a CSV file
+// has it; nil removes the tag. The error says what the text should be.
+func ParseTag(text string, typ TagType) (v any, err error) {
+	if !slices.Contains(tagTypes, typ) {
+		return nil, errTagType(typ)
+	}
+	v, problem := tagOf(text, typ)
+	if problem != "" {
+		return nil, fmt.Errorf("%s is not %s", quoted(text), problem)
+	}
+	return v, nil
+}
+
+func errTagType(typ TagType) error {
+	return fmt.Errorf("%q is not a type of tag; there are %s", string(typ), joined(tagTypes))
+}
+
 // removed is the cell that takes a value away; an empty one leaves it as it is.
 const removed = "null"
 
@@ -137,6 +154,10 @@ func (c *csvReader) fail(line, column int, format string, args ...any) {
 }
 
 func (c *csvReader) header(cells []string) {
+	if len(cells) == 1 && strings.Contains(cells[0], ";") {
+		c.fail(1, 0, "columns are divided by semicolons; divide them by commas (a spreadsheet exports that as CSV UTF-8, comma delimited)")
+		return
+	}
 	seen := map[string]bool{}
 	for i, cell := range cells {
 		cell = strings.TrimPrefix(cell, "\ufeff") // written by spreadsheets
@@ -148,7 +169,7 @@ func (c *csvReader) header(cells []string) {
 			}
 			col.name = name
 			if !slices.Contains(tagTypes, col.typ) {
-				c.fail(1, i+1, "%q is not a type of tag; there are %s", col.typ, joined(tagTypes))
+				c.fail(1, i+1, "%v", errTagType(col.typ))
 			}
 		} else if cell != "device" && !slices.Contains(csvFields, cell) {
 			c.fail(1, i+1, "no such column: %q; there are device, %s, tags.NAME and user_tags.NAME", cell, strings.Join(csvFields, ", "))

@@ -34,6 +34,7 @@ func TestReadCSVRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"empty", "", "line 1: the file is empty"},
 		{"no device", "user\n1\n", "line 1: there is no column device"},
+		{"semicolons", "device;user\n", "line 1: columns are divided by semicolons; divide them by commas (a spreadsheet exports that as CSV UTF-8, comma delimited)"},
 		{"a misspelt column", "device,usr\n", `line 1, column 2: no such column: "usr"`},
 		{"a column twice", "device,tags.a,tags.a:integer\n", `line 1, column 3: column "tags.a:integer" a second time`},
 		{"a type that is not one", "device,tags.a:int\n", `line 1, column 2: "int" is not a type of tag; there are string, integer, price, boolean, date, version, list`},

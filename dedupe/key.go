@@ -17,12 +17,12 @@ var claims = db.Register(0x04, "claims", 1)
 // Key names one slot: a campaign, who it is for, what it is limited to, and
 // the period (an id from Period.At). Any text is allowed in each part.
 type Key struct {
-	Campaign string
+	Campaign string `json:"campaign"`
 	// Subject is who must not be told twice: "p:" and a person or "d:" and a device.
-	Subject string
+	Subject string `json:"subject"`
 	// Scope is "" for the whole campaign, else the fence or fence group.
-	Scope  string
-	Period string
+	Scope  string `json:"scope,omitempty"`
+	Period string `json:"period"`
 }
 
 // Bytes returns the key as stored. Different keys have different bytes.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"footfall/audience"
 	"footfall/internal/say"
 	"footfall/stream"
 	"footfall/stream/wire"
@@ -18,7 +19,7 @@ import (
 )
 
 type tagCmd struct {
-	Set    tagSetCmd    `cmd:"" help:"Tag a person, on all their devices: NAME=VALUE, and NAME=null removes a tag."`
+	Set    tagSetCmd    `cmd:"" help:"Tag a person, on all their devices: NAME=VALUE or NAME:TYPE=VALUE, and NAME=null removes a tag."`
 	Show   tagShowCmd   `cmd:"" help:"Show the tags of a person."`
 	Import tagImportCmd `cmd:"" help:"Tag people from a file of JSON lines. Nothing is changed unless every line is right; importing again changes nothing."`
 }
@@ -45,7 +46,7 @@ func (w *whose) row() (stream.TagRow, error) {
 
 type tagSetCmd struct {
 	whose
-	Tags    []string    `arg:"" help:"NAME=VALUE. A value that is JSON is taken as that (true, 3, [\"a\",\"b\"]), else as text." placeholder:"NAME=VALUE"`
+	Tags    []string    `arg:"" help:"NAME=VALUE, where a value that is JSON is taken as that (true, 3, [\"a\",\"b\"]) and else as text; or NAME:TYPE=VALUE, as in a CSV file: string, integer, price, boolean, date, version or list (a|b)." placeholder:"NAME[:TYPE]=VALUE"`
 	Gateway serverFlags `embed:""`
 }
 
@@ -56,13 +57,12 @@ func (c *tagSetCmd) Run(e *env) error {
 	}
 	tags := map[string]any{}
 	for _, arg := range c.Tags {
-		name, text, ok := strings.Cut(arg, "=")
-		if _, twice := tags[name]; !ok || name == "" || twice {
-			return usage("%q: each tag once, as NAME=VALUE", arg)
+		name, v, err := parseTagArg(arg)
+		if err != nil {
+			return usage("%q: %v", arg, err)
 		}
-		var v any
-		if json.Unmarshal([]byte(text), &v) != nil {
-			v = text
+		if _, twice := tags[name]; twice {
+			return usage("%q: the tag a second time", arg)
 		}
 		tags[name] = v
 	}
@@ -82,6 +82,23 @@ func (c *tagSetCmd) Run(e *env) error {
 	}
 	_, err = fmt.Fprintf(e.out, "%s %s\n", c.Person, said)
 	return err
+}
+
+// parseTagArg reads NAME=VALUE or NAME:TYPE=VALUE.
+func parseTagArg(arg string) (name string, v any, err error) {
+	name, text, ok := strings.Cut(arg, "=")
+	name, typ, typed := strings.Cut(name, ":")
+	if !ok || name == "" {
+		return "", nil, errors.New("write NAME=VALUE or NAME:TYPE=VALUE")
+	}
+	if typed {
+		v, err = audience.ParseTag(text, audience.TagType(typ))
+		return name, v, err
+	}
+	if json.Unmarshal([]byte(text), &v) != nil {
+		v = text
+	}
+	return name, v, nil
 }
 
 type tagShowCmd struct {
