@@ -93,17 +93,23 @@ type ping struct {
 	Acc   float64 `json:"acc"`
 }
 
+// pings are the positions of a leg, sent so long after the walk began. Between them are the times that were planned, to the
+// millisecond: a wait that is short by one, as when each asks the clock for itself, is a wait that is not over.
+func (w *walk) pings(leg int, since time.Duration) []ping {
+	var pings []ping
+	for _, s := range w.legs[leg] {
+		age := (w.span - s.after).Milliseconds() + since.Milliseconds()
+		pings = append(pings, ping{age, s.at.Lat, s.at.Lng, w.accuracyM})
+	}
+	return pings
+}
+
 // send sends one leg until the gateway has stored it. It is false, with the fault noted, when that could not be.
 func (c *crossing) send(ctx context.Context, leg int) bool {
 	subject := wire.DeviceSubject(wire.ClassPing, track.DeviceID(c.w.config.App+"."+c.walk.device))
 	until := time.Now().Add(2 * c.w.config.Deadline)
 	for {
-		var pings []ping
-		for _, s := range c.walk.legs[leg] {
-			age := c.walk.span - s.after + time.Since(c.began).Truncate(time.Millisecond)
-			pings = append(pings, ping{age.Milliseconds(), s.at.Lat, s.at.Lng, c.walk.accuracyM})
-		}
-		data, err := json.Marshal(pings)
+		data, err := json.Marshal(c.walk.pings(leg, time.Since(c.began)))
 		if err != nil {
 			c.fault(Fault{What: "unsent", Detail: err.Error()})
 			return false

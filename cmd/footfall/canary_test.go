@@ -68,7 +68,7 @@ func TestCanary(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	lines := &stopWriter{word: "crossed", stop: cancel}
-	code = run(&env{ctx: ctx, in: strings.NewReader(""), out: lines, err: lines}, []string{"canary", "--fences", path, "--server", url, "--app", "canary-c", "--every", "2h", "--per-second", "1000"})
+	code = run(&env{ctx: ctx, in: strings.NewReader(""), out: lines, err: lines}, []string{"canary", "--fences", path, "--server", url, "--app", "canary-c", "--every", "2h", "--per-second", "1000", "--deadline", "10s"})
 	if text := lines.String(); code != 0 || !strings.Contains(text, fmt.Sprintf("%d of %d fences crossed", len(canaryFences), len(canaryFences))) || strings.Count(text, "\n") != 1 {
 		t.Errorf("exit code %d: %s", code, text)
 	}
