@@ -92,11 +92,13 @@ func TestCanaryPlans(t *testing.T) {
 		begin := time.Date(2026, time.November, 28, 12, 0, 0, 0, time.UTC).UnixMilli()
 		for walk := range 3 {
 			kinds := ""
-			for _, steps := range w.legs {
-				for _, s := range steps {
+			for leg := range w.legs {
+				since := time.Duration(leg) * 1900 * time.Microsecond // each is sent a little later, and no whole millisecond
+				received := begin + w.span.Milliseconds() + since.Milliseconds()
+				for _, s := range w.pings(leg, since) {
 					var res track.Result
 					pos++
-					tracker.Apply(set, track.DeviceID(w.device), track.Fix{FixedAt: begin + s.after.Milliseconds(), ReceivedAt: begin + w.span.Milliseconds(), Lat: s.at.Lat, Lng: s.at.Lng, HasPosition: true, AccuracyM: float32(w.accuracyM), SpeedMPS: -1}, pos, &res)
+					tracker.Apply(set, track.DeviceID(w.device), track.Fix{FixedAt: received - s.AgeMS, ReceivedAt: received, Lat: s.Lat, Lng: s.Lon, HasPosition: true, AccuracyM: float32(s.Acc), SpeedMPS: -1}, pos, &res)
 					for i := range res.Transitions {
 						if tr := &res.Transitions[i]; tr.FenceID == f.ID {
 							kinds += tr.Kind.String() + " "

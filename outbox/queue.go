@@ -179,10 +179,11 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 	o := q.l.o
 	now := o.nowMS()
 	prefix := ready.Key(q.part, []byte(q.l.name))
-	from, front := q.from, (*front)(nil)
+	from := q.from
+	var begun *front // of a new pass
 	if from == nil {
-		if front = o.front(queueName{q.l.name, q.bulk}); front != nil {
-			from = ready.Key(q.part, []byte(q.l.name), ms(front.look()))
+		if begun = o.front(queueName{q.l.name, q.bulk}); begun != nil {
+			from = ready.Key(q.part, []byte(q.l.name), ms(begun.look()))
 		}
 	}
 	first := int64(math.MaxInt64)
@@ -216,8 +217,8 @@ func (q *queue) collect(n int) (due []candidate, wait time.Duration, err error) 
 			return true, nil
 		})
 	})
-	if front != nil && err == nil {
-		front.saw(first)
+	if begun != nil && err == nil {
+		begun.saw(first)
 	}
 	return due, wait, err
 }
